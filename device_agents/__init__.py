@@ -1,0 +1,1 @@
+"""What runs on devices. Nothing here imports the host side (``harness``)."""

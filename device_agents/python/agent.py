@@ -1,0 +1,152 @@
+"""The agent's main: say hello, read one request, answer it, end.
+
+    python3 agent.pyz
+
+One process serves one request, so every trial starts fresh. See PROTOCOL.md.
+"""
+
+import os
+import sys
+import threading
+
+from device_agents.python import wire
+from device_agents.python.failures import AgentFailure
+from device_agents.python.latency import run_latency
+from device_agents.python.runtimes import find_runtime
+from device_agents.python.sweep import run_sweep
+from device_agents.python.system import Clock, System, import_numpy
+
+AGENT_VERSION = "1"
+
+ACTIONS = {"latency": run_latency, "sweep": run_sweep}
+
+
+def serve(read_line, write, clock, system, find=find_runtime, wanted=None):
+    """Serve one request. ``read_line()`` gives bytes, ``write(bytes)`` sends them.
+
+    The simulated transport calls this with a modelled clock, system and runtime.
+    Returns the exit code: 0 after ``done``, 1 after ``error``.
+    """
+    emit = _emitter(write)
+    try:
+        runtime, problem = find(wanted), None
+    except AgentFailure as failure:
+        runtime, problem = None, failure
+    emit(
+        {
+            "type": "hello",
+            "protocol": wire.PROTOCOL_VERSION,
+            "agent": "python",
+            "agent_version": AGENT_VERSION,
+            "platform": system.describe(),
+            "clock": {"name": clock.name, "resolution_ns": clock.resolution_ns()},
+            "runtime": runtime and {"name": runtime.name, "version": runtime.version},
+            "numpy": _numpy_version(),
+            "problem": problem and problem.as_message(),
+        }
+    )
+    try:
+        request = _request(read_line)
+        action = request.get("action")
+        if action == "probe":
+            emit({"type": "done", "facts": {}})
+            return 0
+        if action not in ACTIONS:
+            raise AgentFailure(
+                "bad_request", "start", "unknown action %r" % (action,),
+                "this agent knows: probe, " + ", ".join(sorted(ACTIONS)),
+            )
+        if problem is not None:
+            raise problem
+        facts = ACTIONS[action](request, emit, runtime, clock, system)
+        emit({"type": "done", "facts": facts})
+        return 0
+    except AgentFailure as failure:
+        emit(failure.as_message())
+    except MemoryError:
+        emit(AgentFailure("out_of_memory", "load", "the device is out of memory").as_message())
+    except BrokenPipeError:
+        pass
+    return 1
+
+
+def _emitter(write):
+    def emit(message):
+        write(wire.encode(message))
+
+    return emit
+
+
+def _request(read_line):
+    line = read_line()
+    if not line:
+        raise AgentFailure("bad_request", "start", "no request came")
+    try:
+        request = wire.decode(line)
+    except wire.WireError as error:
+        raise AgentFailure("bad_request", "start", str(error)) from None
+    if request.get("protocol") != wire.PROTOCOL_VERSION:
+        raise AgentFailure(
+            "bad_request",
+            "start",
+            "protocol %r is not spoken here, only %d"
+            % (request.get("protocol"), wire.PROTOCOL_VERSION),
+            "use a host and an agent of the same release",
+        )
+    return request
+
+
+def _numpy_version():
+    try:
+        return import_numpy().__version__
+    except AgentFailure:
+        return None
+
+
+def main():
+    """Reserve stdout for the protocol, then serve one request from stdin."""
+    protocol_fd = os.dup(1)
+    os.dup2(2, 1)  # whatever a library prints goes to stderr
+    stdin = os.fdopen(os.dup(0), "rb", 0)
+    buffered = os.fdopen(protocol_fd, "wb", 0)
+
+    def read_line():
+        line = bytearray()
+        while not line.endswith(b"\n") and len(line) <= wire.MAX_LINE_BYTES:
+            byte = stdin.read(1)
+            if not byte:
+                break
+            line += byte
+        _end_with_host(stdin)
+        return bytes(line)
+
+    def write(data):
+        view = memoryview(data)
+        while view:
+            view = view[buffered.write(view) :]
+
+    wanted = os.environ.get("EDGE_HARNESS_RUNTIME") or None
+    try:
+        code = serve(read_line, write, Clock(), System(), wanted=wanted)
+    except BrokenPipeError:
+        code = 1
+    sys.stdout.flush()
+    os._exit(code)  # no destructor of a runtime can turn a finished answer into a crash
+
+
+def _end_with_host(stdin):
+    """End this process when the host closes stdin: a cut link leaves no orphan behind."""
+
+    def watch():
+        try:
+            while stdin.read(4096):
+                pass
+        except (OSError, ValueError):
+            pass
+        os._exit(3)
+
+    threading.Thread(target=watch, name="watch-host", daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

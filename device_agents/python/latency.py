@@ -1,0 +1,142 @@
+"""One latency trial: first inference, warm-up, timed invokes; raw samples only."""
+
+import gc
+
+from device_agents.python.failures import AgentFailure
+from device_agents.python.system import import_numpy
+from device_agents.python.tensors import Preprocessor, load, open_samples
+
+#: Samples are sent between invokes, in bunches: at most this many, or this often.
+FLUSH_SAMPLES = 8192
+FLUSH_NS = 500 * 1000 * 1000
+
+
+def run_latency(request, emit, runtime, clock, system):
+    """Measure; emits ``loaded``, ``samples`` and the facts of the ``done`` message."""
+    numpy = import_numpy()
+    limits = _limits(request)
+    memory = {"start": system.peak_memory_bytes()}
+    threads_before = system.thread_count()
+    loaded = load(request, runtime, clock, "latency")
+    emit(loaded.as_message())
+    memory["loaded"] = system.peak_memory_bytes()
+    interpreter = loaded.interpreter
+    samples = open_samples(numpy, request, "latency")
+    for position, detail in enumerate(loaded.inputs):
+        if position == 0:
+            value = Preprocessor(
+                numpy, detail, samples, request.get("preprocessing"), "latency"
+            )(samples[:1])
+        else:
+            value = numpy.zeros(detail["shape"], dtype=detail["dtype"])
+        interpreter.set_tensor(detail["index"], value)
+
+    recorder = _Recorder(emit, clock)
+    gc.collect()
+    gc.disable()
+    try:
+        recorder.measure("first", interpreter.invoke, 1, 0, 1, 0)
+        threads_after = system.thread_count()
+        runs, seconds = limits["warmup_runs"], limits["warmup_seconds"]
+        if runs or seconds:
+            recorder.measure(
+                "warmup", interpreter.invoke, runs, seconds,
+                max(runs, limits["max_runs"]), limits["max_seconds"],
+            )
+        reason = recorder.measure(
+            "measure", interpreter.invoke, limits["min_runs"], limits["min_seconds"],
+            limits["max_runs"], limits["max_seconds"],
+        )
+    except AgentFailure:
+        raise
+    except Exception as error:  # whatever invoke raises
+        recorder.flush()
+        raise AgentFailure("invoke_failed", "latency", "invoke failed: %s" % error) from None
+    finally:
+        gc.enable()
+    memory["end"] = system.peak_memory_bytes()
+    found = None
+    if threads_before is not None and threads_after is not None:
+        found = threads_after - threads_before + 1
+    return {
+        "stopped_by": reason,
+        "memory_peak_bytes": memory,
+        "threads_asked": request.get("threads", 1),
+        "threads_found": found,
+    }
+
+
+class _Recorder:
+    """Times invokes and sends what it timed; nothing but ``invoke`` is inside the timed section."""
+
+    def __init__(self, emit, clock):
+        self._emit = emit
+        self._clock = clock
+        self._origin = clock.now_ns()
+        self._phase = ""
+        self._starts = []
+        self._durations = []
+
+    def measure(self, phase, invoke, min_runs, min_seconds, max_runs, max_seconds):
+        """Invoke until both minima are reached, or a maximum is; says which ended it."""
+        self._phase = phase
+        now = self._clock.now_ns
+        starts, durations = self._starts, self._durations
+        begin = flushed = now()
+        enough = begin + int(min_seconds * 1e9)
+        deadline = begin + int(max_seconds * 1e9) if max_seconds else None
+        runs = 0
+        reason = "enough"
+        while True:
+            start = now()
+            invoke()
+            stop = now()
+            starts.append(start)
+            durations.append(stop - start)
+            runs += 1
+            if runs >= min_runs and stop >= enough:
+                break
+            if runs >= max_runs:
+                reason = "max_runs"
+                break
+            if deadline is not None and stop >= deadline:
+                reason = "max_seconds"
+                break
+            if stop - flushed >= FLUSH_NS or len(durations) >= FLUSH_SAMPLES:
+                self.flush()
+                flushed = now()
+        self.flush()
+        return reason
+
+    def flush(self):
+        """Send what has been recorded since the last time."""
+        if self._durations:
+            origin = self._origin
+            self._emit(
+                {
+                    "type": "samples",
+                    "phase": self._phase,
+                    "unit": "ns",
+                    "at": [start - origin for start in self._starts],
+                    "values": self._durations,
+                }
+            )
+            del self._starts[:]
+            del self._durations[:]
+
+
+def _limits(request):
+    limits = {}
+    for name, default, kind in (
+        ("warmup_runs", 1, int),
+        ("warmup_seconds", 0.5, (int, float)),
+        ("min_runs", 50, int),
+        ("min_seconds", 1.0, (int, float)),
+        ("max_runs", 100000, int),
+        ("max_seconds", 150.0, (int, float)),
+    ):
+        value = request.get(name, default)
+        if not isinstance(value, kind) or isinstance(value, bool) or value < 0:
+            raise AgentFailure("bad_request", "latency", "%s is wrong: %r" % (name, value))
+        limits[name] = value
+    return limits

@@ -1,0 +1,124 @@
+"""Finding and driving a TensorFlow Lite runtime: LiteRT, tflite_runtime or TensorFlow."""
+
+import os
+import sys
+
+from device_agents.python.failures import AgentFailure
+from device_agents.python.system import import_numpy
+
+#: In order of preference: module that holds Interpreter, distribution that names the version.
+RUNTIMES = (
+    ("ai_edge_litert", "ai_edge_litert.interpreter", ("ai-edge-litert",)),
+    ("tflite_runtime", "tflite_runtime.interpreter", ("tflite-runtime",)),
+    ("tensorflow", "tensorflow", ("tensorflow", "tensorflow-cpu", "tensorflow-aarch64")),
+)
+
+
+class Runtime:
+    """One runtime's Interpreter class, by name and version."""
+
+    def __init__(self, name, version, interpreter_class):
+        self.name = name
+        self.version = version
+        self._interpreter_class = interpreter_class
+
+    def interpreter(self, path, threads, accelerator, purpose):
+        """An Interpreter over the model at ``path``, tensors not yet allocated.
+
+        ``purpose`` is ``latency`` or ``sweep``; a simulated runtime needs to know.
+        """
+        del purpose
+        if accelerator != "cpu":
+            raise AgentFailure(
+                "unsupported_accelerator",
+                "load",
+                "this agent cannot drive %r" % accelerator,
+                "use a cpu backend on this device",
+            )
+        return self._interpreter_class(model_path=path, num_threads=threads)
+
+
+def find_runtime(wanted=None):
+    """The wanted runtime, or the first that can be imported.
+
+    Raises ``AgentFailure`` (``no_runtime``, ``numpy_mismatch``) with what to install.
+    """
+    numpy = import_numpy()
+    known = [name for name, _, _ in RUNTIMES]
+    if wanted is not None and wanted not in known:
+        raise AgentFailure(
+            "no_runtime", "start", "unknown runtime %r" % wanted, "one of: " + ", ".join(known)
+        )
+    tried = []
+    for name, module_name, distributions in RUNTIMES:
+        if wanted is not None and name != wanted:
+            continue
+        version = _version(distributions)
+        if name == "tflite_runtime" and version and int(numpy.__version__.split(".")[0]) >= 2:
+            tried.append(
+                AgentFailure(
+                    "numpy_mismatch",
+                    "start",
+                    "tflite-runtime %s works with NumPy 1 only, and this device has NumPy %s"
+                    % (version, numpy.__version__),
+                    "on the device: %s -m pip install 'numpy<2', or ai-edge-litert instead"
+                    % (sys.executable or "python3"),
+                )
+            )
+            continue
+        try:
+            return Runtime(name, version or "unknown", _interpreter_class(module_name))
+        except Exception as error:  # a broken wheel raises anything: ImportError, OSError, ...
+            if version or not isinstance(error, ImportError):
+                tried.append(
+                    AgentFailure(
+                        "no_runtime",
+                        "start",
+                        "%s %s is installed but cannot be imported: %s" % (name, version, error),
+                        "reinstall it on the device, or install ai-edge-litert",
+                    )
+                )
+    if tried:
+        raise tried[0]
+    raise AgentFailure(
+        "no_runtime",
+        "start",
+        "no TensorFlow Lite runtime for %s on this device" % (sys.executable or "python3"),
+        "on the device: %s -m pip install %s"
+        % (
+            sys.executable or "python3",
+            "ai-edge-litert" if sys.version_info >= (3, 10) else "tflite-runtime 'numpy<2'",
+        ),
+    )
+
+
+def _interpreter_class(module_name):
+    if module_name == "tensorflow":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import tensorflow
+
+        return tensorflow.lite.Interpreter
+    module = __import__(module_name, fromlist=["Interpreter"])
+    return module.Interpreter
+
+
+def _version(distributions):
+    try:
+        from importlib import metadata
+    except ImportError:  # Python 3.7 has no importlib.metadata; pkg_resources often is there
+        try:
+            import pkg_resources
+        except ImportError:
+            return None
+        for distribution in distributions:
+            try:
+                return pkg_resources.get_distribution(distribution).version
+            except Exception:
+                continue
+        return None
+    for distribution in distributions:
+        try:
+            return metadata.version(distribution)
+        except Exception:
+            continue
+    return None

@@ -1,0 +1,158 @@
+"""Running a model over a whole set of samples and sending the raw outputs back."""
+
+import threading
+
+from device_agents.python.failures import AgentFailure
+from device_agents.python.system import import_numpy
+from device_agents.python.tensors import Preprocessor, load, open_samples, type_name
+from device_agents.python.wire import MAX_CHUNK_BYTES, pack
+
+#: Samples a worker takes at a time.
+BLOCK = 250
+
+#: Samples per invoke, where the runtime gives the same bits as one at a time.
+BATCH = 10
+
+
+def run_sweep(request, emit, runtime, clock, system):
+    """Evaluate; emits ``loaded`` and ``outputs``, returns the facts of ``done``."""
+    numpy = import_numpy()
+    loaded = load(request, runtime, clock, "sweep")
+    emit(loaded.as_message())
+    samples = open_samples(numpy, request, "accuracy")
+    count = request.get("count", len(samples))
+    workers = request.get("workers", 1)
+    if not isinstance(count, int) or not 0 < count <= len(samples):
+        raise AgentFailure(
+            "bad_request", "accuracy", "count %r of %d samples" % (count, len(samples))
+        )
+    if not isinstance(workers, int) or not 1 <= workers <= 256:
+        raise AgentFailure("bad_request", "accuracy", "workers is wrong: %r" % (workers,))
+    if len(loaded.inputs) != 1:
+        raise AgentFailure(
+            "bad_samples", "accuracy",
+            "the model has %d inputs; a sweep feeds exactly one" % len(loaded.inputs),
+        )
+    prepare = Preprocessor(
+        numpy, loaded.inputs[0], samples, request.get("preprocessing"), "accuracy"
+    )
+    begin = clock.now_ns()
+    engines = [_Engine(numpy, loaded)]
+    starts = iter(range(0, count, BLOCK))
+    lock = threading.Lock()
+    failures = []
+
+    def work(engine):
+        try:
+            while not failures:
+                with lock:
+                    start = next(starts, None)
+                if start is None:
+                    return
+                block = prepare(samples[start : min(start + BLOCK, count)])
+                outputs = engine.evaluate(block)
+                for message in _chunks(outputs, start, engine.output_dtype):
+                    with lock:
+                        emit(message)
+        except Exception as error:  # handed to the main thread, which reports it
+            failures.append(error)
+
+    for _ in range(min(workers, (count + BLOCK - 1) // BLOCK) - 1):
+        engines.append(_Engine(numpy, load(request, runtime, clock, "sweep")))
+    threads = [threading.Thread(target=work, args=(engine,)) for engine in engines[1:]]
+    for thread in threads:
+        thread.start()
+    work(engines[0])
+    for thread in threads:
+        thread.join()
+    if failures:
+        error = failures[0]
+        if isinstance(error, AgentFailure):
+            raise error
+        raise AgentFailure("invoke_failed", "accuracy", "inference failed: %s" % error) from None
+    return {
+        "samples": count,
+        "elapsed_ns": clock.now_ns() - begin,
+        "workers": len(engines),
+        "batch": engines[0].batch,
+        "memory_peak_bytes": {"end": system.peak_memory_bytes()},
+    }
+
+
+class _Engine:
+    """One interpreter; several samples per invoke only where the bits stay the same."""
+
+    def __init__(self, numpy, loaded):
+        self._np = numpy
+        self._interpreter = loaded.interpreter
+        self._input = loaded.inputs[0]
+        self._output = loaded.outputs[0]
+        self._shape = [int(size) for size in self._input["shape"]]
+        self.output_dtype = type_name(self._output["dtype"])
+        self.batch = None
+
+    def evaluate(self, block):
+        """Outputs (n, ...) for prepared inputs (n, ...)."""
+        np = self._np
+        if self.batch is None:
+            return self._first(block)
+        whole = len(block) - len(block) % self.batch
+        parts = []
+        if whole:
+            self._resize(self.batch)
+            parts.extend(self._run(block[at : at + self.batch]) for at in range(0, whole, self.batch))
+        if whole < len(block):
+            self._resize(1)
+            parts.extend(self._run(block[at : at + 1]) for at in range(whole, len(block)))
+        return np.concatenate(parts)
+
+    def _first(self, block):
+        """One at a time over the first block, then a batch over its head: equal bits decide."""
+        np = self._np
+        outputs = np.concatenate([self._run(block[at : at + 1]) for at in range(len(block))])
+        self.batch = 1
+        if len(block) > BATCH:
+            try:
+                self._resize(BATCH)
+                together = self._run(block[:BATCH])
+            except (RuntimeError, ValueError):
+                together = None
+            if (
+                together is not None
+                and together.shape == outputs[:BATCH].shape
+                and together.tobytes() == outputs[:BATCH].tobytes()
+            ):
+                self.batch = BATCH
+            else:
+                self._resize(1)
+        return outputs
+
+    def _resize(self, batch):
+        if self._shape[0] != batch:
+            self._interpreter.resize_tensor_input(self._input["index"], [batch] + self._shape[1:])
+            self._interpreter.allocate_tensors()
+            self._shape[0] = batch
+
+    def _run(self, values):
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._input["index"], values)
+        interpreter.invoke()
+        outputs = interpreter.get_tensor(self._output["index"])
+        if outputs.ndim == 0 or outputs.shape[0] != len(values):
+            outputs = outputs.reshape((len(values), -1))
+        return outputs
+
+
+def _chunks(outputs, start, dtype):
+    """``outputs`` messages of at most MAX_CHUNK_BYTES raw bytes each."""
+    row_bytes = max(1, outputs[:1].nbytes)
+    rows = max(1, MAX_CHUNK_BYTES // row_bytes)
+    for at in range(0, len(outputs), rows):
+        part = outputs[at : at + rows]
+        yield {
+            "type": "outputs",
+            "offset": start + at,
+            "shape": [int(size) for size in part.shape],
+            "dtype": dtype,
+            "data": pack(part if part.flags.c_contiguous else part.copy()),
+        }

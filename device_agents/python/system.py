@@ -1,0 +1,114 @@
+"""What the agent can observe of the machine it runs on."""
+
+import os
+import platform
+import sys
+import time
+
+from device_agents.python.failures import AgentFailure
+
+
+class Clock:
+    """The monotonic clock of this machine."""
+
+    name = "perf_counter_ns"
+
+    def __init__(self):
+        self.now_ns = time.perf_counter_ns
+
+    def resolution_ns(self):
+        """The smallest step seen between two readings, in ns."""
+        now = self.now_ns
+        smallest = 10**9
+        for _ in range(200):
+            first = now()
+            second = now()
+            while second == first:
+                second = now()
+            smallest = min(smallest, second - first)
+        return smallest
+
+
+class System:
+    """Memory, threads and identity of this process and machine."""
+
+    def describe(self):
+        """Identity of the machine, for the hello message."""
+        libc = platform.libc_ver()
+        return {
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "release": platform.release(),
+            "libc": ("%s %s" % libc).strip(),
+            "python": platform.python_version(),
+            "executable": sys.executable or "",
+            "cpu_count": os.cpu_count() or 1,
+            "cpu_model": _cpu_model(),
+            "governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "temperature_c": _temperature(),
+        }
+
+    def peak_memory_bytes(self):
+        """``VmHWM`` of this process, or ``None`` where there is no /proc.
+
+        Not ``ru_maxrss``: that one inherits the parent's peak over fork and exec.
+        """
+        try:
+            with open("/proc/self/status", "rb") as status:
+                for line in status:
+                    if line.startswith(b"VmHWM:"):
+                        return int(line.split()[1]) * 1024
+        except (OSError, ValueError, IndexError):
+            pass
+        return None
+
+    def thread_count(self):
+        """Threads of this process now, or ``None`` where there is no /proc."""
+        try:
+            return len(os.listdir("/proc/self/task"))
+        except OSError:
+            return None
+
+
+def _first_line(path):
+    try:
+        with open(path, "r") as stream:
+            return stream.readline(200).strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def _temperature():
+    text = _first_line("/sys/class/thermal/thermal_zone0/temp")
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        return None
+    if value is None:
+        return None
+    return value / 1000.0 if abs(value) > 1000 else value
+
+
+def _cpu_model():
+    try:
+        with open("/proc/cpuinfo", "r") as stream:
+            for line in stream:
+                if line.startswith(("model name", "Hardware", "Model")):  # x86, Android, Pi
+                    return line.split(":", 1)[1].strip()[:120]
+    except (OSError, IndexError, ValueError):
+        pass
+    return platform.processor() or None
+
+
+def import_numpy():
+    """NumPy, or ``AgentFailure`` with the command that installs it."""
+    try:
+        import numpy
+    except ImportError as error:
+        raise AgentFailure(
+            "no_numpy",
+            "start",
+            "NumPy cannot be imported by %s: %s" % (sys.executable, error),
+            "install it on the device: %s -m pip install numpy" % (sys.executable or "python3"),
+        ) from None
+    return numpy

@@ -1,0 +1,172 @@
+"""Loading a model, and turning stored samples into its input tensor."""
+
+import os
+
+from device_agents.python.failures import AgentFailure
+
+
+class Loaded:
+    """An interpreter with allocated tensors, and how long each step took in ns."""
+
+    def __init__(self, interpreter, load_ns, init_ns):
+        self.interpreter = interpreter
+        self.load_ns = load_ns
+        self.init_ns = init_ns
+        self.inputs = interpreter.get_input_details()
+        self.outputs = interpreter.get_output_details()
+
+    def as_message(self):
+        """The ``loaded`` message."""
+        return {
+            "type": "loaded",
+            "load_ns": self.load_ns,
+            "init_ns": self.init_ns,
+            "inputs": [tensor_spec(detail) for detail in self.inputs],
+            "outputs": [tensor_spec(detail) for detail in self.outputs],
+        }
+
+
+def tensor_spec(detail):
+    """One tensor of ``get_input_details`` as plain JSON values."""
+    scale, zero_point = detail["quantization"]
+    return {
+        "name": str(detail["name"])[:500],
+        "shape": [int(size) for size in detail["shape"]],
+        "dtype": type_name(detail["dtype"]),
+        "scale": float(scale),
+        "zero_point": int(zero_point),
+    }
+
+
+def type_name(dtype):
+    """NumPy's name of an interpreter's type (a class or a dtype)."""
+    return getattr(dtype, "__name__", None) or str(dtype)
+
+
+def load(request, runtime, clock, purpose):
+    """Create the interpreter and allocate its tensors.
+
+    Raises ``AgentFailure``: ``bad_request``, ``unsupported_operator`` or ``bad_model``.
+    """
+    model = request.get("model")
+    path = model.get("path") if isinstance(model, dict) else None
+    threads = request.get("threads", 1)
+    if not isinstance(path, str) or not isinstance(threads, int) or not 1 <= threads <= 256:
+        raise AgentFailure("bad_request", "load", "model.path or threads is missing or wrong")
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        raise AgentFailure("bad_model", "load", "no model file at %s" % path)
+    accelerator = request.get("accelerator", "cpu")
+    try:
+        begin = clock.now_ns()
+        interpreter = runtime.interpreter(path, threads, accelerator, purpose)
+        loaded = clock.now_ns()
+        interpreter.allocate_tensors()
+        ready = clock.now_ns()
+    except AgentFailure:
+        raise
+    except Exception as error:  # the bindings raise ValueError, RuntimeError, TypeError
+        text = str(error) or type(error).__name__
+        lacking = ("unresolved custom op", "op version", "op code", "didn't find op", "select tf")
+        if any(word in text.lower() for word in lacking):
+            raise AgentFailure(
+                "unsupported_operator",
+                "load",
+                "%s %s lacks an operator of this model: %s"
+                % (runtime.name, runtime.version, text),
+                "use a newer runtime on the device, or convert without that operator",
+            ) from None
+        raise AgentFailure(
+            "bad_model",
+            "load",
+            "%s %s cannot load the model: %s" % (runtime.name, runtime.version, text),
+        ) from None
+    return Loaded(interpreter, loaded - begin, ready - loaded)
+
+
+def open_samples(numpy, request, stage):
+    """The pushed samples as a read-only memory map; never unpickles."""
+    declared = request.get("samples")
+    path = declared.get("path") if isinstance(declared, dict) else None
+    if not isinstance(path, str):
+        raise AgentFailure("bad_request", stage, "samples.path is missing")
+    try:
+        return numpy.load(os.path.expanduser(path), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise AgentFailure("bad_samples", stage, "cannot read the samples: %s" % error) from None
+
+
+class Preprocessor:
+    """Stored samples -> input tensor: ``(sample * scale - mean) / std``, then quantized by the
+    tensor's own scale and zero point (round half to even, clipped to the type).
+
+    All arithmetic in float32. Where stored samples are bytes and so is the tensor, the whole
+    mapping is a table of 256 entries made by the same arithmetic.
+    """
+
+    def __init__(self, numpy, detail, samples, preprocessing, stage):
+        self._np = numpy
+        self.shape = tuple(int(size) for size in detail["shape"][1:])
+        self.dtype = numpy.dtype(detail["dtype"])
+        self.scale, self.zero_point = detail["quantization"]
+        if len(detail["shape"]) < 1 or int(detail["shape"][0]) != 1:
+            raise AgentFailure(
+                "bad_samples", stage, "the model's input has a fixed batch of %r, not 1"
+                % [int(size) for size in detail["shape"]],
+                "convert the model with a batch of 1",
+            )
+        squeezed = tuple(size for size in samples.shape[1:] if size != 1)
+        if squeezed != tuple(size for size in self.shape if size != 1):
+            raise AgentFailure(
+                "bad_samples", stage, "samples of shape %r do not fit the model's input %r"
+                % (list(samples.shape[1:]), list(self.shape)),
+            )
+        self._affine = _affine(numpy, preprocessing or {}, stage)
+        self._raw_integers = self.dtype.kind in "iu" and not self.scale
+        self._table = None
+        if samples.dtype == numpy.uint8 and self.dtype.itemsize == 1 and not self._raw_integers:
+            if all(getattr(value, "size", 1) == 1 for value in self._affine):
+                every_byte = numpy.arange(256, dtype=numpy.uint8).reshape(256, 1)
+                self._table = self._convert(every_byte).tobytes()
+
+    def __call__(self, block):
+        """A block of samples (n, ...) as an array (n, *input shape) of the tensor's type."""
+        np = self._np
+        block = block.reshape((block.shape[0],) + self.shape)
+        if self._table is not None:
+            mapped = block.tobytes().translate(self._table)
+            return np.frombuffer(mapped, dtype=self.dtype).reshape(block.shape)
+        return self._convert(block)
+
+    def _convert(self, block):
+        np = self._np
+        if self._raw_integers:
+            return np.ascontiguousarray(block, dtype=self.dtype)
+        scale, mean, std = self._affine
+        real = block.astype(np.float32)
+        if scale != 1.0:
+            np.multiply(real, scale, out=real)
+        if np.any(mean):
+            np.subtract(real, mean, out=real)
+        if np.any(std != 1.0):
+            np.divide(real, std, out=real)
+        if self.dtype.kind == "f":
+            return real if self.dtype == np.float32 else real.astype(self.dtype)
+        np.divide(real, np.float32(self.scale), out=real)
+        np.rint(real, out=real)
+        np.add(real, np.float32(self.zero_point), out=real)
+        limits = np.iinfo(self.dtype)
+        np.clip(real, limits.min, limits.max, out=real)
+        return real.astype(self.dtype)
+
+
+def _affine(numpy, preprocessing, stage):
+    try:
+        scale = numpy.float32(preprocessing.get("scale", 1.0))
+        mean = numpy.asarray(preprocessing.get("mean", [0.0]), dtype=numpy.float32)
+        std = numpy.asarray(preprocessing.get("std", [1.0]), dtype=numpy.float32)
+    except (TypeError, ValueError):
+        raise AgentFailure("bad_request", stage, "preprocessing is wrong") from None
+    if not numpy.all(std):
+        raise AgentFailure("bad_request", stage, "preprocessing.std holds a zero")
+    return scale, mean, std

@@ -1,0 +1,37 @@
+"""The nouns of the project as frozen dataclasses; standard library only.
+
+``Model``, ``Recipe``, ``Variant``, ``Dataset``, ``Device``, ``Backend``, ``Policy``, ``Suite``,
+``Job``, ``Measurement`` and ``Advisory`` mean the same thing everywhere in the code,
+the documentation and the output.
+"""
+
+from harness.domain.advisory import Advisory, AdvisoryKind
+from harness.domain.backend import Backend
+from harness.domain.device import Device, DeviceKind
+from harness.domain.job import Job, JobStatus, Stage, TrialStatus
+from harness.domain.measurement import Direction, Measurement
+from harness.domain.model import Dataset, Model, Preprocessing
+from harness.domain.policy import Policy
+from harness.domain.suite import Suite
+from harness.domain.variant import TensorSpec, Variant
+
+__all__ = [
+    "Advisory",
+    "AdvisoryKind",
+    "Backend",
+    "Dataset",
+    "Device",
+    "DeviceKind",
+    "Direction",
+    "Job",
+    "JobStatus",
+    "Measurement",
+    "Model",
+    "Policy",
+    "Preprocessing",
+    "Stage",
+    "Suite",
+    "TensorSpec",
+    "TrialStatus",
+    "Variant",
+]

@@ -1,0 +1,61 @@
+"""Warnings that travel with a number: an enumerated cause and the next step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class AdvisoryKind(StrEnum):
+    """Every advisory the harness can attach; the value is its name in all output."""
+
+    OUTPUTS_DIFFER = "outputs_differ"
+    NO_REFERENCE = "no_reference"
+    REFERENCE_KERNELS = "reference_kernels"
+    FEW_SAMPLES = "few_samples"
+    FEW_TRIALS = "few_trials"
+    TRIALS_DISAGREE = "trials_disagree"
+    TRIALS_FAILED = "trials_failed"
+    THREADS_DIFFER = "threads_differ"
+    COARSE_TIMER = "coarse_timer"
+    FEW_CALIBRATION_SAMPLES = "few_calibration_samples"
+
+
+NEXT_STEP: dict[AdvisoryKind, str] = {
+    AdvisoryKind.OUTPUTS_DIFFER: (
+        "do not trust any number of this job: compare the runtime versions of host and device, "
+        "and run the variant with another backend"
+    ),
+    AdvisoryKind.NO_REFERENCE: (
+        "the host could not run this variant, so its outputs are unchecked: "
+        "install a runtime on the host that knows the model's operators"
+    ),
+    AdvisoryKind.REFERENCE_KERNELS: (
+        "the runtime has no fast kernels for this type here: do not read its latency as the "
+        "recipe's; measure on the target's own runtime or choose int8"
+    ),
+    AdvisoryKind.FEW_SAMPLES: "raise min_runs or max_seconds in the Policy",
+    AdvisoryKind.FEW_TRIALS: "raise trials to 3 or more: one process is one sample of a "
+    "distribution over processes",
+    AdvisoryKind.TRIALS_DISAGREE: "look for other load, throttling or frequency changes on the "
+    "device; raise trials",
+    AdvisoryKind.TRIALS_FAILED: "read the failed trials' causes in the report",
+    AdvisoryKind.THREADS_DIFFER: "the runtime did not use the threads that were asked for: "
+    "compare only with records of the same number",
+    AdvisoryKind.COARSE_TIMER: "the clock of this device is too coarse for so fast a model: "
+    "prefer the mean",
+    AdvisoryKind.FEW_CALIBRATION_SAMPLES: "give the dataset a larger calibration split",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Advisory:
+    """One warning: its kind, the evidence in words, and what to do next."""
+
+    kind: AdvisoryKind
+    evidence: str
+
+    @property
+    def next_step(self) -> str:
+        """What a user does about it."""
+        return NEXT_STEP[self.kind]

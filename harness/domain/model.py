@@ -1,0 +1,58 @@
+"""What the user brings: a trained model and labelled samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """From a stored sample to the model's float input: ``(sample * scale - mean) / std``.
+
+    ``mean`` and ``std`` have one value, or one per channel (last axis), in units of the
+    scaled sample. ``resize`` is the rule by which images of another size are fitted
+    (``bilinear`` or ``nearest``); sizes come from the model's own input.
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    resize: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if not self.mean or not self.std or any(value == 0 for value in self.std):
+            raise ValueError("mean and std need at least one value, and std no zero")
+        if len(self.mean) > 1 and len(self.std) > 1 and len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained network as the user has it.
+
+    ``source`` is a path, or ``builtin:NAME`` for a model that the harness makes itself.
+    Its identity is the content hash that the reader in ``harness.models`` computes.
+    """
+
+    name: str
+    source: str
+    dataset: str
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Labelled samples: an evaluation split and, from other samples, a calibration split.
+
+    ``source`` names an entry of the datasets registry. ``limit`` takes only the first
+    samples of the evaluation split (0: all).
+    """
+
+    name: str
+    source: str
+    path: Path | None = None
+    calibration_path: Path | None = None
+    limit: int = 0
+    calibration_samples: int = 200

@@ -1,0 +1,72 @@
+"""How to measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Warm-up, stop rule, trials, time-outs, retries.
+
+    Times are in seconds. A latency trial warms up for at least ``warmup_runs`` and
+    ``warmup_seconds``, then measures at least ``min_runs`` and ``min_seconds``, and ends
+    in any case at ``max_seconds`` or ``max_runs``. ``trials`` fresh agent processes are
+    measured per job. ``silence_timeout`` is how long an agent may say nothing.
+    ``output_checks`` samples are compared with the host's reference.
+    """
+
+    trials: int = 5
+    warmup_runs: int = 1
+    warmup_seconds: float = 0.5
+    min_runs: int = 50
+    min_seconds: float = 1.0
+    max_seconds: float = 150.0
+    max_runs: int = 100_000
+    cooldown_seconds: float = 0.0
+    silence_timeout: float = 180.0
+    retries: int = 1
+    retry_delay: float = 1.0
+    output_checks: int = 16
+    measure: tuple[str, ...] = ("latency", "accuracy")
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("trials", 1, 1000),
+            ("warmup_runs", 0, 10_000),
+            ("warmup_seconds", 0, 3600),
+            ("min_runs", 1, 1_000_000),
+            ("min_seconds", 0, 3600),
+            ("max_seconds", 0.01, 86_400),
+            ("max_runs", 1, 1_000_000),
+            ("cooldown_seconds", 0, 3600),
+            ("silence_timeout", 1, 86_400),
+            ("retries", 0, 10),
+            ("retry_delay", 0, 600),
+            ("output_checks", 1, 1000),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be {low} to {high}, not {value}")
+        if self.min_runs > self.max_runs:
+            raise ValueError(f"min_runs ({self.min_runs}) is above max_runs ({self.max_runs})")
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(
+                f"min_seconds ({self.min_seconds}) is above max_seconds ({self.max_seconds})"
+            )
+        unknown = set(self.measure) - {"latency", "accuracy"}
+        if unknown or not self.measure:
+            raise ValueError("measure takes 'latency', 'accuracy' or both")
+
+    def lighter_than_default(self) -> tuple[str, ...]:
+        """The settings that make this Policy weaker than the default, as ``name=value``."""
+        default = Policy()
+        weaker = ("trials", "warmup_runs", "warmup_seconds", "min_runs", "min_seconds")
+        capped = ("max_seconds", "max_runs")
+        return tuple(
+            f"{item.name}={getattr(self, item.name):g}"
+            for item in fields(self)
+            if (item.name in weaker and getattr(self, item.name) < getattr(default, item.name))
+            or (item.name in capped and getattr(self, item.name) < getattr(default, item.name))
+        )

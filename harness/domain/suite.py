@@ -1,0 +1,30 @@
+"""A declared experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.domain.backend import Backend
+from harness.domain.device import Device
+from harness.domain.model import Dataset, Model
+from harness.domain.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """models x recipes x devices x backends, with a Policy.
+
+    An empty ``backends`` means each device's default. ``allow_unsupported`` keeps
+    combinations that a device cannot run as records of status ``unsupported`` instead
+    of refusing the plan.
+    """
+
+    name: str
+    models: tuple[Model, ...]
+    datasets: Mapping[str, Dataset]
+    recipes: tuple[str, ...]
+    devices: tuple[Device, ...]
+    backends: tuple[Backend, ...]
+    policy: Policy
+    description: str = ""

@@ -1,0 +1,121 @@
+"""The advisories of a job: each names its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.domain import Advisory, AdvisoryKind
+from harness.metrics.observations import Observations
+
+#: Trials whose medians lie further apart than this ratio disagree.
+TRIAL_SPREAD = 1.10
+
+#: Fewer trials than this say little about how processes differ.
+TRIALS_WANTED = 3
+
+#: A timer step above this share of the median makes single samples coarse.
+TIMER_SHARE = 0.01
+
+#: Calibration sets smaller than this are worth a word.
+CALIBRATION_WANTED = 100
+
+
+def advisories(observations: Observations) -> tuple[Advisory, ...]:
+    """Every advisory that the observations call for, in the order of their weight."""
+    return tuple(
+        advisory
+        for check in (_outputs, _kernels, _trials, _samples, _threads, _timer, _calibration)
+        for advisory in check(observations)
+    )
+
+
+def _outputs(observations: Observations) -> Iterator[Advisory]:
+    reference = observations.reference
+    if observations.reference_missing:
+        yield Advisory(AdvisoryKind.NO_REFERENCE, observations.reference_missing)
+    elif reference is not None and not reference["equal"]:
+        yield Advisory(
+            AdvisoryKind.OUTPUTS_DIFFER,
+            f"outputs on {reference['samples']} fixed samples differ from the host's by "
+            f"{reference['relative_rms']:.2g} (relative RMS; allowed {reference['allowed']:g})",
+        )
+
+
+def _kernels(observations: Observations) -> Iterator[Advisory]:
+    if observations.integer16_activations and observations.accelerator == "cpu":
+        yield Advisory(
+            AdvisoryKind.REFERENCE_KERNELS,
+            f"{observations.runtime or 'the runtime'} runs 16-bit activations with unoptimised "
+            "reference kernels on the CPU",
+        )
+
+
+def _trials(observations: Observations) -> Iterator[Advisory]:
+    medians = [
+        float(np.median(trial.phases["measure"]))
+        for trial in observations.trials
+        if len(trial.phases.get("measure", ()))
+    ]
+    if observations.failed_trials:
+        yield Advisory(
+            AdvisoryKind.TRIALS_FAILED,
+            f"{observations.failed_trials} trial(s) failed and were repeated",
+        )
+    if medians and len(medians) < TRIALS_WANTED:
+        yield Advisory(AdvisoryKind.FEW_TRIALS, f"{len(medians)} trial(s)")
+    if len(medians) > 1 and min(medians) > 0 and max(medians) / min(medians) > TRIAL_SPREAD:
+        yield Advisory(
+            AdvisoryKind.TRIALS_DISAGREE,
+            f"trial medians from {min(medians) / 1e6:.4g} to {max(medians) / 1e6:.4g} ms "
+            f"(ratio {max(medians) / min(medians):.2f})",
+        )
+
+
+def _samples(observations: Observations) -> Iterator[Advisory]:
+    short = [
+        len(trial.phases.get("measure", ()))
+        for trial in observations.trials
+        if len(trial.phases.get("measure", ())) < observations.policy.min_runs
+    ]
+    if short:
+        yield Advisory(
+            AdvisoryKind.FEW_SAMPLES,
+            f"{len(short)} trial(s) ended at a bound with as few as {min(short)} runs "
+            f"(wanted {observations.policy.min_runs})",
+        )
+
+
+def _threads(observations: Observations) -> Iterator[Advisory]:
+    differing = sorted(
+        {
+            (int(asked), int(found))
+            for trial in observations.trials
+            if (asked := trial.facts.get("threads_asked")) is not None
+            and (found := trial.facts.get("threads_found")) is not None
+            and asked != found
+        }
+    )
+    for asked, found in differing:
+        yield Advisory(AdvisoryKind.THREADS_DIFFER, f"asked for {asked}, found {found}")
+
+
+def _timer(observations: Observations) -> Iterator[Advisory]:
+    medians = [
+        float(np.median(trial.phases["measure"]))
+        for trial in observations.trials
+        if len(trial.phases.get("measure", ()))
+    ]
+    step = observations.clock_resolution_ns
+    if medians and step > TIMER_SHARE * float(np.median(medians)):
+        yield Advisory(
+            AdvisoryKind.COARSE_TIMER,
+            f"the clock steps by {step:g} ns and the median is {np.median(medians):g} ns",
+        )
+
+
+def _calibration(observations: Observations) -> Iterator[Advisory]:
+    count = observations.calibration_samples
+    if count is not None and count < CALIBRATION_WANTED:
+        yield Advisory(AdvisoryKind.FEW_CALIBRATION_SAMPLES, f"calibrated on {count} samples")

@@ -1,0 +1,152 @@
+"""Opening the database: URL, pragmas, schema version, foreign errors translated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from harness.errors import StoreError, StoreFullError, StoreVersionError
+from harness.store import schema
+
+#: Schema revisions this harness knows, oldest first; the last one is current.
+REVISIONS = ("0001",)
+
+#: Seconds a writer waits for another process's transaction.
+LOCK_TIMEOUT = 30
+
+
+def open_engine(url: str, *, create: bool) -> Engine:
+    """An engine on a database of the current schema; older schemas are migrated.
+
+    Raises ``StoreError`` when there is none and ``create`` is false, when the URL is wrong
+    or the file is no database, and ``StoreVersionError`` for a newer schema.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreError(
+            f"{url!r} is not a store URL",
+            hint="write for example sqlite:///results/harness.db or postgresql+psycopg://host/name",
+        ) from None
+    where = parsed.render_as_string(hide_password=True)
+    sqlite_file = Path(parsed.database) if _is_sqlite_file(parsed) else None
+    if sqlite_file is not None and not sqlite_file.exists():
+        if not create:
+            raise StoreError(
+                f"there is no store at {sqlite_file}",
+                hint="run a suite first, or name the store with --store",
+            )
+        try:
+            sqlite_file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot create {sqlite_file.parent}: {error.strerror}"
+            ) from None
+    try:
+        engine = sa.create_engine(parsed, **_options(parsed))
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise StoreError(
+            f"no driver for the store {where}: {error}",
+            hint="for PostgreSQL: pip install 'edge-harness[farm]' and postgresql+psycopg://...",
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _pragmas)
+    with translated(where):
+        _bring_up_to_date(engine, where)
+    return engine
+
+
+def _is_sqlite_file(url: sa.URL) -> bool:
+    return (
+        url.get_backend_name() == "sqlite"
+        and bool(url.database)
+        and url.database != ":memory:"
+    )
+
+
+def _options(url: sa.URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": LOCK_TIMEOUT, "check_same_thread": False}}
+    return {"pool_pre_ping": True}
+
+
+def _pragmas(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=ON")
+    try:
+        # WAL lets reports read while a run writes; NORMAL loses nothing to a killed process.
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+    except Exception:  # a read-only file: reading still works without
+        pass
+    finally:
+        cursor.close()
+
+
+def _bring_up_to_date(engine: Engine, where: str) -> None:
+    with engine.connect() as connection:
+        tables = set(sa.inspect(connection).get_table_names())
+        found = (
+            connection.execute(
+                sa.text("SELECT version_num FROM alembic_version")
+            ).scalar()
+            if "alembic_version" in tables
+            else None
+        )
+        if found is None and tables & set(schema.metadata.tables):
+            raise StoreError(
+                f"{where} holds tables of these names that the harness did not make"
+            )
+    if found == REVISIONS[-1]:
+        return
+    if found is not None and found not in REVISIONS:
+        raise StoreVersionError(
+            f"the store {where} has schema {found}, newer than this harness "
+            f"(it knows up to {REVISIONS[-1]})",
+            hint="upgrade edge-harness, or use another store with --store",
+        )
+    from alembic import command  # only a new or older store pays for importing it
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Turn the driver's errors into the harness's own."""
+    try:
+        yield
+    except DBAPIError as error:
+        text = str(error.orig or error).strip()
+        lowered = text.lower()
+        if (
+            "disk is full" in lowered
+            or "no space left" in lowered
+            or "disk i/o" in lowered
+        ):
+            raise StoreFullError(
+                f"no room left for results in {where}: {text}",
+                hint="free some space, then go on with: harness run --resume RUN",
+            ) from None
+        if "locked" in lowered:
+            raise StoreError(
+                f"the store {where} is locked by another process for more than {LOCK_TIMEOUT} s",
+                hint="end the other process, or use another store with --store",
+            ) from None
+        if "readonly" in lowered or "read-only" in lowered:
+            raise StoreError(
+                f"the store {where} is read-only", hint="use another store with --store"
+            ) from None
+        raise StoreError(f"the store {where} failed: {text}") from None

@@ -1,0 +1,185 @@
+"""Queries: rows of the database to records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.engine import Connection
+
+from harness.domain import (
+    Advisory,
+    AdvisoryKind,
+    Backend,
+    DeviceKind,
+    Direction,
+    Job,
+    JobStatus,
+    Measurement,
+    Stage,
+    TrialStatus,
+)
+from harness.errors import StoreError
+from harness.store import schema
+from harness.store.codec import decode_samples
+from harness.store.records import JobRecord, RunRecord, TrialRecord
+
+
+def runs(connection: Connection) -> list[RunRecord]:
+    """Every run, newest first."""
+    query = sa.select(schema.runs).order_by(
+        schema.runs.c.created.desc(), schema.runs.c.id.desc()
+    )
+    return [
+        RunRecord(
+            row.id,
+            row.suite_name,
+            row.created,
+            row.finished,
+            row.status,
+            row.suite,
+            row.environment,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def find(known: list[RunRecord], name: str, where: str) -> RunRecord:
+    """The run called ``name``; see ``Store.find_run``."""
+    if name == "last" and known:
+        return known[0]
+    matches = [run for run in known if run.id == name] or [
+        run for run in known if name and run.id.startswith(name)
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    newest = ", ".join(run.id for run in known[:3]) or "none yet"
+    problem = "fits several runs" if matches else "is not a run"
+    raise StoreError(
+        f"{name!r} {problem} in {where}", hint=f"newest runs: {newest}; or 'last'"
+    )
+
+
+def jobs(connection: Connection, run_id: str) -> list[JobRecord]:
+    """Every job of a run in the order of the plan."""
+    of_run = (
+        sa.select(schema.jobs.c.id)
+        .where(schema.jobs.c.run_id == run_id)
+        .scalar_subquery()
+    )
+    measured: dict[int, dict[str, Measurement]] = defaultdict(dict)
+    table = schema.measurements
+    for row in connection.execute(sa.select(table).where(table.c.job_id.in_(of_run))):
+        measured[row.job_id][row.name] = Measurement(
+            row.name,
+            row.value,
+            row.unit,
+            Direction(row.better),
+            row.n,
+            row.low,
+            row.high,
+            row.groups,
+        )
+    advised: dict[int, list[Advisory]] = defaultdict(list)
+    notes = schema.advisories
+    for row in connection.execute(
+        sa.select(notes).where(notes.c.job_id.in_(of_run)).order_by(notes.c.seq)
+    ):
+        advised[row.job_id].append(Advisory(AdvisoryKind(row.kind), row.evidence))
+    query = sa.select(schema.jobs).where(schema.jobs.c.run_id == run_id)
+    return [
+        JobRecord(
+            id=row.id,
+            run=row.run_id,
+            job=Job(
+                row.idx,
+                row.model,
+                row.recipe,
+                row.device,
+                DeviceKind(row.kind),
+                Backend.parse(row.backend),
+            ),
+            status=JobStatus(row.status),
+            stage=Stage(row.stage),
+            error=row.error,
+            variant_sha256=row.variant_sha256,
+            size_bytes=row.size_bytes,
+            manifest=row.manifest,
+            runtime=row.runtime,
+            runtime_version=row.runtime_version,
+            facts=row.facts,
+            sealed_at=row.sealed_at,
+            measurements=measured[row.id],
+            advisories=tuple(advised[row.id]),
+        )
+        for row in connection.execute(query.order_by(schema.jobs.c.idx))
+    ]
+
+
+def trials(
+    connection: Connection, job_id: int, *, with_samples: bool
+) -> list[TrialRecord]:
+    """The trials of a job in the order in which they began."""
+    rows = connection.execute(
+        sa.select(schema.trials)
+        .where(schema.trials.c.job_id == job_id)
+        .order_by(schema.trials.c.id)
+    ).all()
+    phases: dict[int, dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
+    if with_samples:
+        for row in rows:
+            phases[row.id] = _samples(connection, row.id)
+    return [
+        TrialRecord(
+            row.id,
+            row.job_id,
+            row.idx,
+            row.purpose,
+            TrialStatus(row.status),
+            row.started,
+            row.error,
+            row.hello,
+            row.facts,
+            phases.get(row.id, {}),
+        )
+        for row in rows
+    ]
+
+
+def _samples(
+    connection: Connection, trial_id: int
+) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = defaultdict(
+        list
+    )
+    query = (
+        sa.select(schema.samples.c.phase, schema.samples.c.data)
+        .where(schema.samples.c.trial_id == trial_id)
+        .order_by(schema.samples.c.seq)
+    )
+    for phase, data in connection.execute(query):
+        parts[phase].append(decode_samples(data))
+    return {
+        phase: (
+            np.concatenate([p[0] for p in found]),
+            np.concatenate([p[1] for p in found]),
+        )
+        for phase, found in parts.items()
+    }
+
+
+def artifact(connection: Connection, job_id: int, name: str) -> NDArray[Any] | None:
+    """An array kept with a job, or ``None``."""
+    table = schema.artifacts
+    row = connection.execute(
+        sa.select(table).where(table.c.job_id == job_id, table.c.name == name)
+    ).one_or_none()
+    if row is None:
+        return None
+    try:
+        return np.frombuffer(row.data, dtype=np.dtype(row.dtype)).reshape(row.shape)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"damaged artifact {name} of job {job_id}: {error}") from None

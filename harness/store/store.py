@@ -1,0 +1,352 @@
+"""Writing a run as it happens, and reading it back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.engine import Connection
+
+from harness.domain import (
+    Advisory,
+    Job,
+    JobStatus,
+    Measurement,
+    Stage,
+    TrialStatus,
+)
+from harness.errors import SealedError, StoreError
+from harness.store import reading, schema
+from harness.store.codec import encode_samples
+from harness.store.database import open_engine, translated
+from harness.store.records import JobRecord, RunRecord, TrialRecord
+
+#: Where results go unless told otherwise: under the working folder.
+DEFAULT_STORE = "sqlite:///results/harness.db"
+
+
+def now() -> str:
+    """The time of day in UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Store:
+    """Runs, jobs, trials, samples and measurements in one database.
+
+    Safe to share between threads: one writer at a time, each call one transaction.
+    A sealed job never changes: every write to it raises ``SealedError``.
+    """
+
+    def __init__(self, url: str = DEFAULT_STORE, *, create: bool = True) -> None:
+        self.url = url
+        self._engine = open_engine(url, create=create)
+        self.location = self._engine.url.render_as_string(hide_password=True)
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._lock, translated(self.location), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with translated(self.location), self._engine.connect() as connection:
+            yield connection
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def create_run(
+        self,
+        run_id: str,
+        suite: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        jobs: Sequence[Job],
+    ) -> None:
+        """Write a run with all its jobs pending, in one transaction."""
+        with self._write() as connection:
+            connection.execute(
+                sa.insert(schema.runs).values(
+                    id=run_id,
+                    suite_name=suite["name"],
+                    created=now(),
+                    status="running",
+                    suite=dict(suite),
+                    environment=dict(environment),
+                )
+            )
+            if jobs:
+                connection.execute(
+                    sa.insert(schema.jobs),
+                    [
+                        {
+                            "run_id": run_id,
+                            "idx": job.index,
+                            "model": job.model,
+                            "recipe": job.recipe,
+                            "device": job.device,
+                            "kind": job.kind.value,
+                            "backend": str(job.backend),
+                            "threads": job.backend.threads,
+                            "status": JobStatus.PENDING.value,
+                            "stage": Stage.PLAN.value,
+                            "manifest": {},
+                            "facts": {},
+                        }
+                        for job in jobs
+                    ],
+                )
+
+    def finish_run(self, run_id: str, status: str) -> None:
+        """Note how a run ended: ``finished`` or ``interrupted`` (it may be resumed)."""
+        with self._write() as connection:
+            connection.execute(
+                sa.update(schema.runs)
+                .where(schema.runs.c.id == run_id)
+                .values(status=status, finished=now())
+            )
+
+    def begin_trial(self, job_id: int, index: int, purpose: str) -> int:
+        """A new trial of an unsealed job; returns its id."""
+        with self._write() as connection:
+            self._refuse_sealed(connection, job_id)
+            result = connection.execute(
+                sa.insert(schema.trials).values(
+                    job_id=job_id,
+                    idx=index,
+                    purpose=purpose,
+                    status=TrialStatus.RUNNING.value,
+                    started=now(),
+                    hello={},
+                    facts={},
+                )
+            )
+            (trial_id,) = result.inserted_primary_key or (0,)
+            return int(trial_id)
+
+    def append_samples(
+        self,
+        trial_id: int,
+        seq: int,
+        phase: str,
+        at: NDArray[np.int64],
+        values: NDArray[np.int64],
+    ) -> None:
+        """Keep raw samples as they arrive: start times and values in ns, both (n,)."""
+        with self._write() as connection:
+            connection.execute(
+                sa.insert(schema.samples).values(
+                    trial_id=trial_id,
+                    seq=seq,
+                    phase=phase,
+                    n=len(values),
+                    data=encode_samples(at, values),
+                )
+            )
+
+    def end_trial(
+        self,
+        trial_id: int,
+        status: TrialStatus,
+        *,
+        hello: Mapping[str, Any] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        error: str | None = None,
+        artifacts: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        """Close a trial; ``artifacts`` are arrays that belong to its job (predictions)."""
+        with self._write() as connection:
+            connection.execute(
+                sa.update(schema.trials)
+                .where(schema.trials.c.id == trial_id)
+                .values(
+                    status=status.value,
+                    hello=dict(hello or {}),
+                    facts=dict(facts or {}),
+                    error=error,
+                )
+            )
+            if artifacts:
+                job_id = connection.execute(
+                    sa.select(schema.trials.c.job_id).where(
+                        schema.trials.c.id == trial_id
+                    )
+                ).scalar_one()
+                self._refuse_sealed(connection, job_id)
+                for name, array in artifacts.items():
+                    _put_artifact(connection, job_id, name, array)
+
+    def seal_job(
+        self,
+        job_id: int,
+        status: JobStatus,
+        stage: Stage,
+        *,
+        error: str | None = None,
+        variant_sha256: str | None = None,
+        size_bytes: int | None = None,
+        manifest: Mapping[str, Any] | None = None,
+        runtime: str | None = None,
+        runtime_version: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+        measurements: Sequence[Measurement] = (),
+        advisories: Sequence[Advisory] = (),
+    ) -> None:
+        """Write a job's conclusion, once and for all, in one transaction."""
+        with self._write() as connection:
+            changed = connection.execute(
+                sa.update(schema.jobs)
+                .where(schema.jobs.c.id == job_id, schema.jobs.c.sealed_at.is_(None))
+                .values(
+                    status=status.value,
+                    stage=stage.value,
+                    error=error,
+                    variant_sha256=variant_sha256,
+                    size_bytes=size_bytes,
+                    manifest=dict(manifest or {}),
+                    runtime=runtime,
+                    runtime_version=runtime_version,
+                    facts=dict(facts or {}),
+                    sealed_at=now(),
+                )
+            ).rowcount
+            if changed != 1:
+                raise SealedError(f"job {job_id} is sealed already (or unknown)")
+            connection.execute(
+                sa.update(schema.trials)
+                .where(
+                    schema.trials.c.job_id == job_id,
+                    schema.trials.c.status == TrialStatus.RUNNING.value,
+                )
+                .values(status=TrialStatus.FAILED.value, error="cut off")
+            )
+            if measurements:
+                connection.execute(
+                    sa.insert(schema.measurements),
+                    [
+                        {
+                            "job_id": job_id,
+                            "name": item.name,
+                            "value": item.value,
+                            "low": item.low,
+                            "high": item.high,
+                            "unit": item.unit,
+                            "better": item.better.value,
+                            "n": item.n,
+                            "groups": item.groups,
+                        }
+                        for item in measurements
+                    ],
+                )
+            if advisories:
+                connection.execute(
+                    sa.insert(schema.advisories),
+                    [
+                        {
+                            "job_id": job_id,
+                            "seq": seq,
+                            "kind": item.kind.value,
+                            "evidence": item.evidence,
+                        }
+                        for seq, item in enumerate(advisories)
+                    ],
+                )
+
+    def discard_unfinished(self, run_id: str) -> int:
+        """Before a resume: drop what trials that never ended had sent; returns their number."""
+        unfinished = (
+            sa.select(schema.trials.c.id)
+            .join(schema.jobs)
+            .where(
+                schema.jobs.c.run_id == run_id,
+                schema.jobs.c.sealed_at.is_(None),
+                schema.trials.c.status == TrialStatus.RUNNING.value,
+            )
+        )
+        with self._write() as connection:
+            ids = list(connection.execute(unfinished).scalars())
+            if ids:
+                connection.execute(
+                    sa.delete(schema.samples).where(schema.samples.c.trial_id.in_(ids))
+                )
+                connection.execute(
+                    sa.delete(schema.trials).where(schema.trials.c.id.in_(ids))
+                )
+            connection.execute(
+                sa.update(schema.runs)
+                .where(schema.runs.c.id == run_id)
+                .values(status="running", finished=None)
+            )
+        return len(ids)
+
+    @staticmethod
+    def _refuse_sealed(connection: Connection, job_id: int) -> None:
+        sealed = connection.execute(
+            sa.select(schema.jobs.c.sealed_at).where(schema.jobs.c.id == job_id)
+        ).one_or_none()
+        if sealed is None:
+            raise StoreError(f"there is no job {job_id}")
+        if sealed[0] is not None:
+            raise SealedError(f"job {job_id} is sealed")
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def runs(self) -> list[RunRecord]:
+        """Every run, newest first."""
+        with self._read() as connection:
+            return reading.runs(connection)
+
+    def find_run(self, name: str) -> RunRecord:
+        """The run of this id, an unambiguous beginning of one, or ``last``.
+
+        Raises ``StoreError`` naming what there is.
+        """
+        return reading.find(self.runs(), name, self.location)
+
+    def jobs(self, run_id: str) -> list[JobRecord]:
+        """Every job of a run in the order of the plan, with measurements and advisories."""
+        with self._read() as connection:
+            return reading.jobs(connection, run_id)
+
+    def trials(self, job_id: int, *, with_samples: bool = False) -> list[TrialRecord]:
+        """The trials of a job in the order in which they began."""
+        with self._read() as connection:
+            return reading.trials(connection, job_id, with_samples=with_samples)
+
+    def artifact(self, job_id: int, name: str) -> NDArray[Any] | None:
+        """An array kept with a job, or ``None``."""
+        with self._read() as connection:
+            return reading.artifact(connection, job_id, name)
+
+
+def _put_artifact(
+    connection: Connection, job_id: int, name: str, array: NDArray[Any]
+) -> None:
+    table = schema.artifacts
+    connection.execute(
+        sa.delete(table).where(table.c.job_id == job_id, table.c.name == name)
+    )
+    connection.execute(
+        sa.insert(table).values(
+            job_id=job_id,
+            name=name,
+            dtype=array.dtype.str,
+            shape=list(array.shape),
+            data=np.ascontiguousarray(array).tobytes(),
+        )
+    )
