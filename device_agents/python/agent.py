@@ -1,6 +1,6 @@
 """The agent's main: say hello, read one request, answer it, end.
 
-    python3 agent.pyz
+    python3 agent.pyz [--runtime NAME]
 
 One process serves one request, so every trial starts fresh. See PROTOCOL.md.
 """
@@ -49,7 +49,7 @@ def serve(read_line, write, clock, system, find=find_runtime, wanted=None):
         request = _request(read_line)
         action = request.get("action")
         if action == "probe":
-            emit({"type": "done", "facts": {}})
+            emit({"type": "done", "id": request.get("id"), "facts": {}})
             return 0
         if action not in ACTIONS:
             raise AgentFailure(
@@ -59,7 +59,7 @@ def serve(read_line, write, clock, system, find=find_runtime, wanted=None):
         if problem is not None:
             raise problem
         facts = ACTIONS[action](request, emit, runtime, clock, system)
-        emit({"type": "done", "facts": facts})
+        emit({"type": "done", "id": request.get("id"), "facts": facts})
         return 0
     except AgentFailure as failure:
         emit(failure.as_message())
@@ -125,7 +125,7 @@ def main():
         while view:
             view = view[buffered.write(view) :]
 
-    wanted = os.environ.get("EDGE_HARNESS_RUNTIME") or None
+    wanted = sys.argv[2] if sys.argv[1:2] == ["--runtime"] and len(sys.argv) > 2 else None
     try:
         code = serve(read_line, write, Clock(), System(), wanted=wanted)
     except BrokenPipeError:

@@ -11,14 +11,12 @@ class Preprocessing:
     """From a stored sample to the model's float input: ``(sample * scale - mean) / std``.
 
     ``mean`` and ``std`` have one value, or one per channel (last axis), in units of the
-    scaled sample. ``resize`` is the rule by which images of another size are fitted
-    (``bilinear`` or ``nearest``); sizes come from the model's own input.
+    scaled sample.
     """
 
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    resize: str = "bilinear"
 
     def __post_init__(self) -> None:
         if not self.mean or not self.std or any(value == 0 for value in self.std):
@@ -46,13 +44,17 @@ class Model:
 class Dataset:
     """Labelled samples: an evaluation split and, from other samples, a calibration split.
 
-    ``source`` names an entry of the datasets registry. ``limit`` takes only the first
-    samples of the evaluation split (0: all).
+    ``source`` names an entry of the datasets registry; the other fields are that source's
+    settings. ``limit`` takes only the first samples of the evaluation split (0: all).
+    ``image_size`` is (height, width), for sources that resize.
     """
 
     name: str
     source: str
     path: Path | None = None
-    calibration_path: Path | None = None
+    calibration: Path | None = None
+    samples_key: str = "images"
+    labels_key: str = "labels"
+    image_size: tuple[int, int] | None = None
     limit: int = 0
     calibration_samples: int = 200

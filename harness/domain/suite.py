@@ -15,9 +15,7 @@ from harness.domain.policy import Policy
 class Suite:
     """models x recipes x devices x backends, with a Policy.
 
-    An empty ``backends`` means each device's default. ``allow_unsupported`` keeps
-    combinations that a device cannot run as records of status ``unsupported`` instead
-    of refusing the plan.
+    An empty ``backends`` means each device's default.
     """
 
     name: str

@@ -1,0 +1,102 @@
+"""Device profiles: shipped ones, the user's own, and those inside a suite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from harness.config.paths import profiles_dir
+from harness.config.schema import DeviceFile
+from harness.config.toml_source import Path_, TomlSource
+from harness.domain import Backend, Device, DeviceKind
+
+_LINK = ("host", "port", "user", "identity_file", "known_hosts", "ssh_config", "python",
+         "runtime", "work_dir")  # fmt: skip
+
+#: Parameters that a simulated device needs for each accelerator it offers.
+_NEEDED = {
+    "cpu": ("float_gmacs", "int8_gmacs", "int16_gmacs", "thread_scaling", "cores",
+            "bandwidth_gbs", "op_overhead_us", "invoke_overhead_us"),
+    "edgetpu": ("edgetpu_mhz", "edgetpu_link_mbs", "edgetpu_cache_mb", "edgetpu_invoke_us"),
+}  # fmt: skip
+
+
+def device_files() -> dict[str, Path]:
+    """Name -> profile file; the user's own (``~/.config/edge-harness/devices``) win."""
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    own = Path(base).expanduser() / "edge-harness" / "devices"
+    found: dict[str, Path] = {}
+    for folder in (profiles_dir() / "devices", own):
+        if folder.is_dir():
+            found.update({path.stem: path for path in sorted(folder.glob("*.toml"))})
+    return found
+
+
+def known_devices(transports: Collection[str]) -> dict[str, Device]:
+    """Every device that has a profile, by name."""
+    return {name: find_device(name, transports) for name in device_files()}
+
+
+def find_device(name: str, transports: Collection[str]) -> Device:
+    """The device of a profile file; raises ``ConfigError`` and ``KeyError`` if there is none."""
+    source = TomlSource(device_files()[name])
+    return device_from(source, name, source.data, (), transports)
+
+
+def device_from(
+    source: TomlSource, name: str, data: Any, where: Path_, transports: Collection[str]
+) -> Device:
+    """Check one device table and turn it into a ``Device``."""
+    file = source.validate(DeviceFile, data, where)
+    if file.name is not None and file.name != name:
+        raise source.error((*where, "name"), f"this device is called {name!r}, not {file.name!r}")
+    if file.transport not in transports:
+        raise source.unknown((*where, "transport"), "transport", file.transport, transports)
+    simulated = file.transport == "simulated"
+    kind = DeviceKind(file.kind or ("simulated" if simulated else "real"))
+    if (kind is DeviceKind.SIMULATED) != simulated:
+        raise source.error(
+            (*where, "kind"), f"a device on the transport {file.transport!r} is not {kind.value}"
+        )
+    if file.transport == "ssh" and not file.host:
+        raise source.error(where, f"device {name}: an ssh device needs a host")
+    simulation: dict[str, Any] = {}
+    if simulated:
+        if file.simulation is None:
+            raise source.error(where, f"device {name}: a simulated device needs [simulation]")
+        simulation = file.simulation.model_dump(exclude_none=True)
+        for accelerator in file.accelerators:
+            for key in _NEEDED.get(accelerator, ()):
+                if key not in simulation:
+                    raise source.error(
+                        (*where, "simulation"),
+                        f"device {name}: [simulation] needs {key} for {accelerator}",
+                    )
+            if accelerator not in _NEEDED:
+                raise source.error(
+                    (*where, "accelerators"),
+                    f"device {name}: {accelerator} cannot be simulated yet",
+                    hint="simulated: " + ", ".join(_NEEDED),
+                )
+    elif file.simulation is not None:
+        raise source.error((*where, "simulation"), f"device {name} is not simulated")
+    backend = Backend.parse(file.default_backend or file.accelerators[0])
+    if backend.accelerator not in file.accelerators:
+        raise source.error(
+            (*where, "default_backend"),
+            f"device {name} does not offer {backend.accelerator}, only "
+            + ", ".join(file.accelerators),
+        )
+    link = {key: value for key in _LINK if (value := getattr(file, key)) is not None}
+    return Device(
+        name=name,
+        kind=kind,
+        transport=file.transport,
+        title=file.title or name,
+        accelerators=tuple(file.accelerators),
+        default_backend=backend,
+        link=link,
+        simulation=simulation,
+    )

@@ -1,0 +1,162 @@
+"""The shape of the TOML files; JSON Schemas are generated from here.
+
+    python -m harness.config.schema FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from harness.domain import Backend, Policy
+
+_DEFAULT = Policy()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
+
+
+class PreprocessingFile(_Strict):
+    """``(sample * scale - mean) / std``; one value, or one per channel."""
+
+    scale: float = 1.0
+    mean: float | list[float] = 0.0
+    std: float | list[float] = 1.0
+
+
+class ModelFile(_Strict):
+    """A trained model: its file, its dataset, its preprocessing and its labels."""
+
+    file: str = Field(description="Keras .h5 or .keras, a SavedModel folder, a .tflite, or builtin:NAME")
+    dataset: str = Field(description="the name of a [dataset.NAME] table")
+    preprocessing: PreprocessingFile = PreprocessingFile()
+    labels: str | list[str] = Field(
+        default=[], description="class names, or a text file with one per line"
+    )
+
+
+class DatasetFile(_Strict):
+    """Labelled samples."""
+
+    source: str = Field(description="npz, image_folder or digits")
+    path: str | None = None
+    calibration: str | None = Field(
+        default=None, description="a file or folder of the same kind, for integer recipes"
+    )
+    samples_key: str = "images"
+    labels_key: str = "labels"
+    image_size: tuple[int, int] | None = Field(default=None, description="[height, width]")
+    limit: int = Field(default=0, ge=0, description="only the first samples; 0 takes all")
+    calibration_samples: int = Field(default=200, ge=1)
+
+
+class SimulationFile(_Strict):
+    """Parameters of the cost model; see harness/simulation/roofline.py for units."""
+
+    float_gmacs: float | None = Field(default=None, gt=0)
+    int8_gmacs: float | None = Field(default=None, gt=0)
+    int16_gmacs: float | None = Field(default=None, gt=0)
+    thread_scaling: float | None = Field(default=None, ge=0, le=1)
+    cores: int | None = Field(default=None, ge=1)
+    bandwidth_gbs: float | None = Field(default=None, gt=0)
+    op_overhead_us: float | None = Field(default=None, ge=0)
+    invoke_overhead_us: float | None = Field(default=None, ge=0)
+    init_ms: float = Field(ge=0)
+    init_ms_per_mb: float = Field(ge=0)
+    memory_mb: float = Field(gt=0)
+    noise_percent: float = Field(ge=0, le=100)
+    trial_noise_percent: float = Field(ge=0, le=100)
+    edgetpu_mhz: float | None = Field(default=None, gt=0)
+    edgetpu_link_mbs: float | None = Field(default=None, gt=0)
+    edgetpu_cache_mb: float | None = Field(default=None, ge=0)
+    edgetpu_invoke_us: float | None = Field(default=None, ge=0)
+
+
+Accelerator = Literal["cpu", "gpu", "nnapi", "edgetpu"]
+
+
+class DeviceFile(_Strict):
+    """A device: how to reach it and what it offers."""
+
+    name: str | None = Field(default=None, description="only in a file of its own")
+    title: str = ""
+    transport: str = Field(description="local, ssh or simulated")
+    kind: Literal["real", "emulated", "simulated"] | None = Field(
+        default=None, description="by default what the transport implies"
+    )
+    accelerators: list[Accelerator] = ["cpu"]
+    default_backend: str | None = None
+    host: str | None = Field(default=None, description="ssh: a name, an alias or user@name")
+    port: int | None = Field(default=None, ge=1, le=65535)
+    user: str | None = None
+    identity_file: str | None = None
+    known_hosts: str | None = None
+    ssh_config: str | None = None
+    python: str | None = Field(default=None, description="the device's Python, default python3")
+    runtime: Literal["ai_edge_litert", "tflite_runtime", "tensorflow"] | None = None
+    work_dir: str | None = Field(default=None, description="default ~/.cache/edge-harness")
+    simulation: SimulationFile | None = None
+
+    @field_validator("default_backend")
+    @classmethod
+    def _backend(cls, text: str | None) -> str | None:
+        if text is not None:
+            Backend.parse(text)
+        return text
+
+
+class PolicyFile(_Strict):
+    """How to measure; times in seconds."""
+
+    trials: int = _DEFAULT.trials
+    warmup_runs: int = _DEFAULT.warmup_runs
+    warmup_seconds: float = _DEFAULT.warmup_seconds
+    min_runs: int = _DEFAULT.min_runs
+    min_seconds: float = _DEFAULT.min_seconds
+    max_seconds: float = _DEFAULT.max_seconds
+    max_runs: int = _DEFAULT.max_runs
+    cooldown_seconds: float = _DEFAULT.cooldown_seconds
+    silence_timeout: float = _DEFAULT.silence_timeout
+    retries: int = _DEFAULT.retries
+    retry_delay: float = _DEFAULT.retry_delay
+    output_checks: int = _DEFAULT.output_checks
+    measure: list[Literal["latency", "accuracy"]] = list(_DEFAULT.measure)  # type: ignore[assignment]
+    seed: int = _DEFAULT.seed
+
+
+class SuiteFile(_Strict):
+    """A declared experiment: models x recipes x devices x backends, with a Policy."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    description: str = ""
+    recipes: Annotated[list[str], Field(min_length=1)]
+    devices: Annotated[list[str], Field(min_length=1)]
+    backends: list[str] = []
+    model: Annotated[dict[str, ModelFile], Field(min_length=1)]
+    dataset: Annotated[dict[str, DatasetFile], Field(min_length=1)]
+    device: dict[str, DeviceFile] = {}
+    policy: PolicyFile = PolicyFile()
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """File name -> JSON Schema."""
+    return {
+        "suite.schema.json": SuiteFile.model_json_schema(),
+        "device.schema.json": DeviceFile.model_json_schema(),
+    }
+
+
+def main() -> None:
+    """Write every schema into the folder that is the first argument."""
+    folder = Path(sys.argv[1])
+    for name, value in schemas().items():
+        (folder / name).write_text(json.dumps(value, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Suites: TOML -> ``Suite``, and ``Suite`` -> JSON and back for the store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from harness.config.devices import device_files, device_from, find_device
+from harness.config.paths import profiles_dir
+from harness.config.schema import DatasetFile, ModelFile, PolicyFile, SuiteFile
+from harness.config.toml_source import TomlSource, suggest
+from harness.domain import Backend, Dataset, Device, Model, Policy, Preprocessing, Suite
+from harness.errors import ConfigError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The names that the registries offer; ``calibrating`` recipes need a calibration split."""
+
+    recipes: Collection[str]
+    calibrating: Collection[str]
+    transports: Collection[str]
+    datasets: Collection[str]
+    builtins: Collection[str]
+
+
+def shipped_suites() -> dict[str, Path]:
+    """Name -> file of the suites that come with the harness."""
+    return {path.stem: path for path in sorted((profiles_dir() / "suites").glob("*.toml"))}
+
+
+def load_suite(
+    name: str | Path,
+    known: Known,
+    *,
+    devices: Collection[str] = (),
+    recipes: Collection[str] = (),
+    policy: dict[str, Any] | None = None,
+) -> Suite:
+    """The suite of a file, or of a shipped name; everything is checked.
+
+    ``devices`` and ``recipes`` replace the suite's own lists; ``policy`` overrides settings.
+    Raises ``ConfigError`` with file and line.
+    """
+    source = TomlSource(_suite_file(name))
+    file = source.validate(SuiteFile)
+    datasets = {key: _dataset(source, key, value, known) for key, value in file.dataset.items()}
+    models = tuple(_model(source, key, value, file, known) for key, value in file.model.items())
+    chosen = tuple(dict.fromkeys(recipes or file.recipes))
+    for position, recipe in enumerate(chosen):
+        if recipe not in known.recipes:
+            if recipes:
+                raise UsageError(
+                    f"unknown recipe {recipe!r}", hint=suggest(recipe, known.recipes)
+                )
+            raise source.unknown(("recipes", position), "recipe", recipe, known.recipes)
+    _need_calibration(source, chosen, models, datasets, known)
+    found = _devices(source, file, tuple(dict.fromkeys(devices)), known)
+    return Suite(
+        name=file.name,
+        description=file.description,
+        models=models,
+        datasets=datasets,
+        recipes=chosen,
+        devices=found,
+        backends=_backends(source, file, found),
+        policy=_policy(source, file.policy, policy or {}),
+    )
+
+
+def suite_to_json(suite: Suite) -> dict[str, Any]:
+    """A suite as JSON values."""
+    value: dict[str, Any] = TypeAdapter(Suite).dump_python(suite, mode="json")
+    return value
+
+
+def suite_from_json(value: Any) -> Suite:
+    """The suite of :func:`suite_to_json`."""
+    return TypeAdapter(Suite).validate_python(value)
+
+
+def _suite_file(name: str | Path) -> Path:
+    path = Path(name)
+    shipped = shipped_suites()
+    if path.is_file():
+        return path
+    if str(name) in shipped:
+        return shipped[str(name)]
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder, not a suite")
+    raise ConfigError(
+        f"there is no suite {name}: no such file, and no shipped suite of that name",
+        hint=suggest(str(name), shipped),
+    )
+
+
+def _dataset(source: TomlSource, name: str, file: DatasetFile, known: Known) -> Dataset:
+    where = ("dataset", name)
+    if file.source not in known.datasets:
+        raise source.unknown((*where, "source"), "dataset source", file.source, known.datasets)
+    paths = {
+        key: source.file((*where, key), text) if (text := getattr(file, key)) else None
+        for key in ("path", "calibration")
+    }
+    if paths["path"] is None and file.source != "digits":
+        raise source.error(where, f"dataset {name} needs a path")
+    if file.source == "image_folder" and file.image_size is None:
+        raise source.error(where, f"dataset {name} needs image_size = [height, width]")
+    return Dataset(
+        name=name,
+        source=file.source,
+        path=paths["path"],
+        calibration=paths["calibration"],
+        samples_key=file.samples_key,
+        labels_key=file.labels_key,
+        image_size=file.image_size,
+        limit=file.limit,
+        calibration_samples=file.calibration_samples,
+    )
+
+
+def _model(
+    source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, known: Known
+) -> Model:
+    where = ("model", name)
+    if file.dataset not in suite.dataset:
+        raise source.unknown((*where, "dataset"), "dataset", file.dataset, suite.dataset)
+    if file.file.startswith("builtin:"):
+        builtin = file.file.removeprefix("builtin:")
+        if builtin not in known.builtins:
+            raise source.unknown((*where, "file"), "built-in model", builtin, known.builtins)
+        path = file.file
+    else:
+        path = str(source.file((*where, "file"), file.file))
+    try:
+        preprocessing = Preprocessing(
+            file.preprocessing.scale,
+            _several(file.preprocessing.mean),
+            _several(file.preprocessing.std),
+        )
+    except ValueError as error:
+        raise source.error((*where, "preprocessing"), f"model {name}: {error}") from None
+    if isinstance(file.labels, str):
+        listed = source.file((*where, "labels"), file.labels)
+        labels = tuple(listed.read_text(encoding="utf-8", errors="replace").splitlines())
+    else:
+        labels = tuple(file.labels)
+    return Model(name, path, file.dataset, preprocessing, labels)
+
+
+def _several(value: float | list[float]) -> tuple[float, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _need_calibration(
+    source: TomlSource,
+    recipes: tuple[str, ...],
+    models: tuple[Model, ...],
+    datasets: dict[str, Dataset],
+    known: Known,
+) -> None:
+    needing = [recipe for recipe in recipes if recipe in known.calibrating]
+    for model in models:
+        dataset = datasets[model.dataset]
+        if needing and dataset.calibration is None and dataset.source != "digits":
+            raise source.error(
+                ("dataset", dataset.name),
+                f"the recipe {needing[0]} calibrates, and dataset {dataset.name} has no "
+                "calibration samples",
+                hint="add calibration = \"...\" with samples that are not evaluated",
+            )
+
+
+def _devices(
+    source: TomlSource, file: SuiteFile, chosen: tuple[str, ...], known: Known
+) -> tuple[Device, ...]:
+    profiles = device_files()
+    found = []
+    for position, name in enumerate(chosen or tuple(dict.fromkeys(file.devices))):
+        if name in file.device:
+            where = ("device", name)
+            data = source.data["device"][name]
+            found.append(device_from(source, name, data, where, known.transports))
+        elif name in profiles:
+            found.append(find_device(name, known.transports))
+        elif chosen:
+            raise UsageError(
+                f"unknown device {name!r}", hint=suggest(name, [*file.device, *profiles])
+            )
+        else:
+            raise source.unknown(
+                ("devices", position), "device", name, [*file.device, *profiles]
+            )
+    return tuple(found)
+
+
+def _backends(
+    source: TomlSource, file: SuiteFile, devices: tuple[Device, ...]
+) -> tuple[Backend, ...]:
+    found = []
+    for position, text in enumerate(file.backends):
+        try:
+            backend = Backend.parse(text)
+        except ValueError as error:
+            raise source.error(("backends", position), str(error)) from None
+        lacking = [item for item in devices if backend.accelerator not in item.accelerators]
+        if lacking:
+            raise source.error(
+                ("backends", position),
+                f"device {lacking[0].name} does not offer {backend.accelerator}, only "
+                + ", ".join(lacking[0].accelerators),
+                hint="leave `backends` out to use each device's own default",
+            )
+        found.append(backend)
+    return tuple(dict.fromkeys(found))
+
+
+def _policy(source: TomlSource, file: PolicyFile, overrides: dict[str, Any]) -> Policy:
+    declared = {**file.model_dump(), "measure": tuple(file.measure)}
+    try:
+        Policy(**declared)
+    except ValueError as error:
+        text = str(error)
+        key = text.split(" ", 1)[0]
+        raise source.error(("policy", key), f"policy: {text}") from None
+    try:
+        return Policy(**{**declared, **overrides})
+    except ValueError as error:
+        raise UsageError(f"policy: {error}") from None

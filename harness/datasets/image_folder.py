@@ -1,0 +1,77 @@
+"""A folder of images with one subfolder per class."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.datasets.loading import Samples
+from harness.domain import Dataset
+from harness.errors import DatasetError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
+
+
+def load(dataset: Dataset) -> Samples:
+    """Images as RGB bytes (n, height, width, 3), resized to ``image_size``, sorted by name.
+
+    Class indices follow the sorted names of the subfolders; an empty class folder is refused.
+    """
+    if dataset.path is None or dataset.image_size is None:
+        raise DatasetError(
+            f"dataset {dataset.name}: an image folder needs path and image_size = [height, width]"
+        )
+    images, labels, names = _read(dataset, dataset.path)
+    calibration = images[:0]
+    if dataset.calibration is not None:
+        calibration, _, _ = _read(dataset, dataset.calibration)
+    return Samples(images, labels, calibration, names)
+
+
+def _read(
+    dataset: Dataset, folder: Path
+) -> tuple[NDArray[Any], NDArray[np.int64], tuple[str, ...]]:
+    where = f"dataset {dataset.name}"
+    if not folder.is_dir():
+        raise DatasetError(f"{where}: there is no folder {folder}")
+    classes = sorted(item.name for item in folder.iterdir() if item.is_dir())
+    if not classes:
+        raise DatasetError(
+            f"{where}: {folder} has no subfolders", hint="one subfolder per class, images inside"
+        )
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    for index, name in enumerate(classes):
+        files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise DatasetError(f"{where}: class folder {folder / name} holds no images")
+        for file in files:
+            images.append(_image(where, file, dataset))
+            labels.append(index)
+    return np.stack(images), np.asarray(labels, dtype=np.int64), tuple(classes)
+
+
+def _image(where: str, file: Path, dataset: Dataset) -> NDArray[np.uint8]:
+    from PIL import Image, UnidentifiedImageError
+
+    assert dataset.image_size is not None
+    height, width = dataset.image_size
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+                return np.asarray(resized, dtype=np.uint8)
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        UnidentifiedImageError,
+        Image.DecompressionBombWarning,
+        Image.DecompressionBombError,
+    ) as error:
+        raise DatasetError(f"{where}: {file} is not a readable image: {error}") from None

@@ -1,0 +1,98 @@
+"""Loading a dataset's splits, and refusing what would give a wrong number."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.domain import Dataset
+from harness.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """``samples`` (n, ...) as stored, ``labels`` (n,) class indices, and calibration samples.
+
+    ``calibration`` is empty where the dataset declares none. ``class_names`` is empty where
+    the source has none.
+    """
+
+    samples: NDArray[Any]
+    labels: NDArray[np.int64]
+    calibration: NDArray[Any]
+    class_names: tuple[str, ...] = ()
+
+
+Loader = Callable[[Dataset], Samples]
+
+
+def load_dataset(dataset: Dataset, sources: Mapping[str, Loader]) -> Samples:
+    """Load and check a dataset; raises ``DatasetError``.
+
+    Refused: no samples, samples that are not numbers, not finite or of another type than
+    the calibration's, labels that are not class indices or not one per sample, and
+    calibration samples that are evaluation samples too.
+    """
+    loaded = sources[dataset.source](dataset)
+    samples, labels = loaded.samples, np.asarray(loaded.labels)
+    name = f"dataset {dataset.name}"
+    if samples.ndim < 2 or len(samples) == 0:
+        raise DatasetError(f"{name}: needs samples of shape (n, ...), not {samples.shape}")
+    if samples.dtype.kind not in "uif":
+        raise DatasetError(f"{name}: samples are {samples.dtype}, not numbers")
+    if samples.dtype.kind == "f" and not np.isfinite(samples).all():
+        raise DatasetError(f"{name}: samples hold NaN or infinite values")
+    if labels.ndim == 2 and 1 in labels.shape:
+        labels = labels.reshape(-1)
+    if labels.shape != (len(samples),):
+        raise DatasetError(
+            f"{name}: {len(samples)} samples and labels of shape {labels.shape}",
+            hint="labels must be one class index per sample",
+        )
+    if labels.dtype.kind not in "ui":
+        raise DatasetError(f"{name}: labels are {labels.dtype}, not class indices")
+    labels = labels.astype(np.int64)
+    if labels.min() < 0:
+        raise DatasetError(f"{name}: a label is negative")
+    if dataset.limit:
+        samples, labels = samples[: dataset.limit], labels[: dataset.limit]
+    calibration = loaded.calibration
+    if len(calibration):
+        if calibration.shape[1:] != samples.shape[1:] or calibration.dtype != samples.dtype:
+            raise DatasetError(
+                f"{name}: calibration samples are {calibration.dtype} {calibration.shape[1:]}, "
+                f"evaluation samples {samples.dtype} {samples.shape[1:]}"
+            )
+        calibration = _spread(calibration, dataset.calibration_samples)
+        _refuse_shared(name, samples, calibration)
+    return Samples(
+        np.ascontiguousarray(samples), labels, np.ascontiguousarray(calibration),
+        loaded.class_names,
+    )
+
+
+def _spread(samples: NDArray[Any], count: int) -> NDArray[Any]:
+    """``count`` samples evenly over the whole, so that sorted classes are all there."""
+    if len(samples) <= count:
+        return samples
+    return samples[np.linspace(0, len(samples) - 1, count).astype(np.int64)]
+
+
+def _refuse_shared(name: str, samples: NDArray[Any], calibration: NDArray[Any]) -> None:
+    evaluated = {_digest(sample) for sample in samples}
+    shared = [index for index, sample in enumerate(calibration) if _digest(sample) in evaluated]
+    if shared:
+        raise DatasetError(
+            f"{name}: {len(shared)} of {len(calibration)} calibration samples are evaluation "
+            f"samples too (the first is calibration sample {shared[0]})",
+            hint="calibrate on a split of its own: shared samples flatter the accuracy",
+        )
+
+
+def _digest(sample: NDArray[Any]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(sample).data, digest_size=16).digest()

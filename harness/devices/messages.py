@@ -1,0 +1,159 @@
+"""What an agent says, checked: nothing that a device sends is trusted."""
+
+from __future__ import annotations
+
+import math
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_agents.python import wire
+from harness.errors import (
+    AgentError,
+    AgentReportedError,
+    AgentSetupError,
+    ProtocolError,
+    UnsupportedError,
+)
+
+#: Strings of a device longer than this are cut; control characters never get through.
+MAX_TEXT = 2000
+
+_PHASES = ("first", "warmup", "measure")
+_SETUP = {"no_numpy", "no_runtime", "numpy_mismatch"}
+_UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
+_MAX_NS = 1 << 62
+
+
+def decode(line: bytes, device: str) -> dict[str, Any]:
+    """One line as a message; raises ``ProtocolError`` that shows it."""
+    try:
+        message = wire.decode(line)
+    except wire.WireError as error:
+        raise ProtocolError(
+            f"{device}: the agent wrote what is not of the protocol: {error}",
+            hint="does something on the device print to the agent's stdout?",
+        ) from None
+    if not isinstance(message.get("type"), str):
+        raise ProtocolError(f"{device}: a message without a type: {line[:120]!r}")
+    return message
+
+
+def clean(value: Any, depth: int = 0) -> Any:
+    """A JSON value with bounded depth, bounded strings and no control characters."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() else "\ufffd" for c in value[:MAX_TEXT])
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if depth > 5:
+        return None
+    if isinstance(value, dict):
+        return {clean(str(k), depth): clean(v, depth + 1) for k, v in list(value.items())[:200]}
+    if isinstance(value, list):
+        return [clean(item, depth + 1) for item in value[:200]]
+    return value
+
+
+def check_hello(message: dict[str, Any], device: str) -> dict[str, Any]:
+    """The hello message, cleaned; raises ``ProtocolError``."""
+    if message["type"] != "hello" or message.get("protocol") != wire.PROTOCOL_VERSION:
+        raise ProtocolError(
+            f"{device}: expected a hello of protocol {wire.PROTOCOL_VERSION}, got "
+            f"{clean(str(message))[:160]}",
+            hint="use a host and an agent of the same release",
+        )
+    hello = clean(message)
+    runtime = hello.get("runtime")
+    if runtime is not None and not (
+        isinstance(runtime, dict)
+        and isinstance(runtime.get("name"), str)
+        and isinstance(runtime.get("version"), str)
+    ):
+        raise ProtocolError(f"{device}: hello without a proper runtime")
+    for key in ("platform", "clock"):
+        if not isinstance(hello.get(key), dict):
+            raise ProtocolError(f"{device}: hello without {key}")
+    return dict(hello)
+
+
+def reported(message: dict[str, Any], device: str) -> AgentError | UnsupportedError:
+    """The exception for an ``error`` message."""
+    kind = message.get("kind")
+    text = f"{device}: {clean(str(message.get('message', 'no reason given')))}"
+    hint = clean(str(message.get("hint") or "")) or None
+    if kind in _SETUP:
+        return AgentSetupError(text, hint=hint)
+    if kind in _UNSUPPORTED:
+        return UnsupportedError(text, hint=hint)
+    return AgentReportedError(text, hint=hint)
+
+
+def samples(
+    message: dict[str, Any], device: str
+) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
+    """Phase, start times and values in ns, both (n,); raises ``ProtocolError``."""
+    phase, at, values = message.get("phase"), message.get("at"), message.get("values")
+    good = (
+        phase in _PHASES
+        and message.get("unit") == "ns"
+        and isinstance(at, list)
+        and isinstance(values, list)
+        and len(at) == len(values) > 0
+        and all(type(n) is int and 0 <= n < _MAX_NS for n in at)
+        and all(type(n) is int and 0 <= n < _MAX_NS for n in values)
+    )
+    if not good:
+        raise ProtocolError(f"{device}: samples that make no sense: {clean(str(message))[:160]}")
+    return str(phase), np.asarray(at, dtype=np.int64), np.asarray(values, dtype=np.int64)
+
+
+def outputs(message: dict[str, Any], device: str, count: int) -> tuple[int, NDArray[Any]]:
+    """Offset of the first sample, and outputs (n, ...); raises ``ProtocolError``."""
+    offset, shape, dtype = message.get("offset"), message.get("shape"), message.get("dtype")
+    try:
+        if (
+            type(offset) is not int
+            or not isinstance(shape, list)
+            or not 1 <= len(shape) <= 8
+            or not all(type(size) is int and 0 < size <= 1 << 24 for size in shape)
+            or dtype not in wire.DTYPES
+            or not 0 <= offset <= offset + shape[0] <= count
+        ):
+            raise ValueError
+        data = wire.unpack(message.get("data"))
+        if len(data) != prod(shape) * np.dtype(dtype).itemsize:
+            raise ValueError
+        return offset, np.frombuffer(data, dtype=dtype).reshape(shape)
+    except ValueError:
+        seen = {key: message.get(key) for key in ("offset", "shape", "dtype")}
+        raise ProtocolError(f"{device}: outputs that make no sense: {clean(str(seen))}") from None
+
+
+def loaded(message: dict[str, Any], device: str) -> dict[str, Any]:
+    """Load and init time and the tensors; raises ``ProtocolError``."""
+    for key in ("load_ns", "init_ns"):
+        if type(message.get(key)) is not int or not 0 <= message[key] < _MAX_NS:
+            raise ProtocolError(f"{device}: loaded without a proper {key}")
+    return {
+        "load_ns": message["load_ns"],
+        "init_ns": message["init_ns"],
+        "inputs": clean(message.get("inputs")),
+        "outputs": clean(message.get("outputs")),
+    }
+
+
+def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
+    """The facts of ``done``, cleaned, the ones that metrics use checked."""
+    facts = clean(message.get("facts"))
+    if not isinstance(facts, dict):
+        raise ProtocolError(f"{device}: done without facts")
+    memory = facts.get("memory_peak_bytes", {})
+    threads = [facts.get("threads_asked"), facts.get("threads_found")]
+    if not isinstance(memory, dict) or not all(
+        value is None or (type(value) is int and 0 <= value < 1 << 50)
+        for value in [*memory.values(), *threads]
+    ):
+        raise ProtocolError(f"{device}: facts that make no sense: {str(facts)[:160]}")
+    return facts

@@ -1,0 +1,63 @@
+"""Models that the harness makes itself, for demonstrations and tests.
+
+``digits_cnn`` is a small convolutional network trained on the handwritten digits that
+scikit-learn ships; seeded, about ten seconds on two cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.cache import cache_dir
+
+PREFIX = "builtin:"
+
+
+def make_digits_cnn(target: Path) -> None:
+    """Train the digits network and save it; imports TensorFlow and scikit-learn."""
+    import tensorflow as tf
+    import tf_keras
+    from tf_keras import layers
+
+    from harness.datasets import digits
+
+    tf_keras.utils.set_random_seed(7)
+    tf.config.experimental.enable_op_determinism()
+    images, labels = digits.split("train")
+    network = tf_keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(24, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Conv2D(48, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(96, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="digits_cnn",
+    )
+    network.compile(
+        optimizer=tf_keras.optimizers.Adam(1e-3),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    network.fit(images / 16.0, labels, epochs=12, batch_size=64, verbose=0)
+    network.save(str(target), save_format="h5", include_optimizer=False)
+
+
+#: Name -> what makes the file. The number changes when the recipe of a model changes.
+BUILTINS: dict[str, tuple[int, Callable[[Path], None]]] = {"digits_cnn": (1, make_digits_cnn)}
+
+
+def builtin_path(name: str) -> Path:
+    """Where a built-in model is kept once it was made."""
+    version, _ = BUILTINS[name]
+    return cache_dir("host", "models") / f"{name}-{version}.h5"

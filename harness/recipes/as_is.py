@@ -1,0 +1,7 @@
+"""``as_is``: a ready ``.tflite`` file, deployed byte for byte."""
+
+from __future__ import annotations
+
+from harness.recipes.recipe import Recipe
+
+RECIPE = Recipe("as_is", "a ready .tflite file, unchanged", None)

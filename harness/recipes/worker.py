@@ -1,0 +1,157 @@
+"""The conversion process: imports TensorFlow once, then one forked child per conversion.
+
+    python -m harness.recipes.worker
+
+Reads one JSON request per line from stdin and answers with one JSON line on stdout when
+it is done, in any order; at most ``PARALLEL`` children at a time. A child that crashes
+or hangs takes only its own conversion with it, and nothing it prints reaches the answers.
+Ends when stdin does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+#: Children at a time.
+PARALLEL = 2
+
+
+def convert(request: dict[str, Any]) -> dict[str, Any]:
+    """Make one variant: ``source``, ``format``, ``recipe``, ``calibration``, ``out``."""
+    import numpy as np
+    import tensorflow as tf
+
+    from harness.domain import Preprocessing
+    from harness.models import READERS
+    from harness.models.preprocess import to_real
+    from harness.recipes import RECIPES
+
+    recipe = RECIPES[request["recipe"]]
+    build = READERS[request["format"]].converter
+    if build is None or recipe.configure is None:
+        raise ValueError(f"a {request['format']} source cannot be converted with {recipe.name}")
+    source = build(Path(request["source"]))
+    if source.input_shape is not None and None in source.input_shape:
+        raise ValueError(
+            f"the model's input has free dimensions {source.input_shape}; "
+            "fix them all but the batch before converting"
+        )
+    converter = source.converter
+    if recipe.needs_calibration:
+        samples = np.load(request["calibration"], allow_pickle=False)
+        prepared = to_real(samples, Preprocessing(**request["preprocessing"]))
+        if source.input_shape is None:
+            raise ValueError("calibration feeds exactly one input, and this model has several")
+        batches = prepared.reshape((len(prepared), 1, *source.input_shape))
+
+        def representative() -> Any:
+            for batch in batches:
+                yield [batch]
+
+        converter.representative_dataset = representative
+    recipe.configure(tf, converter)
+    started = time.perf_counter()
+    content = converter.convert()
+    Path(request["out"]).write_bytes(content)
+    return {"seconds": round(time.perf_counter() - started, 3)}
+
+
+def build_model(request: dict[str, Any]) -> dict[str, Any]:
+    """Make a built-in model's file: ``builtin``, ``out``."""
+    from harness.models.builtin import BUILTINS
+
+    started = time.perf_counter()
+    BUILTINS[request["builtin"]][1](Path(request["out"]))
+    return {"seconds": round(time.perf_counter() - started, 3)}
+
+
+_TASKS = {"convert": convert, "build": build_model}
+
+
+def _child(request: dict[str, Any]) -> None:
+    """In the forked child: do the task, leave the answer in a file, end at once."""
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        answer: dict[str, Any] = {"ok": True, **_TASKS[request["task"]](request)}
+        answer["peak_memory_bytes"] = _peak_memory()
+    except BaseException as error:  # whatever a converter raises is an answer, not an end
+        answer = {"ok": False, "kind": type(error).__name__, "error": str(error)[:20_000]}
+    try:
+        Path(request["answer"]).write_text(json.dumps(answer))
+    finally:
+        os._exit(0)
+
+
+def _peak_memory() -> int | None:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _answer(request: dict[str, Any], status: int) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(Path(request["answer"]).read_text())
+    except (OSError, ValueError):
+        code = os.waitstatus_to_exitcode(status)
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        answer = {"ok": False, "kind": "Crash", "error": f"the converter crashed ({name})"}
+    return {"id": request["id"], **answer}
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the orchestrator decides when to end
+    import tensorflow  # noqa: F401  imported before forking, so that children need not
+    import tf_keras  # noqa: F401
+
+    waiting: deque[dict[str, Any]] = deque()
+    running: dict[int, tuple[dict[str, Any], float]] = {}
+    buffer = b""
+    open_input = True
+    while open_input:
+        readable, _, _ = select.select([0], [], [], 0.02 if running else 1.0)
+        if readable:
+            chunk = os.read(0, 1 << 16)
+            open_input = bool(chunk)
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            waiting.extend(json.loads(line) for line in lines)
+        while waiting and len(running) < PARALLEL:
+            request = waiting.popleft()
+            pid = os.fork()
+            if pid == 0:
+                _child(request)
+            running[pid] = (request, time.monotonic() + request["timeout"])
+        for pid, (request, deadline) in list(running.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                answers.write(json.dumps(_answer(request, status)) + "\n")
+                del running[pid]
+            elif time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                text = f"no result after {request['timeout']:g} s; the conversion was ended"
+                answers.write(
+                    json.dumps({"id": request["id"], "ok": False, "kind": "Timeout", "error": text})
+                    + "\n"
+                )
+                del running[pid]
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""A simple, documented cost model for simulated devices.
+
+Each operator takes the longer of computing and moving its bytes (S. Williams, A. Waterman,
+D. Patterson, "Roofline", CACM 52(4), 2009), plus a fixed overhead:
+
+    seconds(op) = max(macs / rate(type), bytes / bandwidth) + overhead
+
+It ranks variants and fills the plumbing with plausible numbers; it is not a prediction,
+and every record made with it is of kind ``simulated``.
+
+Parameters (a profile's ``[simulation]`` table; the source of each stands in the profile):
+
+    float_gmacs, int8_gmacs   GMAC/s of one thread, by arithmetic type
+    int16_gmacs               GMAC/s of 16-bit activations (reference kernels)
+    thread_scaling            share of a further thread's rate that is gained (0..1)
+    cores                     threads past this number gain nothing
+    bandwidth_gbs             memory, GB/s
+    op_overhead_us            per operator
+    invoke_overhead_us        per inference
+    init_ms, init_ms_per_mb   loading: fixed, and per MB (1e6 bytes) of model
+    memory_mb                 resident memory of an idle agent, MB
+    noise_percent             spread of samples (log-normal, sigma)
+    trial_noise_percent       spread between trials
+    edgetpu_mhz               clock of an Edge TPU: 4096 MAC per cycle
+    edgetpu_link_mbs          MB/s over its link: inputs, outputs, streamed parameters
+    edgetpu_cache_mb          parameters it holds on chip, MB
+    edgetpu_invoke_us         per inference: driver and link
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.domain import Backend
+from harness.errors import UnsupportedError
+from harness.simulation.graph import Graph, Operator
+
+#: Version of the model's form; goes into every simulated record.
+MODEL_VERSION = "roofline-1"
+
+_EDGETPU_MACS_PER_CYCLE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Modelled costs of one variant: times in ns, memory in bytes."""
+
+    init_ns: int
+    first_ns: int
+    invoke_ns: int
+    memory_bytes: int
+
+
+def estimate(graph: Graph, size_bytes: int, backend: Backend, profile: Mapping[str, Any]) -> Estimate:
+    """The modelled cost of one inference.
+
+    Raises ``UnsupportedError`` for what the device cannot run by nature (an Edge TPU runs
+    full-integer models only) and ``KeyError`` for a profile without a needed parameter.
+    """
+    if backend.accelerator == "edgetpu":
+        seconds = _edgetpu(graph, profile)
+        upload = min(graph.weight_bytes, profile["edgetpu_cache_mb"] * 1e6)
+        first = seconds + upload / (profile["edgetpu_link_mbs"] * 1e6)
+    else:
+        gain = 1 + profile["thread_scaling"] * (min(backend.threads, profile["cores"]) - 1)
+        seconds = profile["invoke_overhead_us"] * 1e-6 + sum(
+            _cpu(operator, gain, profile) for operator in graph.operators
+        )
+        first = seconds * 3  # cold caches and lazily packed weights
+    init = profile["init_ms"] * 1e-3 + profile["init_ms_per_mb"] * 1e-3 * size_bytes / 1e6
+    memory = profile["memory_mb"] * 1e6 + 2 * size_bytes + 2 * graph.peak_activation_bytes
+    return Estimate(int(init * 1e9), int(first * 1e9), int(seconds * 1e9), int(memory))
+
+
+def _cpu(operator: Operator, gain: float, profile: Mapping[str, Any]) -> float:
+    if operator.activation == "int16":
+        rate = profile["int16_gmacs"]
+    elif "int8" in (operator.activation, operator.weight) or operator.activation == "uint8":
+        rate = profile["int8_gmacs"] * gain
+    else:
+        rate = profile["float_gmacs"] * gain
+    moved = operator.weight_bytes + operator.activation_bytes
+    return float(
+        max(operator.macs / (rate * 1e9), moved / (profile["bandwidth_gbs"] * 1e9))
+        + profile["op_overhead_us"] * 1e-6
+    )
+
+
+def _edgetpu(graph: Graph, profile: Mapping[str, Any]) -> float:
+    if not graph.full_integer:
+        kinds = sorted({op.activation for op in graph.operators} - {"int8", "uint8", "int32"})
+        raise UnsupportedError(
+            f"an Edge TPU runs full-integer models only; this variant computes in "
+            f"{', '.join(kinds)}",
+            hint="use the recipe int8",
+        )
+    streamed = max(0.0, graph.weight_bytes - profile["edgetpu_cache_mb"] * 1e6)
+    moved = graph.input_bytes + graph.output_bytes + streamed
+    return float(
+        profile["edgetpu_invoke_us"] * 1e-6
+        + graph.macs / (_EDGETPU_MACS_PER_CYCLE * profile["edgetpu_mhz"] * 1e6)
+        + moved / (profile["edgetpu_link_mbs"] * 1e6)
+    )
+
+
+#: Every parameter above, for checking profiles before anything starts.
+CPU_PARAMETERS = (
+    "float_gmacs",
+    "int8_gmacs",
+    "int16_gmacs",
+    "thread_scaling",
+    "cores",
+    "bandwidth_gbs",
+    "op_overhead_us",
+    "invoke_overhead_us",
+)
+COMMON_PARAMETERS = (
+    "init_ms",
+    "init_ms_per_mb",
+    "memory_mb",
+    "noise_percent",
+    "trial_noise_percent",
+)
+EDGETPU_PARAMETERS = (
+    "edgetpu_mhz",
+    "edgetpu_link_mbs",
+    "edgetpu_cache_mb",
+    "edgetpu_invoke_us",
+)

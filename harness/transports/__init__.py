@@ -1,0 +1,15 @@
+"""Links to devices: they move bytes and run commands, and know nothing of models.
+
+A new link is one file with a class that is a ``Transport`` and one line in ``TRANSPORTS``.
+"""
+
+from harness.transports import local, simulated, ssh
+from harness.transports.transport import Completed, Process, Transport, TransportFactory
+
+TRANSPORTS: dict[str, TransportFactory] = {
+    "local": local.LocalTransport,
+    "ssh": ssh.SshTransport,
+    "simulated": simulated.SimulatedTransport,
+}
+
+__all__ = ["TRANSPORTS", "Completed", "Process", "Transport", "TransportFactory"]

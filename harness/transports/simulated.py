@@ -1,0 +1,328 @@
+"""Devices that are not there: the real agent in this process, on a modelled clock.
+
+The agent's own code serves every request. Its clock advances by what the cost model says
+(``harness.simulation``), with seeded noise, and the inferences of a timed trial are not
+really run; a sweep really runs the variant on this machine, so accuracies are true.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from device_agents.python import agent
+from device_agents.python.failures import AgentFailure
+from device_agents.python.runtimes import find_runtime
+from harness.cache import cache_dir
+from harness.domain import Backend, Device
+from harness.errors import AgentTimeoutError, DeviceFullError, ModelError, PushError, UnsupportedError
+from harness.simulation import Estimate, estimate, read_graph
+from harness.simulation.roofline import MODEL_VERSION
+from harness.transports.transport import Completed
+
+#: What one reading of the modelled clock costs, ns.
+_TICK_NS = 40
+
+#: Samples of noise drawn at a time.
+_NOISE_BLOCK = 4096
+
+
+class ModelledClock:
+    """A clock that moves only when something is modelled to take time."""
+
+    name = "modelled"
+
+    def __init__(self) -> None:
+        self._now = 0
+
+    def now_ns(self) -> int:
+        """The modelled time, ns."""
+        self._now += _TICK_NS
+        return self._now
+
+    def advance(self, ns: float) -> None:
+        """Let ``ns`` go by."""
+        self._now += int(ns)
+
+    def resolution_ns(self) -> int:
+        """The step of the clock."""
+        return _TICK_NS
+
+
+class _ModelledSystem:
+    """What the agent can observe of a device that is not there."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.memory = int(device.simulation["memory_mb"] * 1e6)
+        self.threads = 1
+
+    def describe(self) -> dict[str, Any]:
+        """See the agent's ``System``."""
+        return {
+            "system": "simulated",
+            "machine": "simulated",
+            "release": MODEL_VERSION,
+            "cpu_count": self._device.simulation.get("cores", 1),
+            "cpu_model": self._device.title,
+            "profile": hashlib.sha256(
+                json.dumps(dict(self._device.simulation), sort_keys=True).encode()
+            ).hexdigest()[:12],
+        }
+
+    def peak_memory_bytes(self) -> int:
+        """See the agent's ``System``."""
+        return self.memory
+
+    def thread_count(self) -> int:
+        """See the agent's ``System``."""
+        return self.threads
+
+
+class _ModelledInterpreter:
+    """A real interpreter whose time is modelled; timed invokes are not really run."""
+
+    def __init__(
+        self,
+        real: Any,
+        cost: Estimate,
+        clock: ModelledClock,
+        noise: Iterator[float],
+        *,
+        really_run: bool,
+    ) -> None:
+        self._real = real
+        self._cost = cost
+        self._clock = clock
+        self._noise = noise
+        self._really_run = really_run
+        self._ran = False
+        clock.advance(cost.init_ns * 0.4)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def allocate_tensors(self) -> None:
+        self._clock.advance(self._cost.init_ns * 0.6)
+        self._real.allocate_tensors()
+
+    def invoke(self) -> None:
+        cost = self._cost.invoke_ns if self._ran else self._cost.first_ns
+        self._clock.advance(cost * next(self._noise))
+        self._ran = True
+        if self._really_run:
+            self._real.invoke()
+
+
+class _ModelledRuntime:
+    """A runtime that times by the cost model and computes with the host's own runtime."""
+
+    name = "simulated"
+
+    def __init__(
+        self,
+        device: Device,
+        clock: ModelledClock,
+        system: _ModelledSystem,
+        seed: Callable[[], int],
+    ) -> None:
+        self._host = find_runtime()
+        self.version = f"{MODEL_VERSION} over {self._host.name} {self._host.version}"
+        self._device, self._clock, self._system, self._seed = device, clock, system, seed
+
+    def interpreter(self, path: str, threads: int, accelerator: str, purpose: str) -> Any:
+        """See the agent's ``Runtime``."""
+        file = Path(path)
+        try:
+            cost = estimate(
+                read_graph(file),
+                file.stat().st_size,
+                Backend(accelerator, threads),
+                self._device.simulation,
+            )
+        except (UnsupportedError, ModelError) as error:
+            kind = "unsupported" if isinstance(error, UnsupportedError) else "bad_model"
+            raise AgentFailure(kind, "load", error.message, error.hint or "") from None
+        with _quiet_first_time():
+            real = self._host.interpreter(path, 1, "cpu", purpose)
+            real.allocate_tensors()
+        self._system.memory = cost.memory_bytes
+        self._system.threads = threads if accelerator == "cpu" else 1
+        return _ModelledInterpreter(
+            real,
+            cost,
+            self._clock,
+            _noise(self._device.simulation, self._seed()),
+            really_run=purpose != "latency",
+        )
+
+
+def _noise(profile: Mapping[str, Any], seed: int) -> Iterator[float]:
+    """Log-normal factors around 1: one for the trial, times one for each sample."""
+    rng = np.random.default_rng(seed)
+    trial = float(np.exp(rng.normal(0, profile["trial_noise_percent"] / 100)))
+    sigma = profile["noise_percent"] / 100
+    while True:
+        yield from (trial * np.exp(rng.normal(0, sigma, _NOISE_BLOCK))).tolist()
+
+
+_announced = threading.Event()
+_announcing = threading.Lock()
+
+
+@contextlib.contextmanager
+def _quiet_first_time() -> Iterator[None]:
+    """LiteRT announces its CPU delegate once per process on stderr; keep it off the terminal."""
+    if _announced.is_set():
+        yield
+        return
+    with _announcing:
+        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(null)
+            _announced.set()
+
+
+class SimulatedProcess:
+    """The agent in a thread, with queues for its streams."""
+
+    def __init__(self, device: Device) -> None:
+        self._requests: queue.Queue[bytes] = queue.Queue(1)
+        self._lines: queue.Queue[bytes] = queue.Queue(64)
+        self._killed = threading.Event()
+        self._seed = 0
+        self._exit_code: int | None = None
+        clock, system = ModelledClock(), _ModelledSystem(device)
+        self._thread = threading.Thread(
+            target=self._serve, args=(device, clock, system), name=f"simulated-{device.name}",
+            daemon=True,
+        )  # fmt: skip
+        self._thread.start()
+
+    def _serve(self, device: Device, clock: ModelledClock, system: _ModelledSystem) -> None:
+        def find(_wanted: str | None) -> _ModelledRuntime:
+            return _ModelledRuntime(device, clock, system, lambda: self._seed)
+
+        code = 1
+        with contextlib.suppress(BrokenPipeError):
+            code = agent.serve(self._read_request, self._write, clock, system, find=find)
+        self._exit_code = code
+        self._put(b"")
+
+    def _read_request(self) -> bytes:
+        while not self._killed.is_set():
+            with contextlib.suppress(queue.Empty):
+                return self._requests.get(timeout=0.1)
+        return b""
+
+    def _write(self, data: bytes) -> None:
+        if not self._put(data):
+            raise BrokenPipeError
+
+    def _put(self, data: bytes) -> bool:
+        while not self._killed.is_set():
+            with contextlib.suppress(queue.Full):
+                self._lines.put(data, timeout=0.1)
+                return True
+        return False
+
+    def send(self, data: bytes) -> None:
+        """See ``Process``. The request's ``id`` seeds the noise: same suite, same numbers."""
+        identity = str(json.loads(data).get("id", ""))
+        self._seed = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big")
+        self._requests.put(data)
+
+    def read_line(self, timeout: float) -> bytes:
+        """See ``Process``."""
+        try:
+            return self._lines.get(timeout=timeout)
+        except queue.Empty:
+            raise AgentTimeoutError(f"the agent said nothing for {timeout:g} s") from None
+
+    def wait(self, timeout: float) -> int | None:
+        """See ``Process``."""
+        self._thread.join(timeout)
+        return self._exit_code
+
+    def kill(self) -> None:
+        """See ``Process``."""
+        self._killed.set()
+
+    def stderr_tail(self) -> str:
+        """See ``Process``."""
+        return ""
+
+
+class SimulatedTransport:
+    """A link to a modelled device."""
+
+    kind_is_simulated: ClassVar[bool] = True
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    @property
+    def runs_on_host(self) -> bool:
+        """Always: what is modelled still costs this machine's time."""
+        return True
+
+    @property
+    def address(self) -> str:
+        """One per profile."""
+        return f"simulated:{self._device.name}"
+
+    @property
+    def python(self) -> str:
+        """A name; nothing is started."""
+        return "python3"
+
+    @property
+    def work_dir(self) -> str:
+        """One folder for all simulated devices: equal content is kept once."""
+        return str(cache_dir("host", "simulated"))
+
+    def open(self) -> None:
+        """Nothing to connect."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> Completed:
+        """Only the agent's own helper scripts run here, in this process."""
+        del timeout
+        namespace: dict[str, Any] = {"__name__": "helper"}
+        exec(compile(argv[2], "<helper>", "exec"), namespace)
+        try:
+            reply = namespace["handle"](json.loads(stdin))
+        except OSError as error:
+            return Completed(1, b"", str(error).encode())
+        return Completed(0, json.dumps(reply).encode(), b"")
+
+    def put(self, local: Path, remote: str, progress: Callable[[int], None]) -> None:
+        """See ``Transport``."""
+        try:
+            shutil.copyfile(local, remote)
+        except OSError as error:
+            kind = DeviceFullError if error.errno == 28 else PushError
+            raise kind(f"cannot write {remote}: {error.strerror}") from None
+        progress(local.stat().st_size)
+
+    def start(self, argv: Sequence[str]) -> SimulatedProcess:
+        """See ``Transport``."""
+        del argv
+        return SimulatedProcess(self._device)

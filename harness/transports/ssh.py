@@ -1,0 +1,310 @@
+"""Linux devices over ssh (paramiko), with host keys checked as ``ssh`` does."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import ipaddress
+import shlex
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+import paramiko
+
+from harness.domain import Device
+from harness.errors import (
+    AgentTimeoutError,
+    AuthenticationError,
+    HostKeyError,
+    LinkLostError,
+    PushError,
+    UnreachableError,
+)
+from harness.transports.lines import LineReader, Tail
+from harness.transports.ssh_config import SshTarget, resolve
+from harness.transports.transport import MAX_OUTPUT, Completed
+
+#: Seconds between messages that keep the link alive through idle firewalls.
+KEEPALIVE = 15
+
+
+def fingerprint(key: paramiko.PKey) -> str:
+    """A key's fingerprint in the form that ``ssh-keygen -l`` prints."""
+    digest = hashlib.sha256(key.asbytes()).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
+    def __init__(self, device: str, target: SshTarget) -> None:
+        self._device, self._target = device, target
+
+    def missing_host_key(
+        self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
+    ) -> NoReturn:
+        target = self._target
+        port = f"-p {target.port} " if target.port != 22 else ""
+        kind = key.get_name().removeprefix("ssh-").split("-")[0]
+        file = target.known_hosts[0] if target.known_hosts else "~/.ssh/known_hosts"
+        raise HostKeyError(
+            f"{self._device}: the host key of {target.hostname} is unknown: "
+            f"{key.get_name()} {fingerprint(key)}",
+            hint="compare the fingerprint on the device (ssh-keygen -lf "
+            "/etc/ssh/ssh_host_ed25519_key.pub), then accept it: "
+            f"ssh-keyscan {port}-t {kind} {shlex.quote(target.hostname)} >> {shlex.quote(file)}",
+        )
+
+
+class SshProcess:
+    """A command on an exec channel."""
+
+    def __init__(self, channel: paramiko.Channel, name: str) -> None:
+        self._channel = channel
+        self._name = name
+        self._lines = LineReader(self._receive)
+        self._tail = Tail(lambda: channel.recv_stderr(4096))
+
+    def _receive(self, timeout: float) -> bytes | None:
+        self._channel.settimeout(timeout)
+        try:
+            data: bytes = self._channel.recv(1 << 16)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            raise LinkLostError(f"{self._name}: the link was cut: {error}") from None
+        transport = self._channel.get_transport()
+        if not data and not (transport and transport.is_active()):
+            raise LinkLostError(f"{self._name}: the link was cut")
+        return data
+
+    def send(self, data: bytes) -> None:
+        """See ``Process``."""
+        try:
+            self._channel.settimeout(30)
+            self._channel.sendall(data)
+        except (OSError, paramiko.SSHException):
+            raise LinkLostError(f"{self._name}: nobody reads the request") from None
+
+    def read_line(self, timeout: float) -> bytes:
+        """See ``Process``."""
+        return self._lines.read_line(timeout)
+
+    def wait(self, timeout: float) -> int | None:
+        """See ``Process``. A death by signal comes as 255 or 128 + signal, as sshd reports it."""
+        if not self._channel.status_event.wait(timeout):
+            return None
+        return int(self._channel.exit_status)
+
+    def kill(self) -> None:
+        """See ``Process``. The agent ends by itself when its stdin does."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.close()
+
+    def stderr_tail(self) -> str:
+        """See ``Process``."""
+        return self._tail.text()
+
+
+class SshTransport:
+    """A Linux device that runs OpenSSH's server."""
+
+    kind_is_simulated: ClassVar[bool] = False
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._client: paramiko.SSHClient | None = None
+        self._sftp: paramiko.SFTPClient | None = None
+
+    @cached_property
+    def target(self) -> SshTarget:
+        """Where the profile and the ssh configuration say that the device is."""
+        link = self._device.link
+        return resolve(
+            str(link["host"]),
+            port=link.get("port"),
+            user=link.get("user"),
+            identity_file=link.get("identity_file"),
+            known_hosts=link.get("known_hosts"),
+            config=link.get("ssh_config"),
+        )
+
+    @property
+    def runs_on_host(self) -> bool:
+        """Whether the address is a loopback one."""
+        try:
+            return ipaddress.ip_address(self.target.hostname).is_loopback
+        except ValueError:
+            return self.target.hostname == "localhost"
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"ssh:{self.target.hostname}:{self.target.port}"
+
+    @property
+    def python(self) -> str:
+        """The profile's ``python``, else ``python3``."""
+        return str(self._device.link.get("python") or "python3")
+
+    @property
+    def work_dir(self) -> str:
+        """The profile's ``work_dir``, else a folder of the user's cache on the device."""
+        return str(self._device.link.get("work_dir") or "~/.cache/edge-harness")
+
+    def open(self) -> None:
+        """See ``Transport``."""
+        target, name = self.target, self._device.name
+        client = paramiko.SSHClient()
+        for file in target.known_hosts:
+            with contextlib.suppress(OSError):
+                client.load_host_keys(file)
+        if target.host_key_alias:
+            server = (
+                target.hostname
+                if target.port == 22
+                else f"[{target.hostname}]:{target.port}"
+            )
+            for kind, key in (client.get_host_keys().lookup(target.host_key_alias) or {}).items():
+                client.get_host_keys().add(server, kind, key)
+        client.set_missing_host_key_policy(_RefuseUnknown(name, target))
+        try:
+            client.connect(
+                target.hostname,
+                target.port,
+                username=target.user,
+                key_filename=list(target.identity_files) or None,
+                allow_agent=target.use_agent,
+                look_for_keys=False,
+                timeout=target.connect_timeout,
+                banner_timeout=target.connect_timeout,
+                auth_timeout=target.connect_timeout * 3,
+                channel_timeout=30,
+                sock=paramiko.ProxyCommand(target.proxy_command) if target.proxy_command else None,
+            )
+            transport = client.get_transport()
+            assert transport is not None
+            transport.set_keepalive(KEEPALIVE)
+        except BaseException as error:
+            client.close()
+            self._raise_connect_error(error)
+        self._client = client
+
+    def _raise_connect_error(self, error: BaseException) -> NoReturn:
+        target, name = self.target, self._device.name
+        where = f"{target.hostname} port {target.port}"
+        if isinstance(error, paramiko.BadHostKeyException):
+            file = target.known_hosts[0] if target.known_hosts else "~/.ssh/known_hosts"
+            port = f"[{target.hostname}]:{target.port}" if target.port != 22 else target.hostname
+            raise HostKeyError(
+                f"{name}: the host key of {where} has CHANGED: it shows "
+                f"{fingerprint(error.key)}, known is {fingerprint(error.expected_key)}",
+                hint="someone may be in between; if the device was set up anew: "
+                f"ssh-keygen -f {shlex.quote(file)} -R {shlex.quote(port)}",
+            ) from None
+        if isinstance(error, paramiko.PasswordRequiredException):
+            raise AuthenticationError(
+                f"{name}: the key for {where} is encrypted",
+                hint="unlock it once with: ssh-add " + " ".join(target.identity_files[:1]),
+            ) from None
+        if isinstance(error, paramiko.AuthenticationException):
+            user = target.user or "the current user"
+            tried = ", ".join(target.identity_files) or "no key file"
+            raise AuthenticationError(
+                f"{name}: {where} refuses the key for {user} (tried: {tried}"
+                f"{' and the agent' if target.use_agent else ''})",
+                hint=f"install your key: ssh-copy-id -p {target.port} "
+                f"{target.user + '@' if target.user else ''}{target.hostname}",
+            ) from None
+        if isinstance(error, (OSError, EOFError, paramiko.SSHException)):
+            reason = "no such host" if isinstance(error, socket.gaierror) else str(error)
+            raise UnreachableError(
+                f"{name}: no ssh answer from {where}: {reason or type(error).__name__}",
+                hint=f"is it switched on and in this network? try: ssh -p {target.port} "
+                f"{target.hostname} true",
+            ) from None
+        raise error
+
+    def close(self) -> None:
+        """See ``Transport``."""
+        for part in (self._sftp, self._client):
+            if part is not None:
+                with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+                    part.close()
+        self._sftp = self._client = None
+
+    def _channel(self) -> paramiko.Channel:
+        transport = self._client.get_transport() if self._client else None
+        if transport is None or not transport.is_active():
+            raise LinkLostError(f"{self._device.name}: the link was cut")
+        try:
+            return transport.open_session(timeout=30)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> Completed:
+        """See ``Transport``."""
+        channel = self._channel()
+        out, err = bytearray(), bytearray()
+        deadline = time.monotonic() + timeout
+        try:
+            channel.settimeout(timeout)
+            channel.exec_command(shlex.join(argv))
+            if stdin:
+                channel.sendall(stdin)
+            channel.shutdown_write()
+            stderr = Tail(lambda: channel.recv_stderr(4096))
+            while data := channel.recv(1 << 16):
+                out += data[: MAX_OUTPUT - len(out)]
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+            err += stderr.text().encode()
+            if not channel.status_event.wait(max(0.1, deadline - time.monotonic())):
+                raise TimeoutError
+        except TimeoutError:
+            raise AgentTimeoutError(
+                f"{self._device.name}: {argv[0]} did not end within {timeout:g} s"
+            ) from None
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
+        finally:
+            channel.close()
+        transport = self._client.get_transport() if self._client else None
+        if channel.exit_status < 0 and not (transport and transport.is_active()):
+            raise LinkLostError(f"{self._device.name}: the link was cut")
+        return Completed(channel.exit_status, bytes(out), bytes(err))
+
+    def put(self, local: Path, remote: str, progress: Callable[[int], None]) -> None:
+        """See ``Transport``."""
+        sent = 0
+
+        def report(total: int, _size: int) -> None:
+            nonlocal sent
+            progress(total - sent)
+            sent = total
+
+        try:
+            if self._sftp is None:
+                assert self._client is not None
+                self._sftp = self._client.open_sftp()
+            self._sftp.put(str(local), remote, callback=report, confirm=True)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self._sftp = None
+            transport = self._client.get_transport() if self._client else None
+            if transport is None or not transport.is_active() or isinstance(error, EOFError):
+                raise LinkLostError(
+                    f"{self._device.name}: the link was cut {sent:,} bytes into {local.name[:16]}"
+                ) from None
+            raise PushError(f"{self._device.name}: cannot write {remote}: {error}") from None
+
+    def start(self, argv: Sequence[str]) -> SshProcess:
+        """See ``Transport``."""
+        channel = self._channel()
+        try:
+            channel.exec_command(shlex.join(argv))
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
+        return SshProcess(channel, self._device.name)

@@ -1,0 +1,89 @@
+"""What every link offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from harness.domain import Device
+
+#: Output of one command that is kept, at most; more is a defect of the device.
+MAX_OUTPUT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that has ended: exit code and what it printed."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Process(Protocol):
+    """A running command with its three streams."""
+
+    def send(self, data: bytes) -> None:
+        """Write to its stdin; raises ``LinkLostError`` when nobody reads."""
+
+    def read_line(self, timeout: float) -> bytes:
+        """The next line of stdout with its line feed; ``b""`` at the end.
+
+        Raises ``AgentTimeoutError`` after ``timeout`` seconds of silence, ``LinkLostError``
+        when the link breaks, ``ProtocolError`` for a line without end.
+        """
+
+    def wait(self, timeout: float) -> int | None:
+        """The exit code, or ``None`` if it has not ended in time; negative for a signal."""
+
+    def kill(self) -> None:
+        """End it now and free what it holds; never raises."""
+
+    def stderr_tail(self) -> str:
+        """The last of what it wrote to stderr."""
+
+
+class Transport(Protocol):
+    """A link to one device. Not shared between threads.
+
+    ``runs_on_host`` tells whether the device's work loads this machine's processors: such
+    devices are never measured at the same time.
+    """
+
+    kind_is_simulated: ClassVar[bool]
+
+    @property
+    def runs_on_host(self) -> bool:
+        """Whether the device's processors are this machine's."""
+
+    @property
+    def address(self) -> str:
+        """Who is at the other end; two devices of one address are one device."""
+
+    @property
+    def python(self) -> str:
+        """The device's Python interpreter."""
+
+    @property
+    def work_dir(self) -> str:
+        """The folder on the device that is ours; may begin with ``~``."""
+
+    def open(self) -> None:
+        """Connect; raises ``UnreachableError``, ``HostKeyError``, ``AuthenticationError``."""
+
+    def close(self) -> None:
+        """Let go of the link; never raises."""
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> Completed:
+        """Run a command to its end; arguments are never interpreted by a shell."""
+
+    def put(self, local: Path, remote: str, progress: Callable[[int], None]) -> None:
+        """Copy a file; ``progress`` gets bytes as they go. Raises ``TransportError``."""
+
+    def start(self, argv: Sequence[str]) -> Process:
+        """Start a command whose streams stay open."""
+
+
+TransportFactory = Callable[[Device], Transport]
