@@ -58,7 +58,8 @@ class HarnessError(Exception):
     @property
     def one_line(self) -> str:
         """Message and hint on one line, for records and logs."""
-        return " ".join(str(self).split())
+        text = f"{self.message}; {self.hint}" if self.hint else self.message
+        return " ".join(text.split())
 
 
 class UsageError(HarnessError):

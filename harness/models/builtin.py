@@ -29,14 +29,14 @@ def make_digits_cnn(target: Path) -> None:
         [
             layers.Input((8, 8, 1)),
             layers.Conv2D(24, 3, padding="same", use_bias=False),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=0.9),
             layers.ReLU(),
             layers.Conv2D(48, 3, padding="same", use_bias=False),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=0.9),
             layers.ReLU(),
             layers.MaxPooling2D(2),
             layers.Conv2D(64, 3, padding="same", use_bias=False),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=0.9),
             layers.ReLU(),
             layers.Flatten(),
             layers.Dense(96, activation="relu"),
@@ -49,7 +49,7 @@ def make_digits_cnn(target: Path) -> None:
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    network.fit(images / 16.0, labels, epochs=12, batch_size=64, verbose=0)
+    network.fit(images / 16.0, labels, epochs=15, batch_size=64, verbose=0)
     network.save(str(target), save_format="h5", include_optimizer=False)
 
 

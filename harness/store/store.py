@@ -318,6 +318,18 @@ class Store:
         """
         return reading.find(self.runs(), name, self.location)
 
+    def counts(self, run_id: str) -> dict[str, int]:
+        """The number of a run's jobs by status."""
+        column = schema.jobs.c.status
+        query = (
+            sa.select(column, sa.func.count())
+            .where(schema.jobs.c.run_id == run_id)
+            .group_by(column)
+            .order_by(column)
+        )
+        with self._read() as connection:
+            return {status: int(count) for status, count in connection.execute(query)}
+
     def jobs(self, run_id: str) -> list[JobRecord]:
         """Every job of a run in the order of the plan, with measurements and advisories."""
         with self._read() as connection:

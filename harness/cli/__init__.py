@@ -1,0 +1,8 @@
+"""The command line: one file per command, no logic.
+
+Command modules import the harness inside their functions, so that ``--help`` is instant.
+"""
+
+from harness.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,28 @@
+"""``harness devices``."""
+
+from __future__ import annotations
+
+
+def devices() -> None:
+    """List the devices that have a profile; a suite may declare more."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.cli.output import console
+    from harness.config import known_devices
+    from harness.transports import TRANSPORTS
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("device", "kind", "transport", "accelerators", "default", "title"):
+        table.add_column(name)
+    for device in known_devices(TRANSPORTS).values():
+        table.add_row(
+            Text(device.name),
+            device.kind.value,
+            device.transport,
+            ", ".join(device.accelerators),
+            str(device.default_backend),
+            Text(device.title),
+        )
+    console().print(table)

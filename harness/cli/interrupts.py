@@ -1,0 +1,42 @@
+"""Ctrl-C once: finish the running trial. Twice: stop at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.orchestrate import Stop
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """A ``Stop`` that SIGINT and SIGTERM set; the second signal ends the process.
+
+    Agents and conversions end by themselves when the orchestrator's end of their stdin
+    closes, and the store has every sample that had arrived.
+    """
+    from harness.orchestrate import Stop
+
+    stop = Stop()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del frame
+        if stop():
+            os.write(2, b"\nstopped at once; every finished trial is kept\n")
+            os._exit(130)
+        stop.request()
+        os.write(2, b"\nfinishing the running trial; once more to stop at once\n")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sys.stderr.flush()

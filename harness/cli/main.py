@@ -1,0 +1,53 @@
+"""Putting the commands together; errors become a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from harness.cli import devices, export, recipes, report, run, runs, table
+from harness.errors import HarnessError
+
+app = typer.Typer(
+    name="harness",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Convert a trained model into its quantized .tflite variants, run them on devices, "
+    "and compare size, latency, accuracy and memory.",
+    epilog="Start with: [bold]harness run demo[/bold]. Exit codes: 0 all well, 1 a gate or "
+    "comparison failed, 2 wrong usage or profile, 3 some jobs failed, 130 interrupted.",
+)
+
+app.command("run")(run.run)
+app.command("runs")(runs.runs)
+app.command("table")(table.table)
+app.command("export")(export.export)
+app.command("report")(report.report)
+app.command("devices")(devices.devices)
+app.command("recipes")(recipes.recipes)
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks of errors."),
+) -> None:
+    if debug:
+        os.environ["HARNESS_DEBUG"] = "1"
+
+
+def main() -> None:
+    """The entry point of ``harness``."""
+    try:
+        app()
+    except HarnessError as error:
+        if os.environ.get("HARNESS_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read our output has left: not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)

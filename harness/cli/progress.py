@@ -1,0 +1,110 @@
+"""Progress on stderr: bars on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from harness.domain import JobStatus, Stage
+from harness.orchestrate import events
+
+
+@contextmanager
+def listener() -> Iterator[events.Listener]:
+    """A listener for the events of a run."""
+    console = Console(stderr=True, emoji=False, highlight=False)
+    if not console.is_terminal:
+        yield _Lines()
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        refresh_per_second=8,
+    ) as bars:
+        yield _Bars(bars)
+
+
+class _Lines:
+    """One line per event that is worth one."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+
+    def __call__(self, event: events.Event) -> None:
+        text = describe(event)
+        if text:
+            elapsed = time.monotonic() - self._begin
+            print(f"[{elapsed:6.1f}s] {text}", file=sys.stderr, flush=True)
+
+
+class _Bars:
+    """The same lines above one bar of trials."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._trials = bars.add_task("preparing", total=None)
+
+    def __call__(self, event: events.Event) -> None:
+        text = describe(event)
+        if text:
+            self._bars.console.print(text, markup=False)
+        if isinstance(event, events.RunStarted):
+            self._bars.update(self._trials, total=event.trials)
+        elif isinstance(event, events.PushProgress):
+            share = f"{event.sent / 1e6:.1f} of {event.total / 1e6:.1f} MB"
+            self._bars.update(self._trials, description=f"push to {event.device}: {share}")
+        elif isinstance(event, events.TrialStarted):
+            self._bars.update(self._trials, description=_trial(event))
+        elif isinstance(event, events.TrialEnded) and event.error is None:
+            self._bars.advance(self._trials)
+        elif isinstance(event, events.JobSealed) and event.status is not JobStatus.OK:
+            self._bars.advance(self._trials, event.trials_dropped)
+
+
+def _trial(event: events.TrialStarted) -> str:
+    count = f" {event.index + 1}/{event.of}" if event.stage is Stage.LATENCY else ""
+    return f"{event.job.label}: {event.stage.value}{count}"
+
+
+def describe(event: events.Event) -> str | None:
+    """An event in words, or nothing for what only a bar shows."""
+    if isinstance(event, events.RunStarted):
+        verb = "resumed" if event.resumed else "started"
+        return f"run {event.run} {verb}: {event.jobs} jobs, {event.trials} agent processes"
+    if isinstance(event, events.Preparing):
+        return event.text
+    if isinstance(event, events.VariantReady):
+        name = f"{event.model}/{event.recipe}"
+        if event.error:
+            return f"  {name}: failed: {event.error}"
+        how = "from the cache" if event.cached else "as it is"
+        if event.seconds is not None and not event.cached:
+            how = f"converted in {event.seconds:.1f} s"
+        return f"  {name}: {event.size_bytes:,} bytes, {how}"
+    if isinstance(event, events.DeviceConnected):
+        sent = f"{event.bytes_sent:,} bytes sent" if event.bytes_sent else "nothing to send"
+        return f"{event.device}: connected, {sent}"
+    if isinstance(event, events.TrialEnded) and event.error:
+        return f"  {event.job.label}: {event.stage.value} failed: {event.error}"
+    if isinstance(event, events.JobSealed):
+        return f"  {event.job.label}: {event.status.value}: {event.summary}"
+    return None

@@ -1,0 +1,28 @@
+"""``harness report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DEFAULT_STORE, RunArgument, StoreOption
+
+
+def report(
+    run: RunArgument = "last",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The file; default results/reports/RUN.html.", metavar="FILE.html"
+        ),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write the HTML report of a run: one file that works offline."""
+    from harness import api
+
+    result = api.load(run, store=store)
+    target = output or Path("results") / "reports" / f"{result.id}.html"
+    print(result.report(target).resolve())

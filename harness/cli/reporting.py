@@ -1,0 +1,29 @@
+"""What a run says at its end, on stderr: the report's path, failures, how to resume."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli.options import DEFAULT_STORE
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.api import RunResult
+
+
+def after_run(result: RunResult, report: str | None, store: str) -> None:
+    """Write the report and say what to do next."""
+    target = Path(report) if report else Path("results") / "reports" / f"{result.id}.html"
+    option = "" if store == DEFAULT_STORE else f" --store {store}"
+    try:
+        written = result.report(target)
+        print(f"\nreport: {written.resolve()}", file=sys.stderr)
+    except HarnessError as error:  # the run itself is safe in the store
+        print(f"\nno report: {error.one_line}", file=sys.stderr)
+        print(f"later: harness report {result.id} -o FILE.html{option}", file=sys.stderr)
+    if result.outcome is not None and result.outcome.interrupted:
+        print(
+            f"interrupted; go on with: harness run --resume {result.id}{option}", file=sys.stderr
+        )

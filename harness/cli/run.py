@@ -1,0 +1,72 @@
+"""``harness run``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
+
+
+def run(
+    suite: Annotated[
+        str | None,
+        typer.Argument(help="A suite file, or the name of a shipped suite.", metavar="SUITE.toml"),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", "-d", help="Only on this device; may be repeated."),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option("--recipe", "-r", help="Only this recipe; may be repeated."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", help="Fresh agent processes per job.", min=1)
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", help="Go on with a run that did not end.", metavar="RUN"),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    format: FormatOption = "table",
+    report: Annotated[
+        str | None,
+        typer.Option("--report", help="The HTML report; default results/reports/RUN.html.", metavar="FILE"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and stop: nothing is touched.")
+    ] = False,
+) -> None:
+    """Run a suite: convert, push, measure, compare.
+
+    Progress goes to stderr, the result to stdout.
+
+    Ctrl-C once finishes the running trial and says how to resume; twice stops at once.
+    """
+    from harness import api
+    from harness.cli import output, progress, reporting
+    from harness.cli.interrupts import stop_on_signals
+
+    output.check_format(format)
+    if dry_run:
+        from harness.cli import dry
+
+        dry.show(suite, device or (), recipe or (), trials, format)
+        return
+    with progress.listener() as tell, stop_on_signals() as stop:
+        result = api.run(
+            suite,
+            devices=device or (),
+            recipes=recipe or (),
+            trials=trials,
+            resume=resume,
+            store=store,
+            tell=tell,
+            stop=stop,
+        )
+    output.show(result, format)
+    reporting.after_run(result, report, store)
+    assert result.outcome is not None
+    raise typer.Exit(result.outcome.exit_code)

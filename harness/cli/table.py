@@ -1,0 +1,16 @@
+"""``harness table``."""
+
+from __future__ import annotations
+
+from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+
+
+def table(
+    run: RunArgument = "last", store: StoreOption = DEFAULT_STORE, format: FormatOption = "table"
+) -> None:
+    """Print the comparison table of a run."""
+    from harness import api
+    from harness.cli import output
+
+    output.check_format(format)
+    output.show(api.load(run, store=store), format)

@@ -1,0 +1,102 @@
+"""From a job's stored observations to its sealed record."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.domain import Job, JobStatus, Policy, Stage, TrialStatus, Variant
+from harness.metrics import METRICS, Observations, TrialObservation, advisories
+from harness.orchestrate.prepare import Ready
+from harness.store import Store
+
+
+def seal_failure(
+    store: Store,
+    job_id: int,
+    status: JobStatus,
+    stage: Stage,
+    error: str,
+    variant: Variant | None,
+) -> None:
+    """A record for a job that has no numbers: its stage and cause."""
+    store.seal_job(
+        job_id,
+        status,
+        stage,
+        error=error,
+        variant_sha256=variant.sha256 if variant else None,
+        size_bytes=variant.size_bytes if variant else None,
+        manifest=variant.manifest if variant else None,
+    )
+
+
+def seal_success(
+    store: Store, job_id: int, job: Job, ready: Ready, policy: Policy, failed_trials: int
+) -> str:
+    """Estimate from what the store holds, attach advisories, seal; returns a summary."""
+    trials = [
+        trial
+        for trial in store.trials(job_id, with_samples=True)
+        if trial.status is TrialStatus.OK
+    ]
+    sweeps = [trial for trial in trials if trial.purpose != Stage.LATENCY.value]
+    timed = [trial for trial in trials if trial.purpose == Stage.LATENCY.value]
+    newest = (timed or sweeps)[-1]
+    sweep_facts = sweeps[-1].facts if sweeps else {}
+    runtime = newest.hello.get("runtime") or {}
+    predictions = store.artifact(job_id, "predictions")
+    observations = Observations(
+        policy=policy,
+        size_bytes=ready.variant.size_bytes,
+        trials=tuple(
+            TrialObservation(
+                {phase: values for phase, (_, values) in trial.phases.items()}, trial.facts
+            )
+            for trial in timed
+        ),
+        failed_trials=failed_trials,
+        predictions=None if predictions is None else predictions.astype(np.int64),
+        labels=ready.data.labels if predictions is not None else None,
+        reference=sweep_facts.get("reference"),
+        reference_missing=ready.reference_missing,
+        integer16_activations=bool(ready.variant.manifest.get("integer16_activations")),
+        accelerator=job.backend.accelerator,
+        clock_resolution_ns=float((newest.hello.get("clock") or {}).get("resolution_ns") or 0),
+        calibration_samples=ready.variant.manifest.get("calibration_samples"),
+        peak_memory_bytes=(sweep_facts.get("memory_peak_bytes") or {}).get("end"),
+        runtime=f"{runtime.get('name', '')} {runtime.get('version', '')}".strip(),
+    )
+    measurements = [item for measure in METRICS.values() for item in measure(observations)]
+    found = {item.name: item for item in measurements}
+    store.seal_job(
+        job_id,
+        JobStatus.OK,
+        Stage.DONE,
+        variant_sha256=ready.variant.sha256,
+        size_bytes=ready.variant.size_bytes,
+        manifest=ready.variant.manifest,
+        runtime=runtime.get("name"),
+        runtime_version=runtime.get("version"),
+        facts={
+            "platform": newest.hello.get("platform"),
+            "clock": newest.hello.get("clock"),
+            "agent": [newest.hello.get("agent"), newest.hello.get("agent_version")],
+            "numpy": newest.hello.get("numpy"),
+            "reference": sweep_facts.get("reference"),
+            "threads_found": newest.facts.get("threads_found"),
+            "sweep": {
+                key: sweep_facts[key]
+                for key in ("samples", "elapsed_ns", "workers", "batch")
+                if key in sweep_facts
+            },
+            "dataset_sha256": ready.data.samples.sha256,
+        },
+        measurements=measurements,
+        advisories=advisories(observations),
+    )
+    parts = []
+    if "top1" in found:
+        parts.append(f"top-1 {found['top1'].value:.4f}")
+    if "latency_median" in found:
+        parts.append(f"median {found['latency_median'].value:.4g} ms")
+    return ", ".join(parts) or "done"

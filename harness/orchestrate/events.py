@@ -1,0 +1,98 @@
+"""What happens during a run, as typed values; whoever shows progress listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.domain import Job, JobStatus, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The run has its id and its jobs; ``trials`` are still to be done."""
+
+    run: str
+    jobs: int
+    trials: int
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """A step before measuring, in words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VariantReady:
+    """A variant was made, or came from the cache; ``error`` if it could not be."""
+
+    model: str
+    recipe: str
+    size_bytes: int | None
+    cached: bool
+    seconds: float | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConnected:
+    """A session is open and everything is on the device."""
+
+    device: str
+    bytes_sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushProgress:
+    """Bytes on their way to a device."""
+
+    device: str
+    sent: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """An agent begins: ``stage`` is what it does, ``index`` counts from 0 of ``of``."""
+
+    job: Job
+    stage: Stage
+    index: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    """An agent ended well, or with an error that may be retried."""
+
+    job: Job
+    stage: Stage
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSealed:
+    """A job has its record; ``summary`` in a few words."""
+
+    job: Job
+    status: JobStatus
+    stage: Stage
+    summary: str
+    trials_dropped: int
+
+
+Event = (
+    RunStarted
+    | Preparing
+    | VariantReady
+    | DeviceConnected
+    | PushProgress
+    | TrialStarted
+    | TrialEnded
+    | JobSealed
+)
+
+Listener = Callable[[Event], None]

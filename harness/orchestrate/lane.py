@@ -1,0 +1,328 @@
+"""All jobs of one device, from the open session to their sealed records."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.devices import Answer, Session, messages
+from harness.domain import Device, Job, JobStatus, Policy, Stage, TrialStatus
+from harness.errors import (
+    DeviceBusyError,
+    HarnessError,
+    JobError,
+    StoreError,
+    TransportError,
+    UnsupportedError,
+)
+from harness.orchestrate import conclude
+from harness.orchestrate.events import (
+    DeviceConnected,
+    JobSealed,
+    Listener,
+    PushProgress,
+    TrialEnded,
+    TrialStarted,
+)
+from harness.orchestrate.outputs import OutputCollector, compare
+from harness.orchestrate.plan import trial_order
+from harness.orchestrate.prepare import Ready
+from harness.store import Store
+
+
+@dataclass
+class LaneJob:
+    """A job that is not sealed yet, with what earlier sessions of its run have done."""
+
+    job: Job
+    id: int
+    ready: Ready
+    swept: bool = False
+    trials_done: set[int] = field(default_factory=set)
+    failed_trials: int = 0
+    sealed: bool = False
+
+
+class Lane:
+    """Runs the jobs of one device in one session; never raises for what a job can fail of."""
+
+    def __init__(
+        self,
+        device: Device,
+        jobs: list[LaneJob],
+        policy: Policy,
+        store: Store,
+        owner: str,
+        tell: Listener,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._device = device
+        self._jobs = jobs
+        self._policy = policy
+        self._store = store
+        self._tell = tell
+        self._stopped = stopped
+        self._session = Session(device, owner)
+
+    def run(self) -> None:
+        """Every job of the lane sealed, unless the run was stopped."""
+        with contextlib.ExitStack() as stack:
+            try:
+                self._with_retries(lambda: stack.enter_context(self._session))
+                self._with_retries(self._push)
+            except HarnessError as error:
+                self._raise_if_fatal(error)
+                for item in self._open():
+                    self._fail(item, error, self._session.stage)
+                return
+            for item in self._open():
+                if self._stopped():
+                    return
+                self._guarded(item, self._sweep)
+            if "latency" in self._policy.measure:
+                self._latency_rounds()
+            if self._stopped():
+                return
+            for item in self._open():
+                self._seal(item)
+
+    def _latency_rounds(self) -> None:
+        items = {item.job.index: item for item in self._open()}
+        jobs = [item.job for item in items.values()]
+        for job, index in trial_order(jobs, self._policy.trials, self._policy.seed):
+            item = items[job.index]
+            if item.sealed or index in item.trials_done:
+                continue
+            if self._stopped():
+                return
+            self._guarded(item, lambda item, index=index: self._trial(item, index))
+            if len(item.trials_done) == self._policy.trials and not item.sealed:
+                self._seal(item)
+            if self._policy.cooldown_seconds:
+                time.sleep(self._policy.cooldown_seconds)
+
+    def _open(self) -> list[LaneJob]:
+        return [item for item in self._jobs if not item.sealed]
+
+    # -- steps -----------------------------------------------------------------------------
+
+    def _push(self) -> None:
+        if not self._session_is_fresh():
+            self._session.reconnect()
+        blobs = {}
+        for item in self._open():
+            for blob in (item.ready.blob, item.ready.data.samples):
+                blobs[blob.sha256] = blob
+
+        def progress(sent: int, total: int) -> None:
+            self._tell(PushProgress(self._device.name, sent, total))
+
+        sent = self._session.push(list(blobs.values()), progress)
+        self._tell(DeviceConnected(self._device.name, sent))
+
+    def _session_is_fresh(self) -> bool:
+        return self._session.stage is Stage.CONNECT
+
+    def _sweep(self, item: LaneJob) -> None:
+        """Accuracy over the whole dataset, or just the samples of the output check."""
+        if item.swept:
+            return
+        policy, ready = self._policy, item.ready
+        whole = "accuracy" in policy.measure
+        stage = Stage.ACCURACY if whole else Stage.CHECK
+        keep = min(policy.output_checks, ready.data.count)
+        count = ready.data.count if whole else keep
+        alone = policy.measure == ("accuracy",)
+
+        def ask(trial_id: int) -> None:
+            collector: OutputCollector | None = None
+
+            def on_message(message: dict[str, Any], answer: Answer) -> None:
+                nonlocal collector
+                offset, outputs = messages.outputs(message, self._device.name, count)
+                if collector is None:
+                    spec = (answer.loaded.get("outputs") or [{}])[0]
+                    collector = OutputCollector(
+                        count, keep, int(spec.get("zero_point") or 0), float(spec.get("scale") or 0)
+                    )
+                collector.add(offset, outputs)
+
+            workers = item.job.backend.threads
+            if alone:
+                workers = max(workers, self._processors())
+            answer = self._session.ask(
+                {
+                    **self._request(item, "sweep"),
+                    "count": count,
+                    "threads": 1 if workers > 1 else item.job.backend.threads,
+                    "workers": workers,
+                },
+                on_message,
+                purpose=stage,
+                silence=policy.silence_timeout,
+            )
+            if collector is None or collector.missing():
+                raise JobError(
+                    f"{self._device.name}: outputs of "
+                    f"{count if collector is None else collector.missing()} samples never came"
+                )
+            facts: dict[str, Any] = {**answer.facts, "loaded": answer.loaded}
+            if ready.reference is not None:
+                integer = "int" in ready.variant.recipe or ready.variant.manifest.get(
+                    "full_integer", False
+                )
+                facts["reference"] = compare(collector.head(), ready.reference, integer=integer)
+            self._store.end_trial(
+                trial_id,
+                TrialStatus.OK,
+                hello=answer.hello,
+                facts=facts,
+                artifacts={"predictions": collector.predictions()} if whole else None,
+            )
+
+        self._attempts(item, stage, 0, 1, ask)
+        item.swept = True
+
+    def _trial(self, item: LaneJob, index: int) -> None:
+        """One latency trial; its raw samples reach the store as they arrive."""
+        policy = self._policy
+
+        def ask(trial_id: int) -> None:
+            seq = 0
+
+            def on_message(message: dict[str, Any], _answer: Answer) -> None:
+                nonlocal seq
+                phase, at, values = messages.samples(message, self._device.name)
+                self._store.append_samples(trial_id, seq, phase, at, values)
+                seq += 1
+
+            answer = self._session.ask(
+                {
+                    **self._request(item, f"latency/{index}", action="latency"),
+                    "threads": item.job.backend.threads,
+                    "warmup_runs": policy.warmup_runs,
+                    "warmup_seconds": policy.warmup_seconds,
+                    "min_runs": policy.min_runs,
+                    "min_seconds": policy.min_seconds,
+                    "max_runs": policy.max_runs,
+                    "max_seconds": policy.max_seconds,
+                },
+                on_message,
+                purpose=Stage.LATENCY,
+                silence=policy.silence_timeout,
+            )
+            facts = {
+                **answer.facts,
+                **{key: answer.loaded[key] for key in ("load_ns", "init_ns") if answer.loaded},
+            }
+            self._store.end_trial(trial_id, TrialStatus.OK, hello=answer.hello, facts=facts)
+
+        self._attempts(item, Stage.LATENCY, index, policy.trials, ask)
+        item.trials_done.add(index)
+
+    def _request(self, item: LaneJob, purpose: str, *, action: str = "sweep") -> dict[str, Any]:
+        job, ready = item.job, item.ready
+        preprocessing = ready.model.preprocessing
+        return {
+            "action": action,
+            "id": f"{job.label}/{purpose}/{self._policy.seed}",
+            "model": {"path": self._session.path(ready.blob), "sha256": ready.blob.sha256},
+            "samples": {
+                "path": self._session.path(ready.data.samples),
+                "sha256": ready.data.samples.sha256,
+            },
+            "preprocessing": {
+                "scale": preprocessing.scale,
+                "mean": list(preprocessing.mean),
+                "std": list(preprocessing.std),
+            },
+            "accelerator": job.backend.accelerator,
+        }
+
+    def _processors(self) -> int:
+        """All of the device's processors, as its agent counts them."""
+        answer = self._session.ask(
+            {"action": "probe"}, lambda *_: None, purpose=Stage.START, silence=60
+        )
+        count = answer.hello["platform"].get("cpu_count")
+        return count if isinstance(count, int) and 1 <= count <= 256 else 1
+
+    # -- failures --------------------------------------------------------------------------
+
+    def _attempts(
+        self, item: LaneJob, stage: Stage, index: int, of: int, ask: Callable[[int], None]
+    ) -> None:
+        """A trial, repeated while its failure is transient; each attempt is a trial record."""
+        for attempt in range(self._policy.retries + 1):
+            self._tell(TrialStarted(item.job, stage, index, of))
+            trial_id = self._store.begin_trial(item.id, index, stage.value)
+            try:
+                if attempt:
+                    self._session.reconnect()
+                ask(trial_id)
+            except HarnessError as error:
+                self._raise_if_fatal(error)
+                self._store.end_trial(trial_id, TrialStatus.FAILED, error=error.one_line)
+                self._tell(TrialEnded(item.job, stage, error.one_line))
+                if not error.transient or attempt == self._policy.retries or self._stopped():
+                    raise
+                item.failed_trials += 1
+                time.sleep(self._policy.retry_delay * 2**attempt)
+            else:
+                self._tell(TrialEnded(item.job, stage, None))
+                return
+
+    def _with_retries(self, step: Callable[[], object]) -> None:
+        for attempt in range(self._policy.retries + 1):
+            try:
+                step()
+                return
+            except HarnessError as error:
+                if not error.transient or attempt == self._policy.retries or self._stopped():
+                    raise
+                time.sleep(self._policy.retry_delay * 2**attempt)
+
+    def _guarded(self, item: LaneJob, step: Callable[[LaneJob], None]) -> None:
+        """A step of one job; a failure seals that job, a lost link all of the lane's."""
+        try:
+            step(item)
+        except HarnessError as error:
+            self._raise_if_fatal(error)
+            self._fail(item, error, self._session.stage)
+            if isinstance(error, TransportError) and self._stopped() is False:
+                try:
+                    self._with_retries(self._session.reconnect)
+                except HarnessError as lost:
+                    for other in self._open():
+                        self._fail(other, lost, Stage.CONNECT)
+
+    @staticmethod
+    def _raise_if_fatal(error: HarnessError) -> None:
+        if isinstance(error, StoreError):
+            raise error  # what cannot be stored must not go on
+        if not isinstance(error, (JobError, DeviceBusyError)) and error.exit_code == 130:
+            raise error
+
+    def _fail(self, item: LaneJob, error: HarnessError, stage: Stage) -> None:
+        status = (
+            JobStatus.UNSUPPORTED if isinstance(error, UnsupportedError) else JobStatus.FAILED
+        )
+        conclude.seal_failure(
+            self._store, item.id, status, stage, error.one_line, item.ready.variant
+        )
+        self._sealed(item, status, stage, error.one_line)
+
+    def _seal(self, item: LaneJob) -> None:
+        summary = conclude.seal_success(
+            self._store, item.id, item.job, item.ready, self._policy, item.failed_trials
+        )
+        self._sealed(item, JobStatus.OK, Stage.DONE, summary)
+
+    def _sealed(self, item: LaneJob, status: JobStatus, stage: Stage, summary: str) -> None:
+        item.sealed = True
+        wanted = self._policy.trials if "latency" in self._policy.measure else 0
+        dropped = wanted - len(item.trials_done) + (0 if item.swept else 1)
+        self._tell(JobSealed(item.job, status, stage, summary, dropped))

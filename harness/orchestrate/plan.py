@@ -1,0 +1,105 @@
+"""Suite -> jobs, and what they will cost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.domain import Backend, Device, Job, Model, Suite
+from harness.errors import UsageError
+from harness.models import ResolvedModel, resolve_model
+from harness.models.builtin import PREFIX
+from harness.recipes import RECIPES
+from harness.recipes.builder import builtin_path, converter_versions
+
+#: Rough seconds for the estimate of a dry run: a conversion, an agent's start, one inference.
+_CONVERSION_SECONDS = 4.0
+_TENSORFLOW_SECONDS = 7.0
+_AGENT_SECONDS = 0.6
+_INFERENCE_SECONDS = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every job of a suite, in the order of the table."""
+
+    suite: Suite
+    jobs: tuple[Job, ...]
+
+    def seconds(self, samples: int, conversions: int) -> float:
+        """A rough estimate of the run's duration on one device after the other."""
+        policy = self.suite.policy
+        per_job = 0.0
+        if "latency" in policy.measure:
+            trial = _AGENT_SECONDS + policy.warmup_seconds + policy.min_seconds
+            per_job += policy.trials * (trial + policy.cooldown_seconds)
+        per_job += _AGENT_SECONDS
+        if "accuracy" in policy.measure:
+            per_job += samples * _INFERENCE_SECONDS
+        making = _TENSORFLOW_SECONDS + conversions * _CONVERSION_SECONDS / 2 if conversions else 0
+        real = [job for job in self.jobs if job.kind != "simulated"]
+        return making + per_job * len(real) + 0.3 * (len(self.jobs) - len(real))
+
+
+def make_plan(suite: Suite) -> Plan:
+    """The jobs of a suite: model by model, recipe by recipe, device by device.
+
+    Raises ``UsageError`` for combinations that can never work: a recipe that the model's
+    format does not allow, a missing converter, or a plan without any job.
+    """
+    jobs: list[Job] = []
+    for model in suite.models:
+        if model.source.startswith(PREFIX):
+            convertible = True
+        else:
+            convertible = resolve_model(model).convertible
+        for name in suite.recipes:
+            converts = RECIPES[name].configure is not None
+            if converts and not convertible:
+                raise UsageError(
+                    f"model {model.name} is a ready .tflite file: the recipe {name} cannot "
+                    "convert it",
+                    hint='use recipes = ["as_is"] for it',
+                )
+            if not converts and convertible:
+                raise UsageError(
+                    f"model {model.name} is not a .tflite file: the recipe {name} deploys a file "
+                    "as it is",
+                    hint="use float32, int8 or another recipe that converts",
+                )
+            if converts:
+                converter_versions()
+            for device in suite.devices:
+                for backend in suite.backends or (device.default_backend,):
+                    jobs.append(
+                        Job(len(jobs), model.name, name, device.name, device.kind, backend)
+                    )
+    return Plan(suite, tuple(jobs))
+
+
+def backends_of(suite: Suite, device: Device) -> Sequence[Backend]:
+    """The backends that a suite measures on a device."""
+    return suite.backends or (device.default_backend,)
+
+
+def resolve(model: Model) -> ResolvedModel:
+    """A model whose built-in source was made already is read from its file."""
+    if model.source.startswith(PREFIX):
+        path: Path = builtin_path(model.source.removeprefix(PREFIX))
+        model = Model(model.name, str(path), model.dataset, model.preprocessing, model.labels)
+    return resolve_model(model)
+
+
+def trial_order(jobs: Sequence[Job], trials: int, seed: int) -> list[tuple[Job, int]]:
+    """Every job once per round, each round in an order of its own drawn from the seed.
+
+    Interleaving keeps a slow drift of the device from favouring one variant.
+    """
+    order: list[tuple[Job, int]] = []
+    for index in range(trials):
+        round_ = list(jobs)
+        random.Random(f"{seed}/{index}").shuffle(round_)
+        order.extend((job, index) for job in round_)
+    return order

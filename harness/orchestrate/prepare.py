@@ -1,0 +1,276 @@
+"""Everything that jobs need before a device is touched: data, variants, references."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.cache import cache_dir, json_sha256, whole_file
+from harness.datasets import SOURCES, load_dataset
+from harness.devices import Blob
+from harness.domain import Dataset, Model, Suite, Variant
+from harness.errors import ConversionError, HarnessError, JobError, ModelError
+from harness.models import ResolvedModel
+from harness.models.builtin import PREFIX
+from harness.models.preprocess import fits
+from harness.orchestrate.events import Listener, Preparing, VariantReady
+from harness.orchestrate.plan import resolve
+from harness.recipes import RECIPES
+from harness.recipes.builder import BuildRequest, build, build_builtin, shorten
+
+#: Seconds the host may take to load a variant and run the output check's samples.
+_VERIFY_TIMEOUT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A dataset as devices get it: one file of samples, and the labels that stay here."""
+
+    samples: Blob
+    count: int
+    sample_shape: tuple[int, ...]
+    labels: NDArray[np.int64]
+    calibration: Path | None
+    calibration_sha256: str | None
+    calibration_count: int
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A variant that can go to devices.
+
+    ``reference`` holds the host's outputs (n, ...) for the first samples, or ``None`` with
+    the reason in ``reference_missing``.
+    """
+
+    model: Model
+    variant: Variant
+    blob: Blob
+    data: Data
+    output_dtype: str
+    reference: NDArray[Any] | None
+    reference_missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """A variant that cannot: what went wrong, and whether in converting or in verifying."""
+
+    error: HarnessError
+    stage: str
+    variant: Variant | None = None
+
+
+Prepared = Mapping[tuple[str, str], Ready | NotReady]
+
+
+def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> Prepared:
+    """Make ready every (model, recipe) pair; failures are values, not exceptions.
+
+    Datasets that cannot be loaded raise: without them there is nothing to measure.
+    """
+    pairs = list(dict.fromkeys(needed))
+    models = {model.name: model for model in suite.models}
+    used = dict.fromkeys(models[name].dataset for name, _ in pairs)
+    calibrating = {models[name].dataset for name, r in pairs if RECIPES[r].needs_calibration}
+    data = {}
+    for name in used:
+        tell(Preparing(f"loading dataset {name}"))
+        data[name] = load_data(suite.datasets[name], with_calibration=name in calibrating)
+    resolved: dict[str, ResolvedModel] = {}
+    prepared: dict[tuple[str, str], Ready | NotReady] = {}
+    for name in dict.fromkeys(name for name, _ in pairs):
+        source = models[name].source
+        try:
+            if source.startswith(PREFIX):
+                tell(Preparing(f"making the built-in model {source.removeprefix(PREFIX)}"))
+                build_builtin(source.removeprefix(PREFIX))
+            resolved[name] = resolve(models[name])
+        except (ModelError, JobError) as error:
+            prepared.update(
+                {pair: NotReady(error, "convert") for pair in pairs if pair[0] == name}
+            )
+    requests = [
+        _request(resolved[name], recipe, models[name], data[models[name].dataset])
+        for name, recipe in pairs
+        if name in resolved
+    ]
+    if requests:
+        tell(Preparing(f"making {len(requests)} variants"))
+
+    def done(request: BuildRequest, outcome: Variant | HarnessError, cached: bool) -> None:
+        name, recipe = request.model.model.name, request.recipe
+        if isinstance(outcome, HarnessError):
+            prepared[name, recipe] = NotReady(outcome, "convert")
+            tell(VariantReady(name, recipe, None, False, None, outcome.one_line))
+            return
+        seconds = outcome.manifest.get("seconds")
+        tell(VariantReady(name, recipe, outcome.size_bytes, cached, seconds, None))
+        model = models[name]
+        try:
+            prepared[name, recipe] = _verified(
+                model, outcome, data[model.dataset], suite.policy.output_checks
+            )
+        except HarnessError as error:
+            prepared[name, recipe] = NotReady(error, "verify", outcome)
+
+    build(requests, done)
+    return prepared
+
+
+def load_data(dataset: Dataset, *, with_calibration: bool) -> Data:
+    """Load a dataset and keep its samples as files named by their content."""
+    loaded = load_dataset(dataset, SOURCES)
+    samples = _keep(loaded.samples, f"dataset {dataset.name}")
+    calibration = (
+        _keep(loaded.calibration, "calibration")
+        if with_calibration and len(loaded.calibration)
+        else None
+    )
+    return Data(
+        samples=samples,
+        count=len(loaded.samples),
+        sample_shape=loaded.samples.shape[1:],
+        labels=loaded.labels,
+        calibration=calibration.path if calibration else None,
+        calibration_sha256=calibration.sha256 if calibration else None,
+        calibration_count=len(loaded.calibration),
+        class_names=loaded.class_names,
+    )
+
+
+def _keep(array: NDArray[Any], what: str) -> Blob:
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, np.lib.format.header_data_from_array_1_0(array)
+    )
+    digest = hashlib.sha256(head.getvalue())
+    body = memoryview(array).cast("B")
+    digest.update(body)
+    path = cache_dir("host", "datasets") / f"{digest.hexdigest()}.npy"
+    size = head.tell() + len(body)
+    if not path.exists() or path.stat().st_size != size:
+        with whole_file(path) as part, open(part, "wb") as stream:
+            stream.write(head.getvalue())
+            stream.write(body)
+    return Blob(path, digest.hexdigest(), size, what)
+
+
+def _request(resolved: ResolvedModel, recipe: str, model: Model, data: Data) -> BuildRequest:
+    return BuildRequest(
+        model=resolved,
+        recipe=recipe,
+        calibration=data.calibration,
+        calibration_sha256=data.calibration_sha256,
+        calibration_samples=data.calibration_count,
+        preprocessing=model.preprocessing,
+    )
+
+
+def _verified(model: Model, variant: Variant, data: Data, checks: int) -> Ready:
+    """Load the variant on the host, apart; refuse data and labels that do not fit it."""
+    blob = Blob(variant.path, variant.sha256, variant.size_bytes, f"variant {variant.recipe}")
+    count = min(checks, data.count)
+    answer, outputs = _verify(model, variant, data, count)
+    if not answer["ok"]:
+        reason = shorten(answer["error"], 300)
+        return Ready(model, variant, blob, data, "", None, f"the host cannot run it: {reason}")
+    inputs, made = answer["inputs"], answer["outputs"]
+    what = f"model {model.name}"
+    if len(inputs) == 1 and not fits(data.sample_shape, tuple(inputs[0]["shape"][1:])):
+        raise ConversionError(
+            f"{what}: dataset {model.dataset} has samples of shape {list(data.sample_shape)}, "
+            f"the model takes {inputs[0]['shape'][1:]}",
+            hint="use a dataset of that shape (image_folder: set image_size)",
+        )
+    shape = made[0]["shape"]
+    classes = int(np.prod(shape[1:])) if len(shape) > 1 else 1
+    highest = int(data.labels.max())
+    if classes > 1 and highest >= classes:
+        raise ConversionError(
+            f"{what}: it has {classes} outputs, and dataset {model.dataset} has the label "
+            f"{highest}",
+            hint="the labels do not belong to this model",
+        )
+    if model.labels and classes > 1 and len(model.labels) != classes:
+        raise ConversionError(
+            f"{what}: it has {classes} outputs and {len(model.labels)} labels",
+            hint="give one label per output, or none",
+        )
+    missing = "" if outputs is not None else "the model has several inputs"
+    return Ready(model, variant, blob, data, str(made[0]["dtype"]), outputs, missing)
+
+
+def _verify(
+    model: Model, variant: Variant, data: Data, count: int
+) -> tuple[dict[str, Any], NDArray[Any] | None]:
+    """The answer of ``harness.recipes.verify``, from the cache where it can be."""
+    request = {
+        "variant": str(variant.path),
+        "samples": str(data.samples.path),
+        "count": count,
+        "preprocessing": asdict(model.preprocessing),
+    }
+    key = json_sha256(
+        [
+            variant.sha256,
+            data.samples.sha256,
+            count,
+            request["preprocessing"],
+            metadata.version("ai-edge-litert"),
+        ]
+    )
+    folder = cache_dir("host", "references")
+    kept, arrays = folder / f"{key}.json", folder / f"{key}.npy"
+    try:
+        answer: dict[str, Any] = json.loads(kept.read_text())
+        if answer["ok"]:
+            return answer, np.load(arrays, allow_pickle=False) if answer["reference"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    with whole_file(arrays) as part:
+        answer = _run_verify({**request, "out": str(part)})
+        outputs = (
+            np.load(part, allow_pickle=False) if answer["ok"] and answer["reference"] else None
+        )
+        if not part.exists():
+            part.touch()
+    if answer["ok"]:
+        with whole_file(kept) as part:
+            part.write_text(json.dumps(answer))
+    return answer, outputs
+
+
+def _run_verify(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.recipes.verify"],
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            timeout=_VERIFY_TIMEOUT,
+            start_new_session=True,
+            check=False,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+    except subprocess.TimeoutExpired:
+        return {"ok": False, "error": f"no output within {_VERIFY_TIMEOUT} s"}
+    except ValueError:
+        code = done.returncode
+        ending = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return {"ok": False, "error": f"the runtime crashed ({ending})"}
+
+
+Progress = Callable[[int, int], None]

@@ -1,0 +1,201 @@
+"""A run from its suite to its last record."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from harness.cache import cache_dir
+from harness.config import suite_from_json, suite_to_json
+from harness.domain import Device, JobStatus, Stage, Suite, TrialStatus
+from harness.errors import HarnessError, StoreError, UsageError
+from harness.orchestrate import conclude
+from harness.orchestrate.environment import snapshot
+from harness.orchestrate.events import JobSealed, Listener, RunStarted
+from harness.orchestrate.lane import Lane, LaneJob
+from harness.orchestrate.plan import Plan, make_plan
+from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
+from harness.store import JobRecord, Store
+from harness.transports import TRANSPORTS
+
+
+class Stop:
+    """The wish to stop after the running trials; set from a signal handler."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def request(self) -> None:
+        """Finish the running trials, then stop."""
+        self._event.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: its id, the number of jobs by status, and whether it was stopped."""
+
+    run: str
+    counts: dict[JobStatus, int]
+    interrupted: bool
+
+    @property
+    def exit_code(self) -> int:
+        """0 all well, 3 some jobs failed, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        return 3 if self.counts.get(JobStatus.FAILED) else 0
+
+
+def execute(
+    store: Store,
+    *,
+    plan: Plan | None = None,
+    resume: str | None = None,
+    tell: Listener = lambda event: None,
+    stop: Stop | None = None,
+) -> Outcome:
+    """Run a plan, or go on with a run that did not end.
+
+    Every job ends with exactly one sealed record; a failed job never stops the others.
+    Raises ``UsageError`` and ``StoreError`` only.
+    """
+    stopped = stop or Stop()
+    if resume is not None:
+        record = store.find_run(resume)
+        run_id, suite = record.id, suite_from_json(record.suite)
+    elif plan is not None:
+        run_id, suite = _new_id(plan.suite.name), plan.suite
+    else:
+        raise UsageError("there is neither a suite nor a run to resume")
+    with _run_lock(store, run_id):
+        if plan is not None and resume is None:
+            store.create_run(run_id, suite_to_json(suite), snapshot(), plan.jobs)
+        else:
+            make_plan(suite)  # files may have gone since
+            store.discard_unfinished(run_id)
+        _carry_on(store, run_id, suite, tell, stopped, resumed=resume is not None)
+        records = store.jobs(run_id)
+        counts: dict[JobStatus, int] = defaultdict(int)
+        for item in records:
+            counts[item.status] += 1
+        interrupted = counts[JobStatus.PENDING] > 0
+        store.finish_run(run_id, "interrupted" if interrupted else "finished")
+    return Outcome(run_id, dict(counts), interrupted)
+
+
+def _carry_on(
+    store: Store, run_id: str, suite: Suite, tell: Listener, stopped: Stop, *, resumed: bool
+) -> None:
+    pending = [item for item in store.jobs(run_id) if item.status is JobStatus.PENDING]
+    trials = len(pending) * (1 + _trials_per_job(suite))
+    tell(RunStarted(run_id, len(pending), trials, resumed))
+    if not pending:
+        return
+    prepared = prepare(suite, [(item.job.model, item.job.recipe) for item in pending], tell)
+    jobs = _lane_jobs(store, pending, prepared, suite, tell)
+    if stopped():
+        return
+    lanes: dict[str, list[Lane]] = defaultdict(list)
+    for device in suite.devices:
+        of_device = [item for item in jobs if item.job.device == device.name]
+        if not of_device:
+            continue
+        lane = Lane(device, of_device, suite.policy, store, f"run {run_id}", tell, stopped)
+        lanes[_group(device)].append(lane)
+    _run_lanes(list(lanes.values()), stopped)
+
+
+def _trials_per_job(suite: Suite) -> int:
+    return suite.policy.trials if "latency" in suite.policy.measure else 0
+
+
+def _group(device: Device) -> str:
+    """Devices whose work loads this machine's processors run one after the other."""
+    transport = TRANSPORTS[device.transport](device)
+    return "this machine" if transport.runs_on_host else transport.address
+
+
+def _run_lanes(groups: Sequence[Sequence[Lane]], stopped: Stop) -> None:
+    def run_group(lanes: Sequence[Lane]) -> None:
+        for lane in lanes:
+            if stopped():
+                return
+            lane.run()
+
+    with ThreadPoolExecutor(max_workers=max(1, len(groups)), thread_name_prefix="lane") as pool:
+        futures = [pool.submit(run_group, group) for group in groups]
+        try:
+            for future in futures:
+                future.result()
+        except HarnessError:
+            stopped.request()  # the store failed: the other devices need not go on
+            raise
+
+
+def _lane_jobs(
+    store: Store,
+    pending: Sequence[JobRecord],
+    prepared: Prepared,
+    suite: Suite,
+    tell: Listener,
+) -> list[LaneJob]:
+    """Jobs whose variant is ready; the others are sealed here."""
+    found = []
+    for record in pending:
+        outcome = prepared[record.job.model, record.job.recipe]
+        if isinstance(outcome, NotReady):
+            stage = Stage(outcome.stage)
+            text = outcome.error.one_line
+            conclude.seal_failure(
+                store, record.id, JobStatus.FAILED, stage, text, outcome.variant
+            )
+            tell(JobSealed(record.job, JobStatus.FAILED, stage, text, 1 + _trials_per_job(suite)))
+            continue
+        found.append(_with_history(store, record, outcome))
+    return found
+
+
+def _with_history(store: Store, record: JobRecord, ready: Ready) -> LaneJob:
+    item = LaneJob(record.job, record.id, ready)
+    for trial in store.trials(record.id):
+        if trial.status is TrialStatus.FAILED:
+            item.failed_trials += 1
+        elif trial.purpose == Stage.LATENCY.value:
+            item.trials_done.add(trial.index)
+        else:
+            item.swept = True
+    return item
+
+
+def _new_id(name: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24] or "run"
+    return f"{datetime.now():%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+
+
+@contextmanager
+def _run_lock(store: Store, run_id: str) -> Iterator[None]:
+    """One orchestrator per run; the kernel frees the lock of a killed one."""
+    name = re.sub(r"[^A-Za-z0-9-]", "_", run_id)
+    with open(cache_dir("locks") / f"run-{name}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(
+                f"run {run_id} is going on in another process",
+                hint="wait for it to end, or end it, then resume",
+            ) from None
+        yield
+
+
+Confirm = Callable[[str], bool]

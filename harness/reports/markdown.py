@@ -1,0 +1,70 @@
+"""The comparison as GitHub-flavoured Markdown."""
+
+from __future__ import annotations
+
+import re
+
+from harness.reports import notes, numbers
+from harness.reports.rows import compared_rows
+from harness.reports.view import RunView
+
+_HEAD = (
+    "model", "recipe", "device", "kind", "backend", "size", "/f32", "top-1 %", "diff",
+    "median ms", "p95 ms", "speed-up", "MB", "status", "notes",
+)  # fmt: skip
+_RIGHT = {"size", "/f32", "top-1 %", "diff", "median ms", "p95 ms", "speed-up", "MB"}
+
+
+def render(view: RunView, width: int) -> str:
+    """One table of all jobs, then notes and failures."""
+    del width
+    found = notes.collect(view.jobs)
+    lines = [
+        f"### {_escape(view.suite.name)}",
+        "",
+        f"Run `{view.run.id}`. {_escape(notes.policy_line(view.suite.policy))}.",
+        "",
+        "| " + " | ".join(_HEAD) + " |",
+        "|" + "|".join("---:" if name in _RIGHT else "---" for name in _HEAD) + "|",
+    ]
+    for record, row in zip(view.jobs, compared_rows(view.jobs), strict=True):
+        cells = (
+            row["model"],
+            row["recipe"],
+            row["device"],
+            row["kind"],
+            row["backend"],
+            numbers.size(row["size_bytes"]),
+            numbers.ratio(row["size_ratio"]),
+            numbers.accuracy(row),
+            numbers.points(row["accuracy_delta"]),
+            numbers.latency(row),
+            numbers.significant(row["latency_p95_ms"]),
+            numbers.ratio(row["speed_up"]),
+            numbers.significant(row["memory_peak_mb"]),
+            row["status"],
+            notes.letters(record, found),
+        )
+        lines.append("| " + " | ".join(_escape(cell) for cell in cells) + " |")
+    if found:
+        lines.append("")
+    lines.extend(
+        f"- **{note.letter}** `{note.advisory.kind.value}`: {_escape(note.advisory.evidence)}; "
+        f"{_escape(note.advisory.next_step)}"
+        for note in found
+    )
+    lost = notes.unsuccessful(view.jobs)
+    if lost:
+        lines.append("")
+    lines.extend(
+        f"- {_escape(item.job.label)}: **{item.status.value}** at {item.stage.value}: "
+        f"{_escape(item.error or 'not run yet')}"
+        for item in lost
+    )
+    return "\n".join(lines)
+
+
+def _escape(text: object) -> str:
+    """Text that Markdown and HTML leave alone."""
+    plain = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", plain)

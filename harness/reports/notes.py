@@ -1,0 +1,65 @@
+"""What a report says beside the numbers: policy, advisories, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.domain import Advisory, DeviceKind, JobStatus, Policy
+from harness.store import JobRecord
+
+KIND_NOTES = {
+    DeviceKind.REAL: "measured on the device",
+    DeviceKind.EMULATED: "emulated: not a latency",
+    DeviceKind.SIMULATED: "modelled latency, really computed accuracy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An advisory under its letter, with the jobs that carry it."""
+
+    letter: str
+    advisory: Advisory
+    jobs: tuple[str, ...]
+
+
+def policy_line(policy: Policy) -> str:
+    """The Policy in one line; says when it is lighter than the default."""
+    timed = (
+        f"{policy.trials} trials in fresh processes, each after {policy.warmup_seconds:g} s of "
+        f"warm-up, at least {policy.min_runs} runs and {policy.min_seconds:g} s"
+        if "latency" in policy.measure
+        else "accuracy only"
+    )
+    lighter = policy.lighter_than_default()
+    note = f"; LIGHTER than the default ({', '.join(lighter)})" if lighter else ""
+    return f"{timed}; seed {policy.seed}{note}"
+
+
+def collect(records: Sequence[JobRecord]) -> list[Note]:
+    """Every different advisory once, in the order of appearance, with its letter."""
+    by_kind: dict[str, tuple[Advisory, list[str]]] = {}
+    for record in records:
+        for advisory in record.advisories:
+            entry = by_kind.setdefault(advisory.kind.value, (advisory, []))
+            entry[1].append(record.job.label)
+    return [
+        Note(_letter(index), advisory, tuple(jobs))
+        for index, (advisory, jobs) in enumerate(by_kind.values())
+    ]
+
+
+def letters(record: JobRecord, notes: Sequence[Note]) -> str:
+    """The letters of a job's advisories."""
+    kinds = {advisory.kind for advisory in record.advisories}
+    return " ".join(note.letter for note in notes if note.advisory.kind in kinds)
+
+
+def unsuccessful(records: Sequence[JobRecord]) -> list[JobRecord]:
+    """Jobs without numbers."""
+    return [record for record in records if record.status is not JobStatus.OK]
+
+
+def _letter(index: int) -> str:
+    return chr(ord("a") + index % 26) * (index // 26 + 1)

@@ -1,0 +1,140 @@
+"""One row per job: the stable columns, and the comparison with float32.
+
+Version 1 of the columns. A column is never renamed or given another meaning within a
+version; new ones are added at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.store import JobRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS_VERSION = 1
+
+#: The stable interface of ``--format json|csv``; ``docs/columns.md`` says what each means.
+COLUMNS = (
+    "run",
+    "model",
+    "recipe",
+    "variant_sha256",
+    "device",
+    "kind",
+    "backend",
+    "threads",
+    "status",
+    "stage",
+    "error",
+    "size_bytes",
+    "metric",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "samples",
+    "latency_median_ms",
+    "latency_low_ms",
+    "latency_high_ms",
+    "latency_p95_ms",
+    "trials",
+    "runs",
+    "init_ms",
+    "first_inference_ms",
+    "memory_peak_mb",
+    "runtime",
+    "runtime_version",
+    "advisories",
+)
+
+#: What a comparison adds: each against the float32 job of the same model, device and backend.
+DERIVED = ("size_ratio", "accuracy_delta", "speed_up")
+
+#: The recipe that everything is compared with.
+BASELINE = "float32"
+
+MB = 1e6
+
+
+def job_row(record: JobRecord) -> dict[str, Any]:
+    """One job as the stable columns; ``None`` where there is no number."""
+    found = record.measurements
+
+    def value(name: str, part: str = "value") -> Any:
+        return getattr(found[name], part) if name in found else None
+
+    memory = value("memory_peak")
+    return {
+        "run": record.run,
+        "model": record.job.model,
+        "recipe": record.job.recipe,
+        "variant_sha256": record.variant_sha256,
+        "device": record.job.device,
+        "kind": record.job.kind.value,
+        "backend": str(record.job.backend),
+        "threads": record.job.backend.threads,
+        "status": record.status.value,
+        "stage": record.stage.value,
+        "error": record.error,
+        "size_bytes": record.size_bytes,
+        "metric": "top1" if "top1" in found else None,
+        "accuracy": value("top1"),
+        "accuracy_low": value("top1", "low"),
+        "accuracy_high": value("top1", "high"),
+        "samples": value("top1", "n"),
+        "latency_median_ms": value("latency_median"),
+        "latency_low_ms": value("latency_median", "low"),
+        "latency_high_ms": value("latency_median", "high"),
+        "latency_p95_ms": value("latency_p95"),
+        "trials": value("latency_median", "groups"),
+        "runs": value("latency_median", "n"),
+        "init_ms": value("init"),
+        "first_inference_ms": value("first_inference"),
+        "memory_peak_mb": memory / MB if memory is not None else None,
+        "runtime": record.runtime,
+        "runtime_version": record.runtime_version,
+        "advisories": [advisory.kind.value for advisory in record.advisories],
+    }
+
+
+def job_rows(records: Sequence[JobRecord]) -> list[dict[str, Any]]:
+    """Every job as the stable columns."""
+    return [job_row(record) for record in records]
+
+
+def compared_rows(records: Sequence[JobRecord]) -> list[dict[str, Any]]:
+    """The stable columns and the derived ones.
+
+    ``size_ratio`` = size over float32's; ``accuracy_delta`` in shares (0.01 is one point);
+    ``speed_up`` = float32's median over this one's.
+    """
+    rows = job_rows(records)
+    baselines = {
+        (row["model"], row["device"], row["backend"]): row
+        for row in rows
+        if row["recipe"] == BASELINE
+    }
+    sizes = {row["model"]: row["size_bytes"] for row in baselines.values() if row["size_bytes"]}
+    for row in rows:
+        base = baselines.get((row["model"], row["device"], row["backend"]), {})
+        size, own = sizes.get(row["model"]), row["size_bytes"]
+        accuracy, latency = base.get("accuracy"), base.get("latency_median_ms")
+        row["size_ratio"] = own / size if own and size else None
+        row["accuracy_delta"] = (
+            row["accuracy"] - accuracy
+            if row["accuracy"] is not None and accuracy is not None
+            else None
+        )
+        row["speed_up"] = (
+            latency / row["latency_median_ms"] if latency and row["latency_median_ms"] else None
+        )
+    return rows
+
+
+def frame(records: Sequence[JobRecord]) -> pd.DataFrame:
+    """The comparison as a pandas DataFrame: ``COLUMNS`` and ``DERIVED``, one row per job."""
+    import pandas as pd
+
+    return pd.DataFrame(compared_rows(records), columns=[*COLUMNS, *DERIVED])

@@ -1,0 +1,147 @@
+"""The comparison table for a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, Literal
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.domain import DeviceKind, JobStatus
+from harness.reports import notes, numbers
+from harness.reports.rows import compared_rows
+from harness.reports.view import RunView
+from harness.store import JobRecord
+
+#: Heading, justification, least width: fixed, so that the blocks line up.
+_COLUMNS: tuple[tuple[str, Literal["left", "right"], int], ...] = (
+    ("recipe", "left", 12),
+    ("size", "right", 8),
+    ("/f32", "right", 6),
+    ("top-1 %", "right", 11),
+    ("diff", "right", 6),
+    ("median ms", "right", 14),
+    ("p95", "right", 6),
+    ("speed", "right", 6),
+    ("MB", "right", 4),
+    ("notes", "left", 5),
+)
+
+_KIND_STYLE = {
+    DeviceKind.REAL: "bold green",
+    DeviceKind.EMULATED: "bold yellow",
+    DeviceKind.SIMULATED: "bold magenta",
+}
+
+
+def render(view: RunView, width: int) -> str:
+    """The table as plain text of at most ``width`` columns."""
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, emoji=False).print(renderable(view))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+
+
+def renderable(view: RunView) -> RenderableType:
+    """The table for rich: one block per model, device and backend; notes below."""
+    found = notes.collect(view.jobs)
+    rows = compared_rows(view.jobs)
+    parts: list[RenderableType] = [
+        Text.assemble((view.suite.name, "bold"), f"  run {view.run.id}"),
+        Text(f"Policy: {notes.policy_line(view.suite.policy)}", style="dim"),
+        Text("± is half of the 95 % interval; diff and speed are against float32", style="dim"),
+    ]
+    paired = sorted(zip(view.jobs, rows, strict=True), key=lambda pair: _order(view, pair[0]))
+    for _, group in groupby(paired, key=lambda pair: _block(pair[0])):
+        parts.extend(_block_parts(view, list(group), found))
+    parts.extend(_legend(found))
+    parts.extend(_failures(view.jobs))
+    return Group(*parts)
+
+
+def _order(view: RunView, record: JobRecord) -> tuple[Any, ...]:
+    models = [model.name for model in view.suite.models]
+    devices = [device.name for device in view.suite.devices]
+    job = record.job
+    return models.index(job.model), devices.index(job.device), str(job.backend), job.index
+
+
+def _block(record: JobRecord) -> tuple[str, str, str]:
+    return record.job.model, record.job.device, str(record.job.backend)
+
+
+def _block_parts(
+    view: RunView, group: Sequence[tuple[JobRecord, dict[str, Any]]], found: Sequence[notes.Note]
+) -> Iterator[RenderableType]:
+    record = group[0][0]
+    kind = record.job.kind
+    heading = Text.assemble(
+        "\n",
+        (f"{record.job.model} on {record.job.device}", "bold"),
+        f" ({record.job.backend})  ",
+        (kind.value, _KIND_STYLE[kind]),
+        (f": {notes.KIND_NOTES[kind]}", "dim"),
+    )
+    yield heading
+    runtime = next((item for item, _ in group if item.runtime), None)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for name, justify, width in _COLUMNS:
+        table.add_column(name, justify=justify, min_width=width, no_wrap=name != "notes")
+    for item, row in group:
+        if item.status is JobStatus.OK:
+            table.add_row(
+                Text(item.job.recipe),
+                numbers.size(row["size_bytes"]),
+                numbers.ratio(row["size_ratio"]),
+                numbers.accuracy(row),
+                numbers.points(row["accuracy_delta"]),
+                numbers.latency(row),
+                numbers.significant(row["latency_p95_ms"]),
+                numbers.ratio(row["speed_up"]),
+                numbers.significant(row["memory_peak_mb"]),
+                notes.letters(item, found),
+            )
+        else:
+            style = {"failed": "bold red", "unsupported": "yellow"}.get(item.status.value, "dim")
+            table.add_row(
+                Text(item.job.recipe),
+                numbers.size(row["size_bytes"]),
+                numbers.ratio(row["size_ratio"]),
+                Text(item.status.value, style=style),
+                "", "", "", "", "", "",
+            )  # fmt: skip
+    yield table
+    if runtime is not None:
+        yield Text(f"{runtime.runtime} {runtime.runtime_version}", style="dim")
+
+
+def _legend(found: Sequence[notes.Note]) -> Iterator[RenderableType]:
+    if found:
+        yield Text("\nNotes", style="bold")
+    for note in found:
+        text = Text.assemble(
+            (f"{note.letter} ", "bold"),
+            (note.advisory.kind.value, "yellow"),
+            f": {note.advisory.evidence}; {note.advisory.next_step}",
+        )
+        yield Padding(text, (0, 0, 0, 1))
+
+
+def _failures(records: Sequence[JobRecord]) -> Iterator[RenderableType]:
+    lost = notes.unsuccessful(records)
+    if lost:
+        yield Text("\nWithout numbers", style="bold")
+    same: dict[tuple[str, str, str, str], list[JobRecord]] = {}
+    for item in lost:
+        key = (item.job.device, item.status.value, item.stage.value, item.error or "")
+        same.setdefault(key, []).append(item)
+    for (device, status, stage, error), items in same.items():
+        names = ", ".join(dict.fromkeys(item.job.recipe for item in items))
+        reason = error or "not run yet: resume the run"
+        text = Text(f"{device}: {names}: {status} at {stage}: {reason}")
+        yield Padding(text, (0, 0, 0, 1))
