@@ -1,10 +1,10 @@
 """Convert, deploy, measure and compare quantized TensorFlow Lite models on edge devices.
 
-    import harness
+import harness
 
-    result = harness.run("suite.toml")
-    result.table()                      # a pandas DataFrame
-    harness.load("last").table()
+result = harness.run("suite.toml")
+result.table()                      # a pandas DataFrame
+harness.load("last").table()
 """
 
 from __future__ import annotations

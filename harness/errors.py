@@ -23,11 +23,10 @@
     │       ├── ProtocolError           said what the protocol does not know
     │       └── AgentReportedError      refused the request and said why
     ├── DeviceBusyError             another session holds the device          exit 3
-    ├── StoreError                  the results could not be kept or found    exit 2
-    │   ├── StoreFullError          no room for results                       exit 3
-    │   ├── SealedError             a sealed record was about to change
-    │   └── StoreVersionError       written by a newer or a much older harness
-    └── Interrupted                 Ctrl-C                                    exit 130
+    └── StoreError                  the results could not be kept or found    exit 2
+        ├── StoreFullError          no room for results                       exit 3
+        ├── SealedError             a sealed record was about to change
+        └── StoreVersionError       written by a newer or a much older harness
 
 Each error is *transient* (the same call may succeed in a moment) or *stable*
 where it is raised; only transient ones are ever retried.
@@ -180,9 +179,3 @@ class SealedError(StoreError):
 
 class StoreVersionError(StoreError):
     """The store was written by another version of the harness."""
-
-
-class Interrupted(HarnessError):
-    """The user stopped the run; the message says how to go on."""
-
-    exit_code = 130

@@ -53,7 +53,9 @@ def serve(read_line, write, clock, system, find=find_runtime, wanted=None):
             return 0
         if action not in ACTIONS:
             raise AgentFailure(
-                "bad_request", "start", "unknown action %r" % (action,),
+                "bad_request",
+                "start",
+                "unknown action %r" % (action,),
                 "this agent knows: probe, " + ", ".join(sorted(ACTIONS)),
             )
         if problem is not None:

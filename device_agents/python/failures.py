@@ -1,7 +1,7 @@
 """The one exception of the agent: becomes the ``error`` message of the protocol."""
 
 
-class AgentFailure(Exception):
+class AgentFailure(Exception):  # noqa: N818  it becomes a message, nobody catches it by suffix
     """``kind`` is a word of PROTOCOL.md, ``stage`` where it happened, ``hint`` the next step."""
 
     def __init__(self, kind, stage, message, hint=""):

@@ -24,9 +24,9 @@ def run_latency(request, emit, runtime, clock, system):
     samples = open_samples(numpy, request, "latency")
     for position, detail in enumerate(loaded.inputs):
         if position == 0:
-            value = Preprocessor(
-                numpy, detail, samples, request.get("preprocessing"), "latency"
-            )(samples[:1])
+            value = Preprocessor(numpy, detail, samples, request.get("preprocessing"), "latency")(
+                samples[:1]
+            )
         else:
             value = numpy.zeros(detail["shape"], dtype=detail["dtype"])
         interpreter.set_tensor(detail["index"], value)
@@ -40,12 +40,20 @@ def run_latency(request, emit, runtime, clock, system):
         runs, seconds = limits["warmup_runs"], limits["warmup_seconds"]
         if runs or seconds:
             recorder.measure(
-                "warmup", interpreter.invoke, runs, seconds,
-                max(runs, limits["max_runs"]), limits["max_seconds"],
+                "warmup",
+                interpreter.invoke,
+                runs,
+                seconds,
+                max(runs, limits["max_runs"]),
+                limits["max_seconds"],
             )
         reason = recorder.measure(
-            "measure", interpreter.invoke, limits["min_runs"], limits["min_seconds"],
-            limits["max_runs"], limits["max_seconds"],
+            "measure",
+            interpreter.invoke,
+            limits["min_runs"],
+            limits["min_seconds"],
+            limits["max_runs"],
+            limits["max_seconds"],
         )
     except AgentFailure:
         raise

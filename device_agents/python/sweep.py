@@ -30,7 +30,8 @@ def run_sweep(request, emit, runtime, clock, system):
         raise AgentFailure("bad_request", "accuracy", "workers is wrong: %r" % (workers,))
     if len(loaded.inputs) != 1:
         raise AgentFailure(
-            "bad_samples", "accuracy",
+            "bad_samples",
+            "accuracy",
             "the model has %d inputs; a sweep feeds exactly one" % len(loaded.inputs),
         )
     prepare = Preprocessor(
@@ -100,7 +101,9 @@ class _Engine:
         parts = []
         if whole:
             self._resize(self.batch)
-            parts.extend(self._run(block[at : at + self.batch]) for at in range(0, whole, self.batch))
+            parts.extend(
+                self._run(block[at : at + self.batch]) for at in range(0, whole, self.batch)
+            )
         if whole < len(block):
             self._resize(1)
             parts.extend(self._run(block[at : at + 1]) for at in range(whole, len(block)))

@@ -72,8 +72,7 @@ def load(request, runtime, clock, purpose):
             raise AgentFailure(
                 "unsupported_operator",
                 "load",
-                "%s %s lacks an operator of this model: %s"
-                % (runtime.name, runtime.version, text),
+                "%s %s lacks an operator of this model: %s" % (runtime.name, runtime.version, text),
                 "use a newer runtime on the device, or convert without that operator",
             ) from None
         raise AgentFailure(
@@ -111,23 +110,28 @@ class Preprocessor:
         self.scale, self.zero_point = detail["quantization"]
         if len(detail["shape"]) < 1 or int(detail["shape"][0]) != 1:
             raise AgentFailure(
-                "bad_samples", stage, "the model's input has a fixed batch of %r, not 1"
+                "bad_samples",
+                stage,
+                "the model's input has a fixed batch of %r, not 1"
                 % [int(size) for size in detail["shape"]],
                 "convert the model with a batch of 1",
             )
         squeezed = tuple(size for size in samples.shape[1:] if size != 1)
         if squeezed != tuple(size for size in self.shape if size != 1):
             raise AgentFailure(
-                "bad_samples", stage, "samples of shape %r do not fit the model's input %r"
+                "bad_samples",
+                stage,
+                "samples of shape %r do not fit the model's input %r"
                 % (list(samples.shape[1:]), list(self.shape)),
             )
         self._affine = _affine(numpy, preprocessing or {}, stage)
         self._raw_integers = self.dtype.kind in "iu" and not self.scale
         self._table = None
-        if samples.dtype == numpy.uint8 and self.dtype.itemsize == 1 and not self._raw_integers:
-            if all(getattr(value, "size", 1) == 1 for value in self._affine):
-                every_byte = numpy.arange(256, dtype=numpy.uint8).reshape(256, 1)
-                self._table = self._convert(every_byte).tobytes()
+        bytes_to_bytes = samples.dtype == numpy.uint8 and self.dtype.itemsize == 1
+        one_for_all = all(value.size == 1 for value in self._affine)
+        if bytes_to_bytes and one_for_all and not self._raw_integers:
+            every_byte = numpy.arange(256, dtype=numpy.uint8).reshape(256, 1)
+            self._table = self._convert(every_byte).tobytes()
 
     def __call__(self, block):
         """A block of samples (n, ...) as an array (n, *input shape) of the tensor's type."""

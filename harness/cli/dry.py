@@ -36,9 +36,7 @@ def show(
     for job in plan.jobs:
         name = f"{job.model}/{job.recipe}"
         print(f"  {job.index:>3}  {name:<{width}}  {job.device} ({job.backend}), {job.kind.value}")
-    print(
-        f"\nvariants: {found['variants']}, of which {found['variants_cached']} are in the cache"
-    )
+    print(f"\nvariants: {found['variants']}, of which {found['variants_cached']} are in the cache")
     print("to push, unless it is there already:")
     for name, count in found["bytes_to_push"].items():
         print(f"  {name}: about {count / 1e6:.1f} MB")

@@ -27,9 +27,7 @@ def export(
     from harness.reports import FORMATS
 
     if format != "parquet" and (format not in FORMATS or format == "table"):
-        raise UsageError(
-            f"unknown format {format!r}", hint="known: csv, json, markdown, parquet"
-        )
+        raise UsageError(f"unknown format {format!r}", hint="known: csv, json, markdown, parquet")
     if format == "parquet" and output is None:
         raise UsageError("Parquet goes to a file", hint="name one: -o rows.parquet")
     result = api.load(run, store=store)

@@ -43,11 +43,17 @@ def main() -> None:
     """The entry point of ``harness``."""
     try:
         app()
+    except BrokenPipeError:  # whoever read our output has left: not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
     except HarnessError as error:
         if os.environ.get("HARNESS_DEBUG"):
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # whoever read our output has left: not an error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("HARNESS_DEBUG"):
+            raise
+        print(f"error: a defect of the harness: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  see all of it with: harness --debug ...", file=sys.stderr)
+        sys.exit(3)

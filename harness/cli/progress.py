@@ -103,8 +103,8 @@ def describe(event: events.Event) -> str | None:
     if isinstance(event, events.DeviceConnected):
         sent = f"{event.bytes_sent:,} bytes sent" if event.bytes_sent else "nothing to send"
         return f"{event.device}: connected, {sent}"
-    if isinstance(event, events.TrialEnded) and event.error:
-        return f"  {event.job.label}: {event.stage.value} failed: {event.error}"
+    if isinstance(event, events.TrialEnded) and event.again:
+        return f"  {event.job.label}: {event.stage.value} failed, once more: {event.error}"
     if isinstance(event, events.JobSealed):
         return f"  {event.job.label}: {event.status.value}: {event.summary}"
     return None

@@ -15,7 +15,10 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="The file; default results/reports/RUN.html.", metavar="FILE.html"
+            "--output",
+            "-o",
+            help="The file; default results/reports/RUN.html.",
+            metavar="FILE.html",
         ),
     ] = None,
     store: StoreOption = DEFAULT_STORE,

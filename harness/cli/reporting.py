@@ -24,6 +24,4 @@ def after_run(result: RunResult, report: str | None, store: str) -> None:
         print(f"\nno report: {error.one_line}", file=sys.stderr)
         print(f"later: harness report {result.id} -o FILE.html{option}", file=sys.stderr)
     if result.outcome is not None and result.outcome.interrupted:
-        print(
-            f"interrupted; go on with: harness run --resume {result.id}{option}", file=sys.stderr
-        )
+        print(f"interrupted; go on with: harness run --resume {result.id}{option}", file=sys.stderr)

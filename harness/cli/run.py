@@ -33,7 +33,9 @@ def run(
     format: FormatOption = "table",
     report: Annotated[
         str | None,
-        typer.Option("--report", help="The HTML report; default results/reports/RUN.html.", metavar="FILE"),
+        typer.Option(
+            "--report", help="The HTML report; default results/reports/RUN.html.", metavar="FILE"
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and stop: nothing is touched.")

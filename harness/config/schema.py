@@ -1,6 +1,6 @@
 """The shape of the TOML files; JSON Schemas are generated from here.
 
-    python -m harness.config.schema FOLDER
+python -m harness.config.schema FOLDER
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class PreprocessingFile(_Strict):
 class ModelFile(_Strict):
     """A trained model: its file, its dataset, its preprocessing and its labels."""
 
-    file: str = Field(description="Keras .h5 or .keras, a SavedModel folder, a .tflite, or builtin:NAME")
+    file: str = Field(
+        description="Keras .h5 or .keras, a SavedModel folder, a .tflite, or builtin:NAME"
+    )
     dataset: str = Field(description="the name of a [dataset.NAME] table")
     preprocessing: PreprocessingFile = PreprocessingFile()
     labels: str | list[str] = Field(
@@ -125,7 +127,7 @@ class PolicyFile(_Strict):
     retries: int = _DEFAULT.retries
     retry_delay: float = _DEFAULT.retry_delay
     output_checks: int = _DEFAULT.output_checks
-    measure: list[Literal["latency", "accuracy"]] = list(_DEFAULT.measure)  # type: ignore[assignment]
+    measure: list[Literal["latency", "accuracy"]] = ["latency", "accuracy"]
     seed: int = _DEFAULT.seed
 
 

@@ -54,9 +54,7 @@ def load_suite(
     for position, recipe in enumerate(chosen):
         if recipe not in known.recipes:
             if recipes:
-                raise UsageError(
-                    f"unknown recipe {recipe!r}", hint=suggest(recipe, known.recipes)
-                )
+                raise UsageError(f"unknown recipe {recipe!r}", hint=suggest(recipe, known.recipes))
             raise source.unknown(("recipes", position), "recipe", recipe, known.recipes)
     _need_calibration(source, chosen, models, datasets, known)
     found = _devices(source, file, tuple(dict.fromkeys(devices)), known)
@@ -123,9 +121,7 @@ def _dataset(source: TomlSource, name: str, file: DatasetFile, known: Known) -> 
     )
 
 
-def _model(
-    source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, known: Known
-) -> Model:
+def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, known: Known) -> Model:
     where = ("model", name)
     if file.dataset not in suite.dataset:
         raise source.unknown((*where, "dataset"), "dataset", file.dataset, suite.dataset)
@@ -171,7 +167,7 @@ def _need_calibration(
                 ("dataset", dataset.name),
                 f"the recipe {needing[0]} calibrates, and dataset {dataset.name} has no "
                 "calibration samples",
-                hint="add calibration = \"...\" with samples that are not evaluated",
+                hint='add calibration = "..." with samples that are not evaluated',
             )
 
 
@@ -192,9 +188,7 @@ def _devices(
                 f"unknown device {name!r}", hint=suggest(name, [*file.device, *profiles])
             )
         else:
-            raise source.unknown(
-                ("devices", position), "device", name, [*file.device, *profiles]
-            )
+            raise source.unknown(("devices", position), "device", name, [*file.device, *profiles])
     return tuple(found)
 
 

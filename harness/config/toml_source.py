@@ -85,7 +85,10 @@ class TomlSource:
             return model.model_validate(self.data if data is None else data)
         except ValidationError as error:
             first = error.errors()[0]
-            where = (*base, *(part for part in first["loc"] if not str(part).startswith("function")))
+            where = (
+                *base,
+                *(part for part in first["loc"] if not str(part).startswith("function")),
+            )
             if first["type"] == "extra_forbidden":
                 key = str(where[-1])
                 known = _fields_at(model, first["loc"][:-1])
@@ -119,7 +122,9 @@ class TomlSource:
         if not path.exists():
             nearest = _nearest_file(path)
             raise self.error(
-                where, f"there is no file {path}", hint=f"did you mean {nearest}?" if nearest else None
+                where,
+                f"there is no file {path}",
+                hint=f"did you mean {nearest}?" if nearest else None,
             )
         return path
 

@@ -71,7 +71,9 @@ def load_dataset(dataset: Dataset, sources: Mapping[str, Loader]) -> Samples:
         calibration = _spread(calibration, dataset.calibration_samples)
         _refuse_shared(name, samples, calibration)
     return Samples(
-        np.ascontiguousarray(samples), labels, np.ascontiguousarray(calibration),
+        np.ascontiguousarray(samples),
+        labels,
+        np.ascontiguousarray(calibration),
         loaded.class_names,
     )
 

@@ -121,7 +121,7 @@ class BlobStore:
         if done.exit_code in (126, 127):
             raise AgentSetupError(
                 f"{self._device}: there is no {python} on the device ({errors or 'not found'})",
-                hint="install Python 3.7 or later there, or set `python` of this device to its path",
+                hint="install Python 3.7 or later there, or set `python` of this device",
             )
         if done.exit_code != 0:
             if "No space left" in errors or "Errno 28" in errors:

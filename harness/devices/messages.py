@@ -30,7 +30,7 @@ _MAX_NS = 1 << 62
 def decode(line: bytes, device: str) -> dict[str, Any]:
     """One line as a message; raises ``ProtocolError`` that shows it."""
     try:
-        message = wire.decode(line)
+        message: dict[str, Any] = wire.decode(line)
     except wire.WireError as error:
         raise ProtocolError(
             f"{device}: the agent wrote what is not of the protocol: {error}",

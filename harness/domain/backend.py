@@ -32,9 +32,7 @@ class Backend:
         """
         found = _BACKEND.match(text.strip().lower())
         if not found:
-            raise ValueError(
-                f"{text!r} is not a backend: write for example 'cpu x4' or 'edgetpu'"
-            )
+            raise ValueError(f"{text!r} is not a backend: write for example 'cpu x4' or 'edgetpu'")
         return cls(found["accelerator"], int(found["threads"] or 1))
 
     def __str__(self) -> str:

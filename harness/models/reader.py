@@ -100,5 +100,5 @@ def first_bytes(path: Path, count: int) -> bytes:
 
 def input_shape(keras_model: Any) -> tuple[int | None, ...] | None:
     """The shape of a Keras model's one input without the batch axis; ``None`` for several."""
-    inputs = keras_model.inputs or ()
+    inputs: list[Any] = list(keras_model.inputs or [])
     return tuple(inputs[0].shape[1:]) if len(inputs) == 1 else None

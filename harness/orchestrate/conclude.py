@@ -35,9 +35,7 @@ def seal_success(
 ) -> str:
     """Estimate from what the store holds, attach advisories, seal; returns a summary."""
     trials = [
-        trial
-        for trial in store.trials(job_id, with_samples=True)
-        if trial.status is TrialStatus.OK
+        trial for trial in store.trials(job_id, with_samples=True) if trial.status is TrialStatus.OK
     ]
     sweeps = [trial for trial in trials if trial.purpose != Stage.LATENCY.value]
     timed = [trial for trial in trials if trial.purpose == Stage.LATENCY.value]

@@ -66,11 +66,12 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded:
-    """An agent ended well, or with an error that may be retried."""
+    """An agent ended well, or with an error; ``again`` if it will be tried once more."""
 
     job: Job
     stage: Stage
     error: str | None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from typing import Any
 
 from harness.devices.bundle import agent_bundle
 from harness.errors import HarnessError
-from harness.models.builtin import PREFIX, builtin_path
 from harness.orchestrate.plan import Plan, resolve
 from harness.orchestrate.prepare import Data, load_data
 from harness.recipes import RECIPES
 from harness.recipes.builder import BuildRequest, cached
+from harness.recipes.builtin import PREFIX, builtin_path
 
 #: Where a variant is not in the cache: its size over that of the source file.
 _SIZE_GUESS = 0.5
@@ -23,9 +23,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
     for model in suite.models:
         if model.dataset not in data:
             needs = any(RECIPES[name].needs_calibration for name in suite.recipes)
-            data[model.dataset] = load_data(
-                suite.datasets[model.dataset], with_calibration=needs
-            )
+            data[model.dataset] = load_data(suite.datasets[model.dataset], with_calibration=needs)
     sizes: dict[tuple[str, str], int] = {}
     in_cache = 0
     for model in suite.models:

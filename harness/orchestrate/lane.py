@@ -6,12 +6,12 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from harness.devices import Answer, Session, messages
 from harness.domain import Device, Job, JobStatus, Policy, Stage, TrialStatus
 from harness.errors import (
-    DeviceBusyError,
     HarnessError,
     JobError,
     StoreError,
@@ -98,7 +98,7 @@ class Lane:
                 continue
             if self._stopped():
                 return
-            self._guarded(item, lambda item, index=index: self._trial(item, index))
+            self._guarded(item, partial(self._trial, index))
             if len(item.trials_done) == self._policy.trials and not item.sealed:
                 self._seal(item)
             if self._policy.cooldown_seconds:
@@ -186,7 +186,7 @@ class Lane:
         self._attempts(item, stage, 0, 1, ask)
         item.swept = True
 
-    def _trial(self, item: LaneJob, index: int) -> None:
+    def _trial(self, index: int, item: LaneJob) -> None:
         """One latency trial; its raw samples reach the store as they arrive."""
         policy = self._policy
 
@@ -266,8 +266,9 @@ class Lane:
             except HarnessError as error:
                 self._raise_if_fatal(error)
                 self._store.end_trial(trial_id, TrialStatus.FAILED, error=error.one_line)
-                self._tell(TrialEnded(item.job, stage, error.one_line))
-                if not error.transient or attempt == self._policy.retries or self._stopped():
+                again = error.transient and attempt < self._policy.retries and not self._stopped()
+                self._tell(TrialEnded(item.job, stage, error.one_line, again))
+                if not again:
                     raise
                 item.failed_trials += 1
                 time.sleep(self._policy.retry_delay * 2**attempt)
@@ -303,13 +304,9 @@ class Lane:
     def _raise_if_fatal(error: HarnessError) -> None:
         if isinstance(error, StoreError):
             raise error  # what cannot be stored must not go on
-        if not isinstance(error, (JobError, DeviceBusyError)) and error.exit_code == 130:
-            raise error
 
     def _fail(self, item: LaneJob, error: HarnessError, stage: Stage) -> None:
-        status = (
-            JobStatus.UNSUPPORTED if isinstance(error, UnsupportedError) else JobStatus.FAILED
-        )
+        status = JobStatus.UNSUPPORTED if isinstance(error, UnsupportedError) else JobStatus.FAILED
         conclude.seal_failure(
             self._store, item.id, status, stage, error.one_line, item.ready.variant
         )

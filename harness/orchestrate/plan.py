@@ -10,9 +10,9 @@ from pathlib import Path
 from harness.domain import Backend, Device, Job, Model, Suite
 from harness.errors import UsageError
 from harness.models import ResolvedModel, resolve_model
-from harness.models.builtin import PREFIX
 from harness.recipes import RECIPES
-from harness.recipes.builder import builtin_path, converter_versions
+from harness.recipes.builder import converter_versions
+from harness.recipes.builtin import PREFIX, builtin_path
 
 #: Rough seconds for the estimate of a dry run: a conversion, an agent's start, one inference.
 _CONVERSION_SECONDS = 4.0
@@ -51,10 +51,7 @@ def make_plan(suite: Suite) -> Plan:
     """
     jobs: list[Job] = []
     for model in suite.models:
-        if model.source.startswith(PREFIX):
-            convertible = True
-        else:
-            convertible = resolve_model(model).convertible
+        convertible = model.source.startswith(PREFIX) or resolve_model(model).convertible
         for name in suite.recipes:
             converts = RECIPES[name].configure is not None
             if converts and not convertible:
@@ -73,9 +70,7 @@ def make_plan(suite: Suite) -> Plan:
                 converter_versions()
             for device in suite.devices:
                 for backend in suite.backends or (device.default_backend,):
-                    jobs.append(
-                        Job(len(jobs), model.name, name, device.name, device.kind, backend)
-                    )
+                    jobs.append(Job(len(jobs), model.name, name, device.name, device.kind, backend))
     return Plan(suite, tuple(jobs))
 
 
@@ -100,6 +95,6 @@ def trial_order(jobs: Sequence[Job], trials: int, seed: int) -> list[tuple[Job, 
     order: list[tuple[Job, int]] = []
     for index in range(trials):
         round_ = list(jobs)
-        random.Random(f"{seed}/{index}").shuffle(round_)
+        random.Random(f"{seed}/{index}").shuffle(round_)  # noqa: S311  an order, not a secret
         order.extend((job, index) for job in round_)
     return order

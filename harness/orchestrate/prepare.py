@@ -7,7 +7,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,12 +22,12 @@ from harness.devices import Blob
 from harness.domain import Dataset, Model, Suite, Variant
 from harness.errors import ConversionError, HarnessError, JobError, ModelError
 from harness.models import ResolvedModel
-from harness.models.builtin import PREFIX
 from harness.models.preprocess import fits
 from harness.orchestrate.events import Listener, Preparing, VariantReady
 from harness.orchestrate.plan import resolve
 from harness.recipes import RECIPES
 from harness.recipes.builder import BuildRequest, build, build_builtin, shorten
+from harness.recipes.builtin import PREFIX
 
 #: Seconds the host may take to load a variant and run the output check's samples.
 _VERIFY_TIMEOUT = 300
@@ -99,9 +99,7 @@ def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> 
                 build_builtin(source.removeprefix(PREFIX))
             resolved[name] = resolve(models[name])
         except (ModelError, JobError) as error:
-            prepared.update(
-                {pair: NotReady(error, "convert") for pair in pairs if pair[0] == name}
-            )
+            prepared.update({pair: NotReady(error, "convert") for pair in pairs if pair[0] == name})
     requests = [
         _request(resolved[name], recipe, models[name], data[models[name].dataset])
         for name, recipe in pairs
@@ -153,11 +151,9 @@ def load_data(dataset: Dataset, *, with_calibration: bool) -> Data:
 
 def _keep(array: NDArray[Any], what: str) -> Blob:
     head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        head, np.lib.format.header_data_from_array_1_0(array)
-    )
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
     digest = hashlib.sha256(head.getvalue())
-    body = memoryview(array).cast("B")
+    body = memoryview(array.data).cast("B")
     digest.update(body)
     path = cache_dir("host", "datasets") / f"{digest.hexdigest()}.npy"
     size = head.tell() + len(body)
@@ -271,6 +267,3 @@ def _run_verify(request: dict[str, Any]) -> dict[str, Any]:
         code = done.returncode
         ending = f"signal {-code}" if code < 0 else f"exit code {code}"
         return {"ok": False, "error": f"the runtime crashed ({ending})"}
-
-
-Progress = Callable[[int, int], None]

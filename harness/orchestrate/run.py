@@ -7,8 +7,8 @@ import re
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from datetime import datetime
 from harness.cache import cache_dir
 from harness.config import suite_from_json, suite_to_json
 from harness.domain import Device, JobStatus, Stage, Suite, TrialStatus
-from harness.errors import HarnessError, StoreError, UsageError
+from harness.errors import StoreError, UsageError
 from harness.orchestrate import conclude
 from harness.orchestrate.environment import snapshot
 from harness.orchestrate.events import JobSealed, Listener, RunStarted
@@ -34,6 +34,7 @@ class Stop:
         self._event = threading.Event()
 
     def __call__(self) -> bool:
+        """Whether it was asked for."""
         return self._event.is_set()
 
     def request(self) -> None:
@@ -136,9 +137,9 @@ def _run_lanes(groups: Sequence[Sequence[Lane]], stopped: Stop) -> None:
     with ThreadPoolExecutor(max_workers=max(1, len(groups)), thread_name_prefix="lane") as pool:
         futures = [pool.submit(run_group, group) for group in groups]
         try:
-            for future in futures:
+            for future in as_completed(futures):
                 future.result()
-        except HarnessError:
+        except BaseException:
             stopped.request()  # the store failed: the other devices need not go on
             raise
 
@@ -157,9 +158,7 @@ def _lane_jobs(
         if isinstance(outcome, NotReady):
             stage = Stage(outcome.stage)
             text = outcome.error.one_line
-            conclude.seal_failure(
-                store, record.id, JobStatus.FAILED, stage, text, outcome.variant
-            )
+            conclude.seal_failure(store, record.id, JobStatus.FAILED, stage, text, outcome.variant)
             tell(JobSealed(record.job, JobStatus.FAILED, stage, text, 1 + _trials_per_job(suite)))
             continue
         found.append(_with_history(store, record, outcome))
@@ -196,6 +195,3 @@ def _run_lock(store: Store, run_id: str) -> Iterator[None]:
                 hint="wait for it to end, or end it, then resume",
             ) from None
         yield
-
-
-Confirm = Callable[[str], bool]

@@ -19,8 +19,8 @@ from harness.cache import cache_dir, file_sha256, json_sha256, whole_file
 from harness.domain import Preprocessing, Variant
 from harness.errors import ConversionError, HarnessError, MissingExtraError
 from harness.models import ResolvedModel
-from harness.models.builtin import BUILTINS, builtin_path
 from harness.recipes import RECIPES
+from harness.recipes.builtin import BUILTINS, builtin_path
 from harness.simulation import read_graph
 
 #: Seconds a conversion may take.

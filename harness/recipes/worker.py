@@ -14,7 +14,6 @@ import json
 import os
 import select
 import signal
-import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -39,7 +38,8 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
     if build is None or recipe.configure is None:
         raise ValueError(f"a {request['format']} source cannot be converted with {recipe.name}")
     source = build(Path(request["source"]))
-    if source.input_shape is not None and None in source.input_shape:
+    fixed = [size for size in source.input_shape or () if size is not None]
+    if len(fixed) != len(source.input_shape or ()):
         raise ValueError(
             f"the model's input has free dimensions {source.input_shape}; "
             "fix them all but the batch before converting"
@@ -50,7 +50,7 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
         prepared = to_real(samples, Preprocessing(**request["preprocessing"]))
         if source.input_shape is None:
             raise ValueError("calibration feeds exactly one input, and this model has several")
-        batches = prepared.reshape((len(prepared), 1, *source.input_shape))
+        batches = prepared.reshape((len(prepared), 1, *fixed))
 
         def representative() -> Any:
             for batch in batches:
@@ -66,7 +66,7 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
 
 def build_model(request: dict[str, Any]) -> dict[str, Any]:
     """Make a built-in model's file: ``builtin``, ``out``."""
-    from harness.models.builtin import BUILTINS
+    from harness.recipes.builtin import BUILTINS
 
     started = time.perf_counter()
     BUILTINS[request["builtin"]][1](Path(request["out"]))
@@ -154,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

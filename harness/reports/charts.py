@@ -5,6 +5,7 @@ Text from outside goes through :func:`plain`: Plotly reads a little markup in la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,10 @@ def accuracy_against_latency(view: RunView) -> list[tuple[str, str]]:
                 error_y=_errors(shown, "accuracy", "accuracy_low", "accuracy_high", 100),
                 mode="markers+text",
                 text=[plain(row["recipe"]) for row in shown],
-                textposition="top center",
+                textposition=[
+                    "bottom center" if position % 2 else "top center"
+                    for position in _ranks([row["latency_median_ms"] for row in shown])
+                ],
                 textfont={"size": 11},
                 name=plain(f"{model} on {device} ({backend})"),
                 marker={
@@ -82,7 +86,7 @@ def accuracy_against_latency(view: RunView) -> list[tuple[str, str]]:
                 hoverinfo="text",
             )
         figure.update_layout(**_layout(f"latency, median ms ({kind})", "top-1 accuracy, %"))
-        figure.update_xaxes(type="log")
+        figure.update_xaxes(**_log_axis([row["latency_median_ms"] for row in of_kind]))
         figures.append((kind, figure.to_json()))
     return figures
 
@@ -116,7 +120,8 @@ def latency_by_trial(view: RunView) -> list[tuple[str, str]]:
         figure.update_layout(
             **_layout("", f"latency, ms ({kind})"), boxmode="group", boxgroupgap=0.2
         )
-        figure.update_yaxes(type="log")
+        ends = [box[end] for _, found in boxes for box in found for end in ("p5", "p95")]
+        figure.update_yaxes(**_log_axis(ends))
         figures.append((f"{model} on {device} ({backend}), {kind}", figure.to_json()))
     return figures
 
@@ -149,6 +154,25 @@ def _boxes(view: RunView, job: JobRecord) -> list[dict[str, float]]:
                     dict(zip(("p5", "q1", "median", "q3", "p95"), map(float, points), strict=True))
                 )
     return found
+
+
+def _ranks(values: Sequence[float]) -> list[int]:
+    """The place of each value in ascending order."""
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    ranks = [0] * len(values)
+    for rank, index in enumerate(order):
+        ranks[index] = rank
+    return ranks
+
+
+def _log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis with ticks at 1, 2 and 5 of each decade, as plain numbers."""
+    positive = [value for value in values if value > 0] or [1.0]
+    low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
+    if max(positive) < 3 * min(positive):
+        return {"type": "linear"}
+    ticks = [step * 10.0**power for power in range(low - 1, high + 1) for step in (1, 2, 5)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:.12g}" for tick in ticks]}
 
 
 def _diameter(root: float, low: float, high: float) -> float:

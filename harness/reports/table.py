@@ -56,19 +56,11 @@ def renderable(view: RunView) -> RenderableType:
         Text(f"Policy: {notes.policy_line(view.suite.policy)}", style="dim"),
         Text("± is half of the 95 % interval; diff and speed are against float32", style="dim"),
     ]
-    paired = sorted(zip(view.jobs, rows, strict=True), key=lambda pair: _order(view, pair[0]))
-    for _, group in groupby(paired, key=lambda pair: _block(pair[0])):
-        parts.extend(_block_parts(view, list(group), found))
+    for _, group in groupby(zip(view.jobs, rows, strict=True), key=lambda pair: _block(pair[0])):
+        parts.extend(_block_parts(list(group), found))
     parts.extend(_legend(found))
     parts.extend(_failures(view.jobs))
     return Group(*parts)
-
-
-def _order(view: RunView, record: JobRecord) -> tuple[Any, ...]:
-    models = [model.name for model in view.suite.models]
-    devices = [device.name for device in view.suite.devices]
-    job = record.job
-    return models.index(job.model), devices.index(job.device), str(job.backend), job.index
 
 
 def _block(record: JobRecord) -> tuple[str, str, str]:
@@ -76,7 +68,7 @@ def _block(record: JobRecord) -> tuple[str, str, str]:
 
 
 def _block_parts(
-    view: RunView, group: Sequence[tuple[JobRecord, dict[str, Any]]], found: Sequence[notes.Note]
+    group: Sequence[tuple[JobRecord, dict[str, Any]]], found: Sequence[notes.Note]
 ) -> Iterator[RenderableType]:
     record = group[0][0]
     kind = record.job.kind

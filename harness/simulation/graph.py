@@ -124,9 +124,7 @@ def _read(data: bytes) -> Graph:
             tensors[subgraph.Outputs(i)].bytes for i in range(subgraph.OutputsLength())
         ),
         weight_bytes=sum(tensor.constant_bytes for tensor in tensors),
-        peak_activation_bytes=max(
-            (op.activation_bytes for op in operators), default=0
-        ),
+        peak_activation_bytes=max((op.activation_bytes for op in operators), default=0),
     )
 
 
@@ -197,9 +195,7 @@ def _operator(name: str, inputs: Sequence[_Tensor], outputs: Sequence[_Tensor]) 
 def _builtin_names() -> dict[int, str]:
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
-    return {
-        value: name for name, value in vars(BuiltinOperator).items() if isinstance(value, int)
-    }
+    return {value: name for name, value in vars(BuiltinOperator).items() if isinstance(value, int)}
 
 
 def _code_name(code: Any, names: dict[int, str]) -> str:

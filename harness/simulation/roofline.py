@@ -53,7 +53,9 @@ class Estimate:
     memory_bytes: int
 
 
-def estimate(graph: Graph, size_bytes: int, backend: Backend, profile: Mapping[str, Any]) -> Estimate:
+def estimate(
+    graph: Graph, size_bytes: int, backend: Backend, profile: Mapping[str, Any]
+) -> Estimate:
     """The modelled cost of one inference.
 
     Raises ``UnsupportedError`` for what the device cannot run by nature (an Edge TPU runs

@@ -33,9 +33,7 @@ def decode_samples(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         version, n = _HEADER.unpack_from(data)
         if version != _FORMAT:
             raise StoreError(f"samples of unknown format {version}")
-        body = np.frombuffer(zlib.decompress(data[_HEADER.size :]), dtype="<i8").astype(
-            np.int64
-        )
+        body = np.frombuffer(zlib.decompress(data[_HEADER.size :]), dtype="<i8").astype(np.int64)
         if len(body) != 2 * n:
             raise StoreError(f"damaged samples: {len(body)} numbers for {n} samples")
     except (struct.error, zlib.error) as error:

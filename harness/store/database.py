@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ def open_engine(url: str, *, create: bool) -> Engine:
             hint="write for example sqlite:///results/harness.db or postgresql+psycopg://host/name",
         ) from None
     where = parsed.render_as_string(hide_password=True)
-    sqlite_file = Path(parsed.database) if _is_sqlite_file(parsed) else None
+    sqlite_file = _sqlite_file(parsed)
     if sqlite_file is not None and not sqlite_file.exists():
         if not create:
             raise StoreError(
@@ -46,9 +47,7 @@ def open_engine(url: str, *, create: bool) -> Engine:
         try:
             sqlite_file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(
-                f"cannot create {sqlite_file.parent}: {error.strerror}"
-            ) from None
+            raise StoreError(f"cannot create {sqlite_file.parent}: {error.strerror}") from None
     try:
         engine = sa.create_engine(parsed, **_options(parsed))
     except (NoSuchModuleError, ModuleNotFoundError) as error:
@@ -63,12 +62,9 @@ def open_engine(url: str, *, create: bool) -> Engine:
     return engine
 
 
-def _is_sqlite_file(url: sa.URL) -> bool:
-    return (
-        url.get_backend_name() == "sqlite"
-        and bool(url.database)
-        and url.database != ":memory:"
-    )
+def _sqlite_file(url: sa.URL) -> Path | None:
+    name = url.database if url.get_backend_name() == "sqlite" else None
+    return Path(name) if name and name != ":memory:" else None
 
 
 def _options(url: sa.URL) -> dict[str, Any]:
@@ -84,7 +80,7 @@ def _pragmas(connection: Any, _record: Any) -> None:
         # WAL lets reports read while a run writes; NORMAL loses nothing to a killed process.
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
-    except Exception:  # a read-only file: reading still works without
+    except sqlite3.Error:
         pass
     finally:
         cursor.close()
@@ -94,16 +90,12 @@ def _bring_up_to_date(engine: Engine, where: str) -> None:
     with engine.connect() as connection:
         tables = set(sa.inspect(connection).get_table_names())
         found = (
-            connection.execute(
-                sa.text("SELECT version_num FROM alembic_version")
-            ).scalar()
+            connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
             if "alembic_version" in tables
             else None
         )
         if found is None and tables & set(schema.metadata.tables):
-            raise StoreError(
-                f"{where} holds tables of these names that the harness did not make"
-            )
+            raise StoreError(f"{where} holds tables of these names that the harness did not make")
     if found == REVISIONS[-1]:
         return
     if found is not None and found not in REVISIONS:
@@ -131,11 +123,7 @@ def translated(where: str) -> Iterator[None]:
     except DBAPIError as error:
         text = str(error.orig or error).strip()
         lowered = text.lower()
-        if (
-            "disk is full" in lowered
-            or "no space left" in lowered
-            or "disk i/o" in lowered
-        ):
+        if "disk is full" in lowered or "no space left" in lowered or "disk i/o" in lowered:
             raise StoreFullError(
                 f"no room left for results in {where}: {text}",
                 hint="free some space, then go on with: harness run --resume RUN",

@@ -30,9 +30,7 @@ from harness.store.records import JobRecord, RunRecord, TrialRecord
 
 def runs(connection: Connection) -> list[RunRecord]:
     """Every run, newest first."""
-    query = sa.select(schema.runs).order_by(
-        schema.runs.c.created.desc(), schema.runs.c.id.desc()
-    )
+    query = sa.select(schema.runs).order_by(schema.runs.c.created.desc(), schema.runs.c.id.desc())
     return [
         RunRecord(
             row.id,
@@ -58,18 +56,12 @@ def find(known: list[RunRecord], name: str, where: str) -> RunRecord:
         return matches[0]
     newest = ", ".join(run.id for run in known[:3]) or "none yet"
     problem = "fits several runs" if matches else "is not a run"
-    raise StoreError(
-        f"{name!r} {problem} in {where}", hint=f"newest runs: {newest}; or 'last'"
-    )
+    raise StoreError(f"{name!r} {problem} in {where}", hint=f"newest runs: {newest}; or 'last'")
 
 
 def jobs(connection: Connection, run_id: str) -> list[JobRecord]:
     """Every job of a run in the order of the plan."""
-    of_run = (
-        sa.select(schema.jobs.c.id)
-        .where(schema.jobs.c.run_id == run_id)
-        .scalar_subquery()
-    )
+    of_run = sa.select(schema.jobs.c.id).where(schema.jobs.c.run_id == run_id).scalar_subquery()
     measured: dict[int, dict[str, Measurement]] = defaultdict(dict)
     table = schema.measurements
     for row in connection.execute(sa.select(table).where(table.c.job_id.in_(of_run))):
@@ -119,9 +111,7 @@ def jobs(connection: Connection, run_id: str) -> list[JobRecord]:
     ]
 
 
-def trials(
-    connection: Connection, job_id: int, *, with_samples: bool
-) -> list[TrialRecord]:
+def trials(connection: Connection, job_id: int, *, with_samples: bool) -> list[TrialRecord]:
     """The trials of a job in the order in which they began."""
     rows = connection.execute(
         sa.select(schema.trials)
@@ -152,9 +142,7 @@ def trials(
 def _samples(
     connection: Connection, trial_id: int
 ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = defaultdict(
-        list
-    )
+    parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = defaultdict(list)
     query = (
         sa.select(schema.samples.c.phase, schema.samples.c.data)
         .where(schema.samples.c.trial_id == trial_id)

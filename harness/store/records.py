@@ -62,6 +62,4 @@ class TrialRecord:
     error: str | None
     hello: Mapping[str, Any]
     facts: Mapping[str, Any]
-    phases: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(
-        default_factory=dict
-    )
+    phases: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=dict)

@@ -183,9 +183,7 @@ class Store:
             )
             if artifacts:
                 job_id = connection.execute(
-                    sa.select(schema.trials.c.job_id).where(
-                        schema.trials.c.id == trial_id
-                    )
+                    sa.select(schema.trials.c.job_id).where(schema.trials.c.id == trial_id)
                 ).scalar_one()
                 self._refuse_sealed(connection, job_id)
                 for name, array in artifacts.items():
@@ -284,9 +282,7 @@ class Store:
                 connection.execute(
                     sa.delete(schema.samples).where(schema.samples.c.trial_id.in_(ids))
                 )
-                connection.execute(
-                    sa.delete(schema.trials).where(schema.trials.c.id.in_(ids))
-                )
+                connection.execute(sa.delete(schema.trials).where(schema.trials.c.id.in_(ids)))
             connection.execute(
                 sa.update(schema.runs)
                 .where(schema.runs.c.id == run_id)
@@ -346,13 +342,9 @@ class Store:
             return reading.artifact(connection, job_id, name)
 
 
-def _put_artifact(
-    connection: Connection, job_id: int, name: str, array: NDArray[Any]
-) -> None:
+def _put_artifact(connection: Connection, job_id: int, name: str, array: NDArray[Any]) -> None:
     table = schema.artifacts
-    connection.execute(
-        sa.delete(table).where(table.c.job_id == job_id, table.c.name == name)
-    )
+    connection.execute(sa.delete(table).where(table.c.job_id == job_id, table.c.name == name))
     connection.execute(
         sa.insert(table).values(
             job_id=job_id,

@@ -25,7 +25,13 @@ from device_agents.python.failures import AgentFailure
 from device_agents.python.runtimes import find_runtime
 from harness.cache import cache_dir
 from harness.domain import Backend, Device
-from harness.errors import AgentTimeoutError, DeviceFullError, ModelError, PushError, UnsupportedError
+from harness.errors import (
+    AgentTimeoutError,
+    DeviceFullError,
+    ModelError,
+    PushError,
+    UnsupportedError,
+)
 from harness.simulation import Estimate, estimate, read_graph
 from harness.simulation.roofline import MODEL_VERSION
 from harness.transports.transport import Completed
@@ -306,7 +312,7 @@ class SimulatedTransport:
         """Only the agent's own helper scripts run here, in this process."""
         del timeout
         namespace: dict[str, Any] = {"__name__": "helper"}
-        exec(compile(argv[2], "<helper>", "exec"), namespace)
+        exec(compile(argv[2], "<helper>", "exec"), namespace)  # noqa: S102  our own file
         try:
             reply = namespace["handle"](json.loads(stdin))
         except OSError as error:

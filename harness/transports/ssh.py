@@ -163,11 +163,7 @@ class SshTransport:
             with contextlib.suppress(OSError):
                 client.load_host_keys(file)
         if target.host_key_alias:
-            server = (
-                target.hostname
-                if target.port == 22
-                else f"[{target.hostname}]:{target.port}"
-            )
+            server = target.hostname if target.port == 22 else f"[{target.hostname}]:{target.port}"
             for kind, key in (client.get_host_keys().lookup(target.host_key_alias) or {}).items():
                 client.get_host_keys().add(server, kind, key)
         client.set_missing_host_key_policy(_RefuseUnknown(name, target))
@@ -176,7 +172,7 @@ class SshTransport:
                 target.hostname,
                 target.port,
                 username=target.user,
-                key_filename=list(target.identity_files) or None,
+                key_filename=list(target.identity_files) or None,  # type: ignore[arg-type]  # a list is fine
                 allow_agent=target.use_agent,
                 look_for_keys=False,
                 timeout=target.connect_timeout,

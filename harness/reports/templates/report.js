@@ -3,7 +3,7 @@ for (const source of document.querySelectorAll("script[data-chart]")) {
   const figure = JSON.parse(source.textContent);
   Plotly.newPlot(source.dataset.chart, figure.data, figure.layout, {
     responsive: true,
-    displaylogo: false,
+    displayModeBar: false,
   });
 }
 
