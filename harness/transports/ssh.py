@@ -8,6 +8,7 @@ import hashlib
 import ipaddress
 import shlex
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -118,6 +119,7 @@ class SshTransport:
         self._device = device
         self._client: paramiko.SSHClient | None = None
         self._sftp: paramiko.SFTPClient | None = None
+        self._proxy: subprocess.Popen[bytes] | None = None
 
     @cached_property
     def target(self) -> SshTarget:
@@ -167,6 +169,7 @@ class SshTransport:
             for kind, key in (client.get_host_keys().lookup(target.host_key_alias) or {}).items():
                 client.get_host_keys().add(server, kind, key)
         client.set_missing_host_key_policy(_RefuseUnknown(name, target))
+        through = self._proxy_socket(target.proxy_command) if target.proxy_command else None
         try:
             client.connect(
                 target.hostname,
@@ -179,13 +182,16 @@ class SshTransport:
                 banner_timeout=target.connect_timeout,
                 auth_timeout=target.connect_timeout * 3,
                 channel_timeout=30,
-                sock=paramiko.ProxyCommand(target.proxy_command) if target.proxy_command else None,
+                sock=through,
             )
             transport = client.get_transport()
             assert transport is not None
             transport.set_keepalive(KEEPALIVE)
         except BaseException as error:
-            client.close()
+            self._client = client
+            self.close()
+            if through is not None:
+                through.close()
             self._raise_connect_error(error)
         self._client = client
 
@@ -231,6 +237,33 @@ class SshTransport:
                 with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
                     part.close()
         self._sftp = self._client = None
+        if self._proxy is not None:
+            self._proxy.kill()
+            self._proxy.wait()
+            self._proxy = None
+
+    def _proxy_socket(self, command: str) -> socket.socket:
+        """A socket whose other end is the proxy command's stdin and stdout.
+
+        Not paramiko's own ProxyCommand: that one spins for ever when the proxy dies.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            self._proxy = subprocess.Popen(
+                shlex.split(command),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            ours.close()
+            raise UnreachableError(
+                f"{self._device.name}: cannot start the proxy command {command!r}: {error}"
+            ) from None
+        finally:
+            theirs.close()
+        return ours
 
     def _channel(self) -> paramiko.Channel:
         transport = self._client.get_transport() if self._client else None

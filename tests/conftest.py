@@ -1,0 +1,110 @@
+"""Fixtures: real parts only. What a machine lacks is said; under HARNESS_REQUIRE_ALL it fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import harness_command, needed, write_suite
+from tests.support.sshd import Sshd, start_sshd
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache for the whole session: models are trained and converted once."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = {name: os.environ.get(name) for name in ("HARNESS_CACHE", "HARNESS_STORE")}
+    os.environ["HARNESS_CACHE"] = str(folder)
+    os.environ.pop("HARNESS_STORE", None)
+    yield folder
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real models and data."""
+    folder = Path(os.environ.get("HARNESS_SHARED") or ROOT.parent / "shared").resolve()
+    if not (folder / "models" / "mlperf_tiny").is_dir():
+        needed(f"no real models at {folder}: set HARNESS_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits(cache: Path) -> dict[str, Path]:
+    """The digits network and its variants as files: ``model``, ``float32``, ``int8``, ..."""
+    from harness.config import load_suite
+    from harness.orchestrate import known_names
+    from harness.orchestrate.prepare import Ready, prepare
+    from harness.recipes.builtin import builtin_path
+
+    suite = load_suite("demo", known_names())
+    found: dict[str, Path] = {}
+    prepared = prepare(suite, [("digits", recipe) for recipe in suite.recipes], lambda event: None)
+    for (_, recipe), ready in prepared.items():
+        assert isinstance(ready, Ready), ready
+        found[recipe] = ready.variant.path
+        found["samples"] = ready.data.samples.path
+    found["model"] = builtin_path("digits_cnn")
+    return found
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """A real OpenSSH server on a free loopback port, run by this user."""
+    with start_sshd(tmp_path / "sshd") as server:
+        yield server
+
+
+@pytest.fixture
+def suite_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a suite over the digits and returns its path; see ``write_suite``."""
+
+    def write(**changes: object) -> Path:
+        return write_suite(tmp_path / "suite.toml", **changes)  # type: ignore[arg-type]
+
+    return write
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``harness`` as a user does, in a working folder of its own."""
+
+    def run(
+        *arguments: str, timeout: float = 150, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*harness_command(), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def interpreters() -> dict[str, str]:
+    """Minor version -> interpreter, from 3.7 on, of those that this machine has."""
+    found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
+    folders = [Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"]
+    for folder in folders:
+        if folder.is_dir():
+            for path in sorted(folder.glob("3.*/bin/python3")):
+                minor = ".".join(path.parent.parent.name.split(".")[:2])
+                if int(minor.split(".")[1]) >= 7:
+                    found.setdefault(minor, str(path))
+    return found

@@ -1,0 +1,141 @@
+"""A real OpenSSH server for tests: own port, own keys, own folder, this user."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import needed
+
+
+@dataclass
+class Sshd:
+    """A running server and what a client needs to reach it."""
+
+    folder: Path
+    port: int
+    user: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def known_hosts(self) -> Path:
+        """Holds the server's host key."""
+        return self.folder / "known_hosts"
+
+    @property
+    def key(self) -> Path:
+        """A private key that the server accepts."""
+        return self.folder / "user_key"
+
+    def device(self, name: str = "board", **settings: object) -> str:
+        """A ``[device.NAME]`` table for a suite; settings override or add lines."""
+        import sys
+
+        lines: dict[str, object] = {
+            "transport": "ssh",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": self.user,
+            "identity_file": str(self.key),
+            "known_hosts": str(self.known_hosts),
+            "python": sys.executable,
+            "work_dir": str(self.folder / "device"),
+            **settings,
+        }
+        body = "\n".join(
+            f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"'
+            for key, value in lines.items()
+            if value is not None
+        )
+        return f"\n[device.{name}]\n{body}\n"
+
+    def sessions(self) -> list[int]:
+        """Processes that serve connections."""
+        listed = subprocess.run(
+            ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
+        ).stdout.split()
+        pairs = list(zip(map(int, listed[::2]), map(int, listed[1::2]), strict=True))
+        return [pid for pid, parent in pairs if parent == self.process.pid]
+
+    def cut(self) -> int:
+        """Break every connection at once; returns how many."""
+        found = self.sessions()
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(found)
+
+    def stop(self) -> None:
+        """No more answers."""
+        self.cut()
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@contextlib.contextmanager
+def start_sshd(folder: Path) -> Iterator[Sshd]:
+    """Start a server in ``folder``; ends it and its connections."""
+    program = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if program is None:
+        needed("OpenSSH's server is not installed (Debian: openssh-server)")
+    folder.mkdir(mode=0o700)
+    for name in ("host_key", "user_key"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True
+        )
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "config").write_text(
+        f"""
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+MaxStartups 50
+MaxSessions 50
+Subsystem sftp internal-sftp
+"""
+    )
+    key = (folder / "host_key.pub").read_text().split()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    log = open(folder / "log", "wb")  # noqa: SIM115  the server's for as long as it runs
+    process = subprocess.Popen(
+        [program, "-D", "-e", "-f", str(folder / "config")], stdout=log, stderr=log
+    )
+    server = Sshd(folder, port, getpass.getuser(), process)
+    try:
+        _wait_for(port, process, folder / "log")
+        yield server
+    finally:
+        server.stop()
+        log.close()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"sshd ended: {log.read_text()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError("sshd does not answer")
