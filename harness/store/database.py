@@ -64,7 +64,7 @@ def open_engine(url: str, *, create: bool) -> Engine:
 
 def _sqlite_file(url: sa.URL) -> Path | None:
     name = url.database if url.get_backend_name() == "sqlite" else None
-    return Path(name) if name and name != ":memory:" else None
+    return Path(name) if name and name != ":memory:" and not name.startswith("file:") else None
 
 
 def _options(url: sa.URL) -> dict[str, Any]:

@@ -149,6 +149,7 @@ class Store:
     ) -> None:
         """Keep raw samples as they arrive: start times and values in ns, both (n,)."""
         with self._write() as connection:
+            self._refuse_sealed(connection, self._job_of(connection, trial_id))
             connection.execute(
                 sa.insert(schema.samples).values(
                     trial_id=trial_id,
@@ -171,6 +172,8 @@ class Store:
     ) -> None:
         """Close a trial; ``artifacts`` are arrays that belong to its job (predictions)."""
         with self._write() as connection:
+            job_id = self._job_of(connection, trial_id)
+            self._refuse_sealed(connection, job_id)
             connection.execute(
                 sa.update(schema.trials)
                 .where(schema.trials.c.id == trial_id)
@@ -181,13 +184,8 @@ class Store:
                     error=error,
                 )
             )
-            if artifacts:
-                job_id = connection.execute(
-                    sa.select(schema.trials.c.job_id).where(schema.trials.c.id == trial_id)
-                ).scalar_one()
-                self._refuse_sealed(connection, job_id)
-                for name, array in artifacts.items():
-                    _put_artifact(connection, job_id, name, array)
+            for name, array in (artifacts or {}).items():
+                _put_artifact(connection, job_id, name, array)
 
     def seal_job(
         self,
@@ -289,6 +287,14 @@ class Store:
                 .values(status="running", finished=None)
             )
         return len(ids)
+
+    @staticmethod
+    def _job_of(connection: Connection, trial_id: int) -> int:
+        return int(
+            connection.execute(
+                sa.select(schema.trials.c.job_id).where(schema.trials.c.id == trial_id)
+            ).scalar_one()
+        )
 
     @staticmethod
     def _refuse_sealed(connection: Connection, job_id: int) -> None:

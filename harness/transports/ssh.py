@@ -251,8 +251,8 @@ class SshTransport:
         try:
             self._proxy = subprocess.Popen(
                 shlex.split(command),
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )

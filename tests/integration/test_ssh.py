@@ -80,8 +80,9 @@ def test_unknown_host_key_is_refused_with_fingerprint_and_command(
 ) -> None:
     empty = tmp_path / "nobody_known"
     empty.touch()
-    with pytest.raises(HostKeyError) as caught, Session(
-        device(sshd, tmp_path, known_hosts=str(empty)), "test"
+    with (
+        pytest.raises(HostKeyError) as caught,
+        Session(device(sshd, tmp_path, known_hosts=str(empty)), "test"),
     ):
         pass
     shown = subprocess.run(
@@ -100,8 +101,9 @@ def test_changed_host_key_is_refused(sshd: Sshd, tmp_path: Path) -> None:
     other = (sshd.folder / "user_key.pub").read_text().split()
     changed = tmp_path / "changed"
     changed.write_text(f"[127.0.0.1]:{sshd.port} {other[0]} {other[1]}\n")
-    with pytest.raises(HostKeyError, match="CHANGED"), Session(
-        device(sshd, tmp_path, known_hosts=str(changed)), "test"
+    with (
+        pytest.raises(HostKeyError, match="CHANGED"),
+        Session(device(sshd, tmp_path, known_hosts=str(changed)), "test"),
     ):
         pass
 
@@ -121,15 +123,14 @@ def test_encrypted_key_says_how_to_unlock_it(sshd: Sshd, tmp_path: Path) -> None
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(locked)], check=True
     )
-    with pytest.raises(AuthenticationError, match="ssh-add"), Session(
-        device(sshd, tmp_path, identity_file=str(locked)), "test"
+    with (
+        pytest.raises(AuthenticationError, match="ssh-add"),
+        Session(device(sshd, tmp_path, identity_file=str(locked)), "test"),
     ):
         pass
 
 
-def test_key_from_a_real_agent(
-    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_from_a_real_agent(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     socket = tmp_path / "agent.sock"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
     try:

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.config import load_suite, suite_from_json, suite_to_json
+from harness.config.schema import schemas
+from harness.config.toml_source import TomlSource
+from harness.errors import ConfigError, UsageError
+from harness.orchestrate import known_names
+from tests.conftest import ROOT
+
+
+def line_of(path: Path, text: str) -> int:
+    return next(n for n, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "said", "hint"),
+    [
+        ("float32", "flaot32", "recipes", "unknown recipe 'flaot32'", "'float32'"),
+        ("local", "locale", "devices", "unknown device 'locale'", "'local'"),
+        ("trials =", "trails =", "trails", "unknown key 'trails'", "'trials'"),
+        ("trials = 1", "trials = 0", "trials = 0", "trials must be 1 to 1000", ""),
+        ("trials = 1", 'trials = "x"', "trials =", "policy.trials", ""),
+        ("scale =", "sacle =", "sacle", "unknown key 'sacle'", "'scale'"),
+        (
+            'source = "digits"',
+            'source = "digit"',
+            'source = "digit"',
+            "unknown dataset source",
+            "'digits'",
+        ),
+        ("builtin:digits_cnn", "builtin:digit_cnn", "digit_cnn", "built-in", "'digits_cnn'"),
+        ("builtin:digits_cnn", "gone.h5", "gone.h5", "there is no file", ""),
+        ('dataset = "data"', 'dataset = "date"', "date", "unknown dataset 'date'", "'data'"),
+        ('name = "small"', "", "", "name is missing", ""),
+        ("scale = 0.0625", "std = 0", "std", "std no zero", ""),
+        ("scale = 0.0625", 'scale = "a"', "scale", "scale", ""),
+        ("trials = 1", "trials = = 1", "= =", "not valid TOML", ""),
+    ],
+)
+def test_what_is_wrong_is_refused_with_file_line_and_nearest_name(
+    suite_file: Callable[..., Path], old: str, new: str, at: str, said: str, hint: str
+) -> None:
+    path = suite_file()
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        load_suite(path, known_names())
+    expected = line_of(path, at) if at else 1
+    assert str(caught.value).startswith(f"{path}:{expected}: "), str(caught.value)
+    assert said in str(caught.value)
+    assert hint in (caught.value.hint or "")
+
+
+def test_a_backend_that_a_device_lacks_is_refused(suite_file: Callable[..., Path]) -> None:
+    path = suite_file()
+    path.write_text('backends = ["cpu x2", "nnapi"]\n' + path.read_text())
+    with pytest.raises(ConfigError, match=r":1: device local does not offer nnapi, only cpu"):
+        load_suite(path, known_names())
+
+
+def test_an_integer_recipe_needs_calibration(
+    suite_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "test.npz").touch()
+    path = suite_file(recipes=["int8"], dataset='source = "npz"\npath = "test.npz"')
+    with pytest.raises(ConfigError, match="int8 calibrates"):
+        load_suite(path, known_names())
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('transport = "sssh"', "unknown transport"),
+        ('transport = "ssh"', "needs a host"),
+        ('transport = "simulated"', "needs \\[simulation\\]"),
+        ('transport = "local"\nkind = "simulated"', "is not simulated"),
+        ('transport = "local"\nport = 99999', "port"),
+        ('transport = "local"\ndefault_backend = "edgetpu"', "does not offer edgetpu"),
+        ('transport = "local"\ndefault_backend = "quick"', "default_backend"),
+    ],
+)
+def test_devices_that_cannot_be(suite_file: Callable[..., Path], table: str, said: str) -> None:
+    path = suite_file(devices=["mine"], device=f"\n[device.mine]\n{table}\n")
+    with pytest.raises(ConfigError, match=said):
+        load_suite(path, known_names())
+
+
+def test_environment_variables_in_paths(
+    suite_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = suite_file(model="${MODELS_HERE}/model.h5")
+    with pytest.raises(ConfigError, match="MODELS_HERE is not set"):
+        load_suite(path, known_names())
+    (tmp_path / "model.h5").touch()
+    monkeypatch.setenv("MODELS_HERE", str(tmp_path))
+    assert load_suite(path, known_names()).models[0].source == str(tmp_path / "model.h5")
+    path = suite_file(model="${NOT_SET:-.}/model.h5")
+    assert load_suite(path, known_names()).models[0].source == str(tmp_path / "model.h5")
+
+
+def test_options_replace_the_lists_of_the_suite(suite_file: Callable[..., Path]) -> None:
+    suite = load_suite(
+        suite_file(), known_names(), devices=["pixel-3"], recipes=["int8"], policy={"trials": 7}
+    )
+    assert [device.name for device in suite.devices] == ["pixel-3"]
+    assert suite.recipes == ("int8",) and suite.policy.trials == 7
+    with pytest.raises(UsageError, match="unknown device"):
+        load_suite(suite_file(), known_names(), devices=["pixel-33"])
+    with pytest.raises(UsageError, match="unknown recipe"):
+        load_suite(suite_file(), known_names(), recipes=["int7"])
+
+
+def test_a_suite_survives_the_store(suite_file: Callable[..., Path]) -> None:
+    suite = load_suite(suite_file(devices=["local", "coral-usb"]), known_names())
+    assert suite_from_json(json.loads(json.dumps(suite_to_json(suite)))) == suite
+
+
+def test_schemas_on_disk_are_the_ones_in_the_code() -> None:
+    for name, value in schemas().items():
+        kept = json.loads((ROOT / "profiles" / "schema" / name).read_text())
+        assert kept == value, "run `make schema`"
+
+
+def test_lines_of_keys_in_every_toml_form(tmp_path: Path) -> None:
+    path = tmp_path / "forms.toml"
+    path.write_text(
+        "# a comment with [brackets] and key = 1\n"  # 1
+        'a = """\n'  # 2
+        "b = 1\n"  # 3
+        '"""\n'  # 4
+        "list = [\n"  # 5
+        '  "one", # [\n'  # 6
+        '  "two",\n'  # 7
+        "]\n"  # 8
+        "[t.'odd key']\n"  # 9
+        "inline = { x = 1, y = 2 }\n"  # 10
+        "[[many]]\n"  # 11
+        "z = 1\n"  # 12
+        "[[many]]\n"  # 13
+        "z = 2\n"  # 14
+    )
+    source = TomlSource(path)
+    assert source.line(("a",)) == 2
+    assert source.line(("list", 1)) == 7
+    assert source.line(("t", "odd key", "inline", "y")) == 10
+    assert source.line(("many", 1, "z")) == 14
+    assert source.line(("nothing",)) is None
