@@ -9,9 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import harness_command, needed, write_suite
 from tests.support.sshd import Sshd, start_sshd
+
+# Machines that run tests are shared and noisy: nothing here is judged by its speed.
+settings.register_profile(
+    "quiet", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=80
+)
+settings.load_profile("quiet")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -29,7 +29,8 @@ def load(dataset: Dataset) -> Samples:
 def _arrays(dataset: Dataset, path: Path, keys: tuple[str, ...]) -> list[NDArray[Any]]:
     name = f"dataset {dataset.name}: {path}"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: NumPy leaves the file of a damaged archive open.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DatasetError(f"{name} is not an .npz archive")
             missing = [key for key in keys if key not in archive.files]

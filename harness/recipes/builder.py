@@ -183,8 +183,6 @@ class Worker:
         request = {
             "id": number,
             "timeout": CONVERT_TIMEOUT,
-            "log": str(self._folder / f"{number}.log"),
-            "answer": str(self._folder / f"{number}.json"),
             "out": str(self.part(number)),
             **task,
         }

@@ -22,6 +22,10 @@ from typing import Any
 #: Children at a time.
 PARALLEL = 2
 
+#: Characters of an error that are kept; an answer must fit into a pipe at once.
+MAX_ERROR = 8000
+_PIPE_BYTES = 65_536
+
 
 def convert(request: dict[str, Any]) -> dict[str, Any]:
     """Make one variant: ``source``, ``format``, ``recipe``, ``calibration``, ``out``."""
@@ -76,19 +80,19 @@ def build_model(request: dict[str, Any]) -> dict[str, Any]:
 _TASKS = {"convert": convert, "build": build_model}
 
 
-def _child(request: dict[str, Any]) -> None:
-    """In the forked child: do the task, leave the answer in a file, end at once."""
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+def _child(request: dict[str, Any], pipe: int) -> None:
+    """In the forked child: do the task, answer through the pipe, end at once."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         answer: dict[str, Any] = {"ok": True, **_TASKS[request["task"]](request)}
         answer["peak_memory_bytes"] = _peak_memory()
     except BaseException as error:  # whatever a converter raises is an answer, not an end
-        answer = {"ok": False, "kind": type(error).__name__, "error": str(error)[:20_000]}
+        answer = {"ok": False, "kind": type(error).__name__, "error": str(error)[:MAX_ERROR]}
     try:
-        Path(request["answer"]).write_text(json.dumps(answer))
+        os.write(pipe, json.dumps(answer).encode())
     finally:
         os._exit(0)
 
@@ -100,10 +104,10 @@ def _peak_memory() -> int | None:
     return None
 
 
-def _answer(request: dict[str, Any], status: int) -> dict[str, Any]:
+def _answer(request: dict[str, Any], status: int, pipe: int) -> dict[str, Any]:
     try:
-        answer: dict[str, Any] = json.loads(Path(request["answer"]).read_text())
-    except (OSError, ValueError):
+        answer: dict[str, Any] = json.loads(os.read(pipe, _PIPE_BYTES))
+    except ValueError:
         code = os.waitstatus_to_exitcode(status)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         answer = {"ok": False, "kind": "Crash", "error": f"the converter crashed ({name})"}
@@ -119,7 +123,7 @@ def main() -> None:
     import tf_keras  # noqa: F401
 
     waiting: deque[dict[str, Any]] = deque()
-    running: dict[int, tuple[dict[str, Any], float]] = {}
+    running: dict[int, tuple[dict[str, Any], float, int]] = {}
     buffer = b""
     open_input = True
     while open_input:
@@ -131,14 +135,17 @@ def main() -> None:
             waiting.extend(json.loads(line) for line in lines)
         while waiting and len(running) < PARALLEL:
             request = waiting.popleft()
+            reading, writing = os.pipe()
             pid = os.fork()
             if pid == 0:
-                _child(request)
-            running[pid] = (request, time.monotonic() + request["timeout"])
-        for pid, (request, deadline) in list(running.items()):
+                _child(request, writing)
+            os.close(writing)
+            running[pid] = (request, time.monotonic() + request["timeout"], reading)
+        for pid, (request, deadline, pipe) in list(running.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                answers.write(json.dumps(_answer(request, status)) + "\n")
+                answers.write(json.dumps(_answer(request, status, pipe)) + "\n")
+                os.close(pipe)
                 del running[pid]
             elif time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
@@ -148,6 +155,7 @@ def main() -> None:
                     json.dumps({"id": request["id"], "ok": False, "kind": "Timeout", "error": text})
                     + "\n"
                 )
+                os.close(pipe)
                 del running[pid]
     for pid in running:
         os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,195 @@
+"""Killing and interrupting the orchestrator: nothing lost but the running trial."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.domain import JobStatus, TrialStatus
+from harness.store import Store
+from tests.support import harness_command, write_suite
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def start(tmp_path: Path, suite: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*harness_command(), "run", str(suite), "--format", "json"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for_trials(tmp_path: Path, count: int, deadline: float = 60) -> str:
+    """Until so many trials have ended well; returns the run's id."""
+    database = tmp_path / "results" / "harness.db"
+    until = time.monotonic() + deadline
+    while time.monotonic() < until:
+        if database.exists():
+            try:
+                with Store(f"sqlite:///{database}", create=False) as store:
+                    for run in store.runs():
+                        ended = [
+                            trial
+                            for job in store.jobs(run.id)
+                            for trial in store.trials(job.id)
+                            if trial.status is TrialStatus.OK
+                        ]
+                        if len(ended) >= count:
+                            return run.id
+            except Exception:
+                time.sleep(0.05)  # the store is just being made
+        time.sleep(0.05)
+    raise AssertionError("the run did not get that far")
+
+
+def trial_ids(tmp_path: Path, run: str) -> set[int]:
+    with Store(f"sqlite:///{tmp_path}/results/harness.db", create=False) as store:
+        return {
+            trial.id
+            for job in store.jobs(run)
+            for trial in store.trials(job.id)
+            if trial.status is TrialStatus.OK
+        }
+
+
+def check_complete(tmp_path: Path, run: str, jobs: int, trials: int) -> None:
+    """Every job exactly once, sealed and ok, with exactly its trials."""
+    with Store(f"sqlite:///{tmp_path}/results/harness.db", create=False) as store:
+        assert [item.id for item in store.runs()] == [run]
+        records = store.jobs(run)
+        assert [record.job.index for record in records] == list(range(jobs))
+        for record in records:
+            assert record.status is JobStatus.OK and record.sealed_at, record.error
+            ok = [t for t in store.trials(record.id, with_samples=True) if t.status == "ok"]
+            latency = [t for t in ok if t.purpose == "latency"]
+            assert sorted(t.index for t in latency) == list(range(trials))
+            assert len([t for t in ok if t.purpose == "accuracy"]) == 1
+            assert record.measurements["latency_median"].groups == trials
+            runs = sum(len(t.phases["measure"][1]) for t in latency)
+            assert record.measurements["latency_median"].n == runs
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_kill_9_then_resume(tmp_path: Path, cli: Cli, digits: dict[str, Path], after: int) -> None:
+    suite = write_suite(
+        tmp_path / "suite.toml", recipes=["float32", "int8"], devices=["local", "pixel-3"],
+        trials=2, policy="max_runs = 400",
+    )  # fmt: skip
+    process = start(tmp_path, suite)
+    if after:
+        wait_for_trials(tmp_path, after)
+    else:
+        until = time.monotonic() + 30
+        while not (tmp_path / "results" / "harness.db").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.6)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    run = wait_for_trials(tmp_path, 0)
+    before = trial_ids(tmp_path, run)
+    assert len(before) >= after
+    done = cli("run", "--resume", run, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) == 4
+    assert before <= trial_ids(tmp_path, run)  # what had ended was not done again
+    check_complete(tmp_path, run, jobs=4, trials=2)
+    again = cli("run", "--resume", run, "--format", "json")
+    assert again.returncode == 0 and json.loads(again.stdout) == json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kill_9_at_random_moments_over_and_over(
+    tmp_path: Path, cli: Cli, digits: dict[str, Path]
+) -> None:
+    suite = write_suite(
+        tmp_path / "suite.toml", recipes=["float32", "int8", "float16"],
+        devices=["local", "raspberry-pi-4"], trials=3,
+    )  # fmt: skip
+    moments = random.Random(4)
+    process = start(tmp_path, suite)
+    run = wait_for_trials(tmp_path, 0)
+    for _ in range(8):
+        time.sleep(moments.uniform(0.1, 2.5))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        process = subprocess.Popen(
+            [*harness_command(), "run", "--resume", run], cwd=tmp_path, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    check_complete(tmp_path, run, jobs=6, trials=3)
+
+
+def test_ctrl_c_once_finishes_the_trial_and_says_how_to_go_on(
+    tmp_path: Path, cli: Cli, digits: dict[str, Path]
+) -> None:
+    suite = write_suite(tmp_path / "suite.toml", recipes=["float32", "int8"], trials=3)
+    suite.write_text(suite.read_text().replace("min_seconds = 0.01", "min_seconds = 1.5"))
+    process = start(tmp_path, suite)
+    run = wait_for_trials(tmp_path, 3)  # two sweeps and a latency trial
+    time.sleep(0.8)  # into the next trial
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"harness run --resume {run}" in err and "Traceback" not in err
+    rows = json.loads(out)
+    assert {row["status"] for row in rows} == {"pending"}
+    ended = trial_ids(tmp_path, run)
+    assert len(ended) == 4  # the running trial was finished
+    with Store(f"sqlite:///{tmp_path}/results/harness.db", create=False) as store:
+        assert store.find_run(run).status == "interrupted"
+    done = cli("run", "--resume", run, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert ended <= trial_ids(tmp_path, run)
+    check_complete(tmp_path, run, jobs=2, trials=3)
+
+
+def test_ctrl_c_twice_stops_now(tmp_path: Path, cli: Cli, digits: dict[str, Path]) -> None:
+    suite = write_suite(tmp_path / "suite.toml", trials=2)
+    suite.write_text(suite.read_text().replace("min_seconds = 0.01", "min_seconds = 60.0"))
+    process = start(tmp_path, suite)
+    run = wait_for_trials(tmp_path, 1)
+    time.sleep(1)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130 and time.monotonic() - begin < 5
+    time.sleep(1)
+    left = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True)
+    assert not [line for line in left.stdout.splitlines() if os.environ["HARNESS_CACHE"] in line]
+    assert cli("table", run).returncode == 0
+
+
+def test_two_orchestrators_of_one_run(tmp_path: Path, cli: Cli, digits: dict[str, Path]) -> None:
+    suite = write_suite(tmp_path / "suite.toml", trials=2)
+    suite.write_text(suite.read_text().replace("min_seconds = 0.01", "min_seconds = 4.0"))
+    process = start(tmp_path, suite)
+    run = wait_for_trials(tmp_path, 1)
+    second = cli("run", "--resume", run)
+    assert second.returncode == 2 and "another process" in second.stderr
+    other = cli("run", str(suite), "--format", "json")
+    assert other.returncode == 3  # the device is taken: a record, not a wait
+    (row,) = json.loads(other.stdout)
+    assert row["status"] == "failed" and row["stage"] == "connect"
+    assert "in use by run" in row["error"]
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_resumed_run_keeps_its_own_settings(cli: Cli, tmp_path: Path) -> None:
+    done = cli("run", "--resume", "x", "--trials", "3")
+    assert done.returncode == 2 and "keeps its own" in done.stderr

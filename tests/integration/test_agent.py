@@ -1,0 +1,290 @@
+"""The Python agent in processes of its own, spoken to by hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device_agents.python import wire
+from harness.devices.bundle import agent_bundle
+from tests.conftest import ROOT
+from tests.support.agent import AgentProcess, exchange, request
+
+
+def test_the_first_line_is_a_hello() -> None:
+    agent = AgentProcess()
+    hello = agent.hear()
+    agent.say({"protocol": 1, "action": "probe", "id": "x"})
+    assert agent.hear() == {"type": "done", "id": "x", "facts": {}}
+    agent.close()
+    assert (hello["type"], hello["protocol"], hello["agent"]) == ("hello", 1, "python")
+    assert hello["runtime"]["name"] == "ai_edge_litert" and hello["runtime"]["version"]
+    assert hello["numpy"] == np.__version__
+    assert hello["platform"]["cpu_count"] == os.cpu_count()
+    assert 0 < hello["clock"]["resolution_ns"] < 100_000
+    assert hello["problem"] is None
+
+
+def test_a_latency_trial(digits: dict[str, Path]) -> None:
+    messages = exchange(
+        request(
+            "latency", digits["int8"], digits["samples"], threads=1,
+            warmup_runs=3, warmup_seconds=0, min_runs=40, min_seconds=0.05,
+        )
+    )  # fmt: skip
+    kinds = [message["type"] for message in messages]
+    assert kinds[:2] == ["hello", "loaded"] and kinds[-1] == "done"
+    loaded = messages[1]
+    assert loaded["load_ns"] > 0 and loaded["init_ns"] > 0
+    assert loaded["inputs"][0]["dtype"] == "int8" and loaded["inputs"][0]["scale"] > 0
+    phases: dict[str, list[int]] = {}
+    starts: list[int] = []
+    for message in messages:
+        if message["type"] == "samples":
+            assert len(message["at"]) == len(message["values"])
+            phases.setdefault(message["phase"], []).extend(message["values"])
+            starts.extend(message["at"])
+    assert len(phases["first"]) == 1 and len(phases["warmup"]) == 3
+    assert len(phases["measure"]) >= 40
+    assert starts == sorted(starts)
+    assert all(value > 0 for values in phases.values() for value in values)
+    facts = messages[-1]["facts"]
+    assert facts["stopped_by"] == "enough"
+    assert facts["threads_asked"] == 1 and facts["threads_found"] == 1
+    memory = facts["memory_peak_bytes"]
+    assert 10e6 < memory["start"] <= memory["loaded"] <= memory["end"] < 500e6
+
+
+def test_peak_memory_is_the_agents_own(digits: dict[str, Path]) -> None:
+    ballast = np.ones(60_000_000)  # 480 MB here must not show up there
+    messages = exchange(
+        request("latency", digits["float32"], digits["samples"], min_runs=1, min_seconds=0)
+    )
+    assert messages[-1]["facts"]["memory_peak_bytes"]["end"] < 200e6
+    assert ballast[0] == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_found_as_asked(digits: dict[str, Path], threads: int) -> None:
+    messages = exchange(
+        request(
+            "latency", digits["float32"], digits["samples"], threads=threads,
+            min_runs=1, min_seconds=0, warmup_seconds=0,
+        )
+    )  # fmt: skip
+    assert messages[-1]["facts"]["threads_found"] == threads
+
+
+def test_bounds_end_a_trial(digits: dict[str, Path]) -> None:
+    base = request("latency", digits["float32"], digits["samples"], warmup_seconds=0)
+    by_runs = exchange({**base, "min_seconds": 60, "max_runs": 30, "min_runs": 1})
+    assert by_runs[-1]["facts"]["stopped_by"] == "max_runs"
+    by_time = exchange({**base, "min_seconds": 60, "max_seconds": 0.2})
+    assert by_time[-1]["facts"]["stopped_by"] == "max_seconds"
+
+
+@pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic_int8", "int8", "int16x8"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_sweep_equals_a_plain_loop_bit_for_bit(
+    digits: dict[str, Path], recipe: str, workers: int
+) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    samples = np.load(digits["samples"])
+    interpreter = Interpreter(model_path=str(digits[recipe]), num_threads=1)
+    interpreter.allocate_tensors()
+    (detail,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
+    scale, zero_point = detail["quantization"]
+    expected = []
+    for sample in samples:
+        value = sample.astype(np.float32) * np.float32(0.0625)
+        if detail["dtype"] == np.int8:
+            value = np.clip(np.rint(value / np.float32(scale)) + zero_point, -128, 127)
+        interpreter.set_tensor(detail["index"], value[None].astype(detail["dtype"]))
+        interpreter.invoke()
+        expected.append(interpreter.get_tensor(out["index"])[0])
+    messages = exchange(request("sweep", digits[recipe], digits["samples"], workers=workers))
+    assert messages[-1]["type"] == "done", messages[-1]
+    assert messages[-1]["facts"]["samples"] == len(samples)
+    found = np.zeros_like(np.stack(expected))
+    seen = 0
+    for message in messages:
+        if message["type"] == "outputs":
+            data = wire.unpack(message["data"])
+            assert len(data) <= wire.MAX_CHUNK_BYTES
+            part = np.frombuffer(data, message["dtype"]).reshape(message["shape"])
+            found[message["offset"] : message["offset"] + len(part)] = part
+            seen += len(part)
+    assert seen == len(samples)
+    assert np.array_equal(found, np.stack(expected))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"protocol": 99}, "bad_request"),
+        ({"action": "reboot"}, "bad_request"),
+        ({"threads": "many"}, "bad_request"),
+        ({"threads": 0}, "bad_request"),
+        ({"model": {"path": "/nonexistent"}}, "bad_model"),
+        ({"model": None}, "bad_request"),
+        ({"samples": {"path": "/nonexistent"}}, "bad_samples"),
+        ({"samples": None}, "bad_request"),
+        ({"count": 10**9}, "bad_request"),
+        ({"workers": -1}, "bad_request"),
+        ({"accelerator": "edgetpu"}, "unsupported_accelerator"),
+        ({"preprocessing": {"std": [0]}}, "bad_request"),
+        ({"preprocessing": {"scale": "x"}}, "bad_request"),
+    ],
+)
+def test_wrong_requests_are_refused_with_a_reason(
+    digits: dict[str, Path], change: dict[str, object], kind: str
+) -> None:
+    messages = exchange({**request("sweep", digits["float32"], digits["samples"]), **change})
+    assert messages[-1]["type"] == "error" and messages[-1]["kind"] == kind, messages[-1]
+    assert messages[-1]["message"]
+
+
+def test_garbage_instead_of_a_request() -> None:
+    agent = AgentProcess()
+    agent.hear()
+    agent.say(b"\xff\xfenot json\n")
+    assert agent.hear()["kind"] == "bad_request"
+    agent.close()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
+def test_damaged_models_are_refused(digits: dict[str, Path], tmp_path: Path, damage: str) -> None:
+    data = digits["float32"].read_bytes()
+    path = tmp_path / "model.tflite"
+    path.write_bytes({"truncated": data[:200], "empty": b"", "foreign": b"PK\3\4" * 99}[damage])
+    message = exchange(request("sweep", path, digits["samples"]))[-1]
+    assert message["type"] == "error" and message["kind"] == "bad_model"
+
+
+def test_samples_of_another_shape_are_refused(digits: dict[str, Path], tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", np.zeros((4, 5, 5), np.uint8))
+    message = exchange(request("sweep", digits["float32"], tmp_path / "s.npy"))[-1]
+    assert message["kind"] == "bad_samples" and "[5, 5]" in message["message"]
+
+
+def test_pickled_samples_are_never_loaded(digits: dict[str, Path], tmp_path: Path) -> None:
+    class Boom:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path}/owned",)
+
+    np.save(tmp_path / "s.npy", np.array([Boom()], dtype=object), allow_pickle=True)
+    message = exchange(request("sweep", digits["float32"], tmp_path / "s.npy"))[-1]
+    assert message["kind"] == "bad_samples"
+    assert not (tmp_path / "owned").exists()
+
+
+def test_stdout_is_reserved_for_the_protocol(
+    digits: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that prints on import must not reach the host's ears."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os\n"
+        "class Loud:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'ai_edge_litert':\n"
+        "            os.write(1, b'library noise\\n'); print('more noise')\n"
+        "import sys; sys.meta_path.insert(0, Loud())\n"
+    )
+    agent = AgentProcess(env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert agent.hear()["type"] == "hello"
+    agent.say({"protocol": 1, "action": "probe"})
+    assert agent.hear()["type"] == "done"
+    _, _, stderr = agent.rest()
+    assert "library noise" in stderr
+
+
+def test_an_agent_whose_host_has_gone_ends(digits: dict[str, Path]) -> None:
+    agent = AgentProcess()
+    agent.hear()
+    agent.say(request("latency", digits["float32"], digits["samples"], min_seconds=100.0))
+    assert agent.hear()["type"] == "loaded"
+    assert agent.process.stdin
+    agent.process.stdin.close()
+    begin = time.monotonic()
+    assert agent.process.wait(10) == 3
+    assert time.monotonic() - begin < 5
+    agent.process.stdin = None
+    agent.close()
+
+
+def test_the_agent_compiles_and_speaks_on_every_python(interpreters: dict[str, str]) -> None:
+    """Without NumPy too: the hello then says what to install."""
+    assert len(interpreters) >= 1
+    for version, python in interpreters.items():
+        agent = AgentProcess(python)
+        hello = agent.hear()
+        agent.say({"protocol": 1, "action": "latency"})
+        answer = agent.hear()
+        agent.close()
+        assert hello["protocol"] == 1 and hello["platform"]["python"].startswith(version)
+        if hello["problem"] is not None:
+            assert answer["kind"] in ("no_numpy", "no_runtime"), version
+            assert "pip install" in answer["hint"]
+        sources = sorted((ROOT / "device_agents").rglob("*.py"))
+        subprocess.run(
+            [python, "-c", "import sys\nfor p in sys.argv[1:]: compile(open(p).read(), p, 'exec')",
+             *map(str, sources)],
+            check=True,
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("version", "numpy", "problem"),
+    [("3.7", "numpy", None), ("3.9", "numpy<2", None), ("3.11", "numpy<2", None),
+     ("3.11", "numpy>=2", "numpy_mismatch")],
+)  # fmt: skip
+def test_older_pythons_with_tflite_runtime(
+    interpreters: dict[str, str], digits: dict[str, Path], tmp_path: Path, version: str,
+    numpy: str, problem: str | None,
+) -> None:  # fmt: skip
+    """Real runtimes of the past, installed from the package index."""
+    if version not in interpreters:
+        pytest.skip(f"this machine has no Python {version}")
+    subprocess.run([interpreters[version], "-m", "venv", str(tmp_path / "env")], check=True)
+    python = str(tmp_path / "env" / "bin" / "python")
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "tflite-runtime",
+         numpy],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.fail(f"tflite-runtime cannot be installed: {done.stderr[-500:]}")
+    agent = AgentProcess(python)
+    hello = agent.hear()
+    agent.say(request("sweep", digits["int8"], digits["samples"], count=50))
+    messages, _, _ = agent.rest()
+    if problem:
+        assert hello["problem"]["kind"] == problem and messages[-1]["kind"] == problem
+        assert "numpy<2" in messages[-1]["hint"]
+        return
+    assert hello["runtime"]["name"] == "tflite_runtime"
+    assert messages[-1]["type"] == "done", messages[-1]
+    outputs = next(message for message in messages if message["type"] == "outputs")
+    newest = exchange(request("sweep", digits["int8"], digits["samples"], count=50))
+    expected = next(message for message in newest if message["type"] == "outputs")
+    ours = np.frombuffer(wire.unpack(outputs["data"]), "int8").astype(int)
+    theirs = np.frombuffer(wire.unpack(expected["data"]), "int8").astype(int)
+    assert np.abs(ours - theirs).max() <= 2
+
+
+def test_the_bundle_is_the_same_file_every_time() -> None:
+    assert agent_bundle() == agent_bundle()
+    listed = subprocess.run(
+        [sys.executable, "-m", "zipfile", "-l", str(agent_bundle().path)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "__main__.py" in listed and "sweep.py" in listed and "harness" not in listed

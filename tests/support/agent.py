@@ -1,0 +1,73 @@
+"""Speaking to a real agent process by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.devices.bundle import agent_bundle
+
+
+class AgentProcess:
+    """The bundled agent in a process of its own."""
+
+    def __init__(self, python: str = sys.executable, *arguments: str, env: Any = None) -> None:
+        self.process = subprocess.Popen(
+            [python, str(agent_bundle().path), *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
+        )  # fmt: skip
+
+    def say(self, request: dict[str, Any] | bytes) -> None:
+        """Send one request, or raw bytes."""
+        assert self.process.stdin
+        data = request if isinstance(request, bytes) else json.dumps(request).encode() + b"\n"
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        """The next message."""
+        assert self.process.stdout
+        message: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return message
+
+    def rest(self) -> tuple[list[dict[str, Any]], int, str]:
+        """Every message to the end, the exit code, and stderr."""
+        assert self.process.stdout and self.process.stderr
+        # stdin stays open: an agent whose host has gone ends at once.
+        messages = [json.loads(line) for line in self.process.stdout]
+        stderr = self.process.stderr.read().decode()
+        code = self.process.wait(10)
+        self.close()
+        return messages, code, stderr
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def exchange(request: dict[str, Any], *arguments: str) -> list[dict[str, Any]]:
+    """All messages that answer one request, hello first."""
+    agent = AgentProcess(sys.executable, *arguments)
+    agent.process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
+    agent.process.stdin.flush()  # type: ignore[union-attr]
+    assert agent.process.stdout and agent.process.stdin and agent.process.stderr
+    try:
+        return [json.loads(line) for line in agent.process.stdout]
+    finally:
+        agent.close()
+
+
+def request(action: str, model: Path, samples: Path, **more: Any) -> dict[str, Any]:
+    """A request of protocol 1 over the digits."""
+    return {
+        "protocol": 1,
+        "action": action,
+        "model": {"path": str(model)},
+        "samples": {"path": str(samples)},
+        "preprocessing": {"scale": 0.0625, "mean": [0.0], "std": [1.0]},
+        **more,
+    }
