@@ -50,16 +50,18 @@ def json_sha256(value: Any) -> str:
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """A temporary path beside ``target`` that replaces it when the block ends well."""
-    handle, name = tempfile.mkstemp(prefix=".part-", dir=target.parent)
-    os.close(handle)
-    part = Path(name)
+    part: Path | None = None
     try:
+        handle, name = tempfile.mkstemp(prefix=".part-", dir=target.parent)
+        os.close(handle)
+        part = Path(name)
         yield part
         os.replace(part, target)
     except OSError as error:
         raise HarnessError(
             f"cannot write {target}: {error.strerror or error}",
-            hint="free some space, or set HARNESS_CACHE to a folder on another disk",
+            hint="free some space, or write to another disk",
         ) from None
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)

@@ -7,8 +7,12 @@ from device_agents.python.system import import_numpy
 from device_agents.python.tensors import Preprocessor, load, open_samples, type_name
 from device_agents.python.wire import MAX_CHUNK_BYTES, pack
 
-#: Samples a worker takes at a time.
+#: Samples a worker takes at a time: at most so many, and at most so many prepared bytes.
 BLOCK = 250
+BLOCK_BYTES = 16 * 1024 * 1024
+
+#: While nothing else is sent, a word at least this often (between two inferences).
+PROGRESS_NS = 1000 * 1000 * 1000
 
 #: Samples per invoke, where the runtime gives the same bits as one at a time.
 BATCH = 10
@@ -38,10 +42,22 @@ def run_sweep(request, emit, runtime, clock, system):
         numpy, loaded.inputs[0], samples, request.get("preprocessing"), "accuracy"
     )
     begin = clock.now_ns()
-    engines = [_Engine(numpy, loaded)]
-    starts = iter(range(0, count, BLOCK))
+    reset = bool(request.get("reset_variables"))
+    size = max(1, prepare.dtype.itemsize * int(numpy.prod(prepare.shape, dtype=numpy.int64)))
+    step = max(1, min(BLOCK, BLOCK_BYTES // size))
+    starts = iter(range(0, count, step))
     lock = threading.Lock()
     failures = []
+    told = [begin]
+
+    def tick():
+        now = clock.now_ns()
+        if now - told[0] >= PROGRESS_NS:
+            with lock:
+                told[0] = now
+                emit({"type": "progress"})
+
+    engines = [_Engine(numpy, loaded, reset, tick)]
 
     def work(engine):
         try:
@@ -50,7 +66,7 @@ def run_sweep(request, emit, runtime, clock, system):
                     start = next(starts, None)
                 if start is None:
                     return
-                block = prepare(samples[start : min(start + BLOCK, count)])
+                block = prepare(samples[start : min(start + step, count)])
                 outputs = engine.evaluate(block)
                 for message in _chunks(outputs, start, engine.output_dtype):
                     with lock:
@@ -58,8 +74,8 @@ def run_sweep(request, emit, runtime, clock, system):
         except Exception as error:  # handed to the main thread, which reports it
             failures.append(error)
 
-    for _ in range(min(workers, (count + BLOCK - 1) // BLOCK) - 1):
-        engines.append(_Engine(numpy, load(request, runtime, clock, "sweep")))
+    for _ in range(min(workers, (count + step - 1) // step) - 1):
+        engines.append(_Engine(numpy, load(request, runtime, clock, "sweep"), reset, tick))
     threads = [threading.Thread(target=work, args=(engine,)) for engine in engines[1:]]
     for thread in threads:
         thread.start()
@@ -81,10 +97,15 @@ def run_sweep(request, emit, runtime, clock, system):
 
 
 class _Engine:
-    """One interpreter; several samples per invoke only where the bits stay the same."""
+    """One interpreter; several samples per invoke only where the bits stay the same.
 
-    def __init__(self, numpy, loaded):
+    ``reset`` clears the state of a recurrent model before each sample, and so keeps to one.
+    """
+
+    def __init__(self, numpy, loaded, reset, tick):
         self._np = numpy
+        self._reset = reset
+        self._tick = tick
         self._interpreter = loaded.interpreter
         self._input = loaded.inputs[0]
         self._output = loaded.outputs[0]
@@ -114,7 +135,7 @@ class _Engine:
         np = self._np
         outputs = np.concatenate([self._run(block[at : at + 1]) for at in range(len(block))])
         self.batch = 1
-        if len(block) > BATCH:
+        if len(block) > BATCH and not self._reset:
             try:
                 self._resize(BATCH)
                 together = self._run(block[:BATCH])
@@ -132,12 +153,15 @@ class _Engine:
 
     def _resize(self, batch):
         if self._shape[0] != batch:
+            self._shape[0] = batch  # before what may fail: the way back must resize again
             self._interpreter.resize_tensor_input(self._input["index"], [batch] + self._shape[1:])
             self._interpreter.allocate_tensors()
-            self._shape[0] = batch
 
     def _run(self, values):
         interpreter = self._interpreter
+        self._tick()
+        if self._reset:
+            interpreter.reset_all_variables()
         interpreter.set_tensor(self._input["index"], values)
         interpreter.invoke()
         outputs = interpreter.get_tensor(self._output["index"])

@@ -10,7 +10,7 @@ import json
 PROTOCOL_VERSION = 1
 
 #: A longer line is a defect or an attack; both sides refuse it.
-MAX_LINE_BYTES = 4 * 1024 * 1024
+MAX_LINE_BYTES = 32 * 1024 * 1024
 
 #: Raw bytes of tensor data in one ``outputs`` message, at most.
 MAX_CHUNK_BYTES = 256 * 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
 def after_run(result: RunResult, report: str | None, store: str) -> None:
     """Write the report and say what to do next."""
+    store_shown = result.view.store.location  # without a password
     target = Path(report) if report else Path("results") / "reports" / f"{result.id}.html"
-    option = "" if store == DEFAULT_STORE else f" --store {store}"
+    option = "" if store == DEFAULT_STORE else f" --store {shlex.quote(store_shown)}"
     try:
         written = result.report(target)
         print(f"\nreport: {written.resolve()}", file=sys.stderr)

@@ -50,6 +50,7 @@ def device_from(
 ) -> Device:
     """Check one device table and turn it into a ``Device``."""
     file = source.validate(DeviceFile, data, where)
+    source.printable(where, name)
     if file.name is not None and file.name != name:
         raise source.error((*where, "name"), f"this device is called {name!r}, not {file.name!r}")
     if file.transport not in transports:
@@ -90,6 +91,9 @@ def device_from(
             + ", ".join(file.accelerators),
         )
     link = {key: value for key in _LINK if (value := getattr(file, key)) is not None}
+    for key in ("identity_file", "ssh_config"):
+        if key in link:
+            link[key] = str(source.file((*where, key), str(link[key])))
     return Device(
         name=name,
         kind=kind,

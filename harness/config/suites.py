@@ -48,6 +48,10 @@ def load_suite(
     """
     source = TomlSource(_suite_file(name))
     file = source.validate(SuiteFile)
+    source.printable(("name",), file.name)
+    for kind, names in (("model", file.model), ("dataset", file.dataset)):
+        for key in names:
+            source.printable((kind, key), key)
     datasets = {key: _dataset(source, key, value, known) for key, value in file.dataset.items()}
     models = tuple(_model(source, key, value, file, known) for key, value in file.model.items())
     chosen = tuple(dict.fromkeys(recipes or file.recipes))
@@ -142,7 +146,12 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
         raise source.error((*where, "preprocessing"), f"model {name}: {error}") from None
     if isinstance(file.labels, str):
         listed = source.file((*where, "labels"), file.labels)
-        labels = tuple(listed.read_text(encoding="utf-8", errors="replace").splitlines())
+        try:
+            labels = tuple(listed.read_text(encoding="utf-8", errors="replace").splitlines())
+        except OSError as error:
+            raise source.error(
+                (*where, "labels"), f"cannot read {listed}: {error.strerror}"
+            ) from None
     else:
         labels = tuple(file.labels)
     return Model(name, path, file.dataset, preprocessing, labels)

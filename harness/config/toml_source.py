@@ -39,6 +39,8 @@ class TomlSource:
             raise ConfigError(f"cannot read {path}: {error}") from None
         try:
             self.data: dict[str, Any] = tomllib.loads(text)
+        except RecursionError:
+            raise ConfigError(f"{path}: nested too deeply") from None
         except tomllib.TOMLDecodeError as error:
             found = re.search(r"\(at line (\d+)", str(error))
             at = f":{found[1]}" if found else ""
@@ -99,6 +101,12 @@ class TomlSource:
             message = first["msg"].removeprefix("Value error, ")
             raise self.error(where, f"{name}: {message}") from None
 
+    def printable(self, where: Path_, name: str) -> str:
+        """The name, unless it holds control characters, which could fool a terminal."""
+        if not name.isprintable():
+            raise self.error(where, f"{name!r} holds characters that cannot be printed")
+        return name
+
     def expand(self, where: Path_, text: str) -> str:
         """``${NAME}`` and ``${NAME:-default}`` from the environment."""
 
@@ -117,8 +125,7 @@ class TomlSource:
     def file(self, where: Path_, text: str) -> Path:
         """A path, relative to the TOML file's folder; it must exist."""
         path = Path(self.expand(where, text)).expanduser()
-        path = path if path.is_absolute() else self.path.parent / path
-        path = Path(os.path.normpath(path))
+        path = Path(os.path.abspath(self.path.parent / path))
         if not path.exists():
             nearest = _nearest_file(path)
             raise self.error(

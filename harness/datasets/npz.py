@@ -42,7 +42,16 @@ def _arrays(dataset: Dataset, path: Path, keys: tuple[str, ...]) -> list[NDArray
             return [archive[key] for key in keys]
     except FileNotFoundError:
         raise DatasetError(f"dataset {dataset.name}: there is no file {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        RuntimeError,  # an encrypted archive
+        NotImplementedError,  # a compression that Python does not know
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DatasetError(
             f"{name} cannot be read: {error}", hint="is it a whole .npz file without pickles?"
         ) from None

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.errors import (
     AgentSetupError,
@@ -17,6 +17,8 @@ from harness.errors import (
     PushError,
 )
 from harness.transports import Transport
+
+T = TypeVar("T")
 
 #: Room that must stay free on the device beyond what is pushed, bytes.
 SPARE_BYTES = 4 * 1024 * 1024
@@ -60,12 +62,13 @@ class BlobStore:
                 "blobs": [[blob.sha256, blob.size] for blob in wanted.values()],
             }
         )
-        self.root = str(look["root"])
-        missing = [wanted[name] for name in look["missing"] if name in wanted]
+        self.root = self._field(look, "root", str)
+        names = self._field(look, "missing", list)
+        missing = [wanted[name] for name in names if isinstance(name, str) and name in wanted]
         if not missing:
             return 0
         total = sum(blob.size for blob in missing)
-        free = int(look["free_bytes"])
+        free = self._field(look, "free_bytes", int)
         if total + SPARE_BYTES > free:
             raise DeviceFullError(
                 f"{self._device}: {total:,} bytes to push and {free:,} free in {self.root}",
@@ -84,6 +87,7 @@ class BlobStore:
             try:
                 self._transport.put(blob.path, part, report)
             except PushError:
+                self._call({"op": "drop", "root": self.root, "token": token})
                 self._raise_if_full(blob)
                 raise
         reply = self._call(
@@ -94,10 +98,11 @@ class BlobStore:
                 "blobs": [blob.sha256 for blob in missing],
             }
         )
-        if reply["bad"]:
-            names = ", ".join(wanted[name].what for name in reply["bad"] if name in wanted)
+        bad = self._field(reply, "bad", list)
+        if bad:
+            damaged = ", ".join(blob.what for blob in missing if blob.sha256 in bad)
             raise PushError(
-                f"{self._device}: what arrived is not what was sent: {names}",
+                f"{self._device}: what arrived is not what was sent: {damaged}",
                 hint="check the device's disk and link; the push is tried again",
             )
         self.bytes_sent += total
@@ -105,12 +110,19 @@ class BlobStore:
 
     def _raise_if_full(self, blob: Blob) -> None:
         look = self._call({"op": "look", "root": self.root, "blobs": []})
-        if int(look["free_bytes"]) < blob.size + SPARE_BYTES:
+        free = self._field(look, "free_bytes", int)
+        if free < blob.size + SPARE_BYTES:
             raise DeviceFullError(
                 f"{self._device}: no space left for {blob.what} ({blob.size:,} bytes; "
-                f"{int(look['free_bytes']):,} free in {self.root})",
+                f"{free:,} free in {self.root})",
                 hint="free some space on the device, or set its work_dir to another disk",
             )
+
+    def _field(self, reply: dict[str, Any], name: str, kind: type[T]) -> T:
+        value = reply.get(name)
+        if type(value) is not kind:
+            raise ProtocolError(f"{self._device}: the device answered {str(reply)[:120]!r}")
+        return value
 
     def _call(self, request: dict[str, Any]) -> dict[str, Any]:
         python = self._transport.python

@@ -75,6 +75,9 @@ def check_hello(message: dict[str, Any], device: str) -> dict[str, Any]:
     for key in ("platform", "clock"):
         if not isinstance(hello.get(key), dict):
             raise ProtocolError(f"{device}: hello without {key}")
+    step = hello["clock"].get("resolution_ns")
+    if step is not None and (type(step) not in (int, float) or not 0 <= step < _MAX_NS):
+        raise ProtocolError(f"{device}: hello with a clock of {str(step)[:60]}")
     return dict(hello)
 
 
@@ -136,12 +139,22 @@ def loaded(message: dict[str, Any], device: str) -> dict[str, Any]:
     for key in ("load_ns", "init_ns"):
         if type(message.get(key)) is not int or not 0 <= message[key] < _MAX_NS:
             raise ProtocolError(f"{device}: loaded without a proper {key}")
+    for tensor in (message.get("inputs"), message.get("outputs")):
+        if not isinstance(tensor, list) or not tensor or not all(map(_is_spec, tensor)):
+            raise ProtocolError(f"{device}: loaded without proper inputs and outputs")
     return {
         "load_ns": message["load_ns"],
         "init_ns": message["init_ns"],
         "inputs": clean(message.get("inputs")),
         "outputs": clean(message.get("outputs")),
     }
+
+
+def _is_spec(tensor: object) -> bool:
+    if not isinstance(tensor, dict):
+        return False
+    scale, zero_point = tensor.get("scale"), tensor.get("zero_point")
+    return isinstance(scale, (int, float)) and math.isfinite(scale) and type(zero_point) is int
 
 
 def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +14,13 @@ from harness.devices.blobs import Blob, BlobStore
 from harness.devices.bundle import agent_bundle, helper_source
 from harness.devices.lock import DeviceLock
 from harness.domain import Device, Stage
-from harness.errors import AgentCrashedError, AgentSetupError, LinkLostError, ProtocolError
+from harness.errors import (
+    AgentCrashedError,
+    AgentSetupError,
+    AgentTimeoutError,
+    LinkLostError,
+    ProtocolError,
+)
 from harness.transports import TRANSPORTS, Process
 
 #: Seconds an agent gets to say hello: importing TensorFlow on a small board takes a while.
@@ -78,12 +86,14 @@ class Session:
         *,
         purpose: Stage,
         silence: float,
+        longest: float = math.inf,
     ) -> Answer:
         """One fresh agent process serves one request.
 
         ``on_message(message, answer)`` gets every message between ``loaded`` and ``done``;
         ``purpose`` is the stage once the model is loaded, ``silence`` the seconds between
-        two messages that are too long. Raises ``AgentError``, ``UnsupportedError`` or
+        two messages that are too long, ``longest`` those that the whole answer may take after
+        the hello. Raises ``AgentError``, ``UnsupportedError`` or
         ``TransportError``.
         """
         self.stage = Stage.START
@@ -102,7 +112,10 @@ class Session:
                 raise messages.reported(problem, name)
             process.send(wire.encode({"protocol": wire.PROTOCOL_VERSION, **request}))
             self.stage = Stage.LOAD
+            deadline = time.monotonic() + longest
             while True:
+                if time.monotonic() > deadline:
+                    raise AgentTimeoutError(f"{name}: no end of the answer within {longest:g} s")
                 line = process.read_line(silence)
                 if not line:
                     self._raise_crash(process)
@@ -117,7 +130,7 @@ class Session:
                     self.stage = purpose
                 elif message["type"] in ("samples", "outputs"):
                     on_message(message, answer)
-                else:
+                elif message["type"] != "progress":
                     raise ProtocolError(
                         f"{name}: unknown message {messages.clean(message['type'])[:60]!r}"
                     )

@@ -31,6 +31,7 @@ class Stage(StrEnum):
     """Where a job is, in the order of its life."""
 
     PLAN = "plan"
+    READ = "read"
     CONVERT = "convert"
     VERIFY = "verify"
     CONNECT = "connect"

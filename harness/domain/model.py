@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,8 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.scale, *self.mean, *self.std))):
+            raise ValueError("scale, mean and std must be finite numbers")
         if not self.mean or not self.std or any(value == 0 for value in self.std):
             raise ValueError("mean and std need at least one value, and std no zero")
         if len(self.mean) > 1 and len(self.std) > 1 and len(self.mean) != len(self.std):

@@ -45,6 +45,7 @@ class Policy:
             ("retries", 0, 10),
             ("retry_delay", 0, 600),
             ("output_checks", 1, 1000),
+            ("seed", 0, 1 << 62),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 from harness.devices import Answer, Session, messages
 from harness.domain import Device, Job, JobStatus, Policy, Stage, TrialStatus
 from harness.errors import (
+    DeviceFullError,
     HarnessError,
     JobError,
+    ProtocolError,
     StoreError,
     TransportError,
     UnsupportedError,
@@ -30,6 +32,7 @@ from harness.orchestrate.events import (
 from harness.orchestrate.outputs import OutputCollector, compare
 from harness.orchestrate.plan import trial_order
 from harness.orchestrate.prepare import Ready
+from harness.orchestrate.stop import Stop
 from harness.store import Store
 
 
@@ -44,6 +47,23 @@ class LaneJob:
     trials_done: set[int] = field(default_factory=set)
     failed_trials: int = 0
     sealed: bool = False
+    runtime: Any = None
+
+
+@contextlib.contextmanager
+def _as_job_errors() -> Iterator[None]:
+    """What nobody foresaw is one job's failure, never the end of the other devices."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        if os.environ.get("HARNESS_DEBUG"):
+            raise
+        raise JobError(
+            f"a defect of the harness: {type(error).__name__}: {error}",
+            hint="see all of it with: harness --debug run ...",
+        ) from error
 
 
 class Lane:
@@ -57,7 +77,7 @@ class Lane:
         store: Store,
         owner: str,
         tell: Listener,
-        stopped: Callable[[], bool],
+        stopped: Stop,
     ) -> None:
         self._device = device
         self._jobs = jobs
@@ -65,29 +85,36 @@ class Lane:
         self._store = store
         self._tell = tell
         self._stopped = stopped
-        self._session = Session(device, owner)
+        self._owner = owner
 
     def run(self) -> None:
         """Every job of the lane sealed, unless the run was stopped."""
         with contextlib.ExitStack() as stack:
             try:
-                self._with_retries(lambda: stack.enter_context(self._session))
-                self._with_retries(self._push)
+                with _as_job_errors():
+                    self._session = Session(self._device, self._owner)
+                    self._with_retries(lambda: stack.enter_context(self._session))
+                    self._with_retries(self._push)
             except HarnessError as error:
                 self._raise_if_fatal(error)
                 for item in self._open():
-                    self._fail(item, error, self._session.stage)
+                    self._fail(item, error, self._session_stage())
                 return
             for item in self._open():
                 if self._stopped():
                     return
-                self._guarded(item, self._sweep)
+                if not item.sealed:
+                    self._guarded(item, self._sweep)
             if "latency" in self._policy.measure:
                 self._latency_rounds()
             if self._stopped():
                 return
             for item in self._open():
-                self._seal(item)
+                self._guarded(item, self._seal)
+
+    def _session_stage(self) -> Stage:
+        session = getattr(self, "_session", None)
+        return session.stage if session is not None else Stage.CONNECT
 
     def _latency_rounds(self) -> None:
         items = {item.job.index: item for item in self._open()}
@@ -100,9 +127,9 @@ class Lane:
                 return
             self._guarded(item, partial(self._trial, index))
             if len(item.trials_done) == self._policy.trials and not item.sealed:
-                self._seal(item)
+                self._guarded(item, self._seal)
             if self._policy.cooldown_seconds:
-                time.sleep(self._policy.cooldown_seconds)
+                self._stopped.wait(self._policy.cooldown_seconds)
 
     def _open(self) -> list[LaneJob]:
         return [item for item in self._jobs if not item.sealed]
@@ -110,27 +137,31 @@ class Lane:
     # -- steps -----------------------------------------------------------------------------
 
     def _push(self) -> None:
-        if not self._session_is_fresh():
+        if self._session.stage is not Stage.CONNECT:
             self._session.reconnect()
-        blobs = {}
-        for item in self._open():
-            for blob in (item.ready.blob, item.ready.data.samples):
-                blobs[blob.sha256] = blob
+        shared = {item.ready.data.samples.sha256: item.ready.data.samples for item in self._open()}
+        own = {item.ready.blob.sha256: item.ready.blob for item in self._open()}
 
         def progress(sent: int, total: int) -> None:
             self._tell(PushProgress(self._device.name, sent, total))
 
-        sent = self._session.push(list(blobs.values()), progress)
+        try:
+            sent = self._session.push([*shared.values(), *own.values()], progress)
+        except DeviceFullError:
+            # Not all fits; what does is still worth measuring.
+            sent = self._session.push(list(shared.values()), progress)
+            for item in self._open():
+                try:
+                    sent += self._session.push([item.ready.blob], progress)
+                except DeviceFullError as error:
+                    self._fail(item, error, Stage.PUSH)
         self._tell(DeviceConnected(self._device.name, sent))
-
-    def _session_is_fresh(self) -> bool:
-        return self._session.stage is Stage.CONNECT
 
     def _sweep(self, item: LaneJob) -> None:
         """Accuracy over the whole dataset, or just the samples of the output check."""
-        if item.swept:
-            return
         policy, ready = self._policy, item.ready
+        if item.swept or not ready.sweepable:
+            return
         whole = "accuracy" in policy.measure
         stage = Stage.ACCURACY if whole else Stage.CHECK
         keep = min(policy.output_checks, ready.data.count)
@@ -144,10 +175,10 @@ class Lane:
                 nonlocal collector
                 offset, outputs = messages.outputs(message, self._device.name, count)
                 if collector is None:
-                    spec = (answer.loaded.get("outputs") or [{}])[0]
-                    collector = OutputCollector(
-                        count, keep, int(spec.get("zero_point") or 0), float(spec.get("scale") or 0)
-                    )
+                    if not answer.loaded:
+                        raise ProtocolError(f"{self._device.name}: outputs before loaded")
+                    spec = answer.loaded["outputs"][0]
+                    collector = OutputCollector(count, keep, spec["zero_point"], spec["scale"])
                 collector.add(offset, outputs)
 
             workers = item.job.backend.threads
@@ -159,6 +190,7 @@ class Lane:
                     "count": count,
                     "threads": 1 if workers > 1 else item.job.backend.threads,
                     "workers": workers,
+                    "reset_variables": bool(ready.variant.manifest.get("stateful")),
                 },
                 on_message,
                 purpose=stage,
@@ -169,6 +201,7 @@ class Lane:
                     f"{self._device.name}: outputs of "
                     f"{count if collector is None else collector.missing()} samples never came"
                 )
+            self._same_runtime(item, answer)
             facts: dict[str, Any] = {**answer.facts, "loaded": answer.loaded}
             if ready.reference is not None:
                 integer = "int" in ready.variant.recipe or ready.variant.manifest.get(
@@ -191,11 +224,15 @@ class Lane:
         policy = self._policy
 
         def ask(trial_id: int) -> None:
-            seq = 0
+            seq = total = measured = 0
 
             def on_message(message: dict[str, Any], _answer: Answer) -> None:
-                nonlocal seq
+                nonlocal seq, total, measured
                 phase, at, values = messages.samples(message, self._device.name)
+                total += len(values)
+                measured += len(values) if phase == "measure" else 0
+                if total > 2 * policy.max_runs + policy.warmup_runs + 1:
+                    raise ProtocolError(f"{self._device.name}: more samples than were asked for")
                 self._store.append_samples(trial_id, seq, phase, at, values)
                 seq += 1
 
@@ -213,11 +250,12 @@ class Lane:
                 on_message,
                 purpose=Stage.LATENCY,
                 silence=policy.silence_timeout,
+                longest=2 * policy.max_seconds + 2 * policy.silence_timeout,
             )
-            facts = {
-                **answer.facts,
-                **{key: answer.loaded[key] for key in ("load_ns", "init_ns") if answer.loaded},
-            }
+            if not measured or not answer.loaded:
+                raise ProtocolError(f"{self._device.name}: a latency trial without samples")
+            self._same_runtime(item, answer)
+            facts = {**answer.facts, **{key: answer.loaded[key] for key in ("load_ns", "init_ns")}}
             self._store.end_trial(trial_id, TrialStatus.OK, hello=answer.hello, facts=facts)
 
         self._attempts(item, Stage.LATENCY, index, policy.trials, ask)
@@ -241,6 +279,17 @@ class Lane:
             },
             "accelerator": job.backend.accelerator,
         }
+
+    def _same_runtime(self, item: LaneJob, answer: Answer) -> None:
+        """Trials of different runtimes are not one job: a board may be upgraded between them."""
+        found = answer.hello.get("runtime")
+        if item.runtime is not None and found != item.runtime:
+            raise JobError(
+                f"{self._device.name}: the runtime is {found}, and this job began with "
+                f"{item.runtime}",
+                hint="start a new run: trials of two runtimes are never pooled",
+            )
+        item.runtime = found
 
     def _processors(self) -> int:
         """All of the device's processors, as its agent counts them."""
@@ -271,7 +320,7 @@ class Lane:
                 if not again:
                     raise
                 item.failed_trials += 1
-                time.sleep(self._policy.retry_delay * 2**attempt)
+                self._stopped.wait(self._policy.retry_delay * 2**attempt)
             else:
                 self._tell(TrialEnded(item.job, stage, None))
                 return
@@ -284,18 +333,20 @@ class Lane:
             except HarnessError as error:
                 if not error.transient or attempt == self._policy.retries or self._stopped():
                     raise
-                time.sleep(self._policy.retry_delay * 2**attempt)
+                self._stopped.wait(self._policy.retry_delay * 2**attempt)
 
     def _guarded(self, item: LaneJob, step: Callable[[LaneJob], None]) -> None:
         """A step of one job; a failure seals that job, a lost link all of the lane's."""
         try:
-            step(item)
+            with _as_job_errors():
+                step(item)
         except HarnessError as error:
             self._raise_if_fatal(error)
             self._fail(item, error, self._session.stage)
-            if isinstance(error, TransportError) and self._stopped() is False:
+            if isinstance(error, TransportError) and not self._stopped():
                 try:
-                    self._with_retries(self._session.reconnect)
+                    with _as_job_errors():
+                        self._with_retries(self._session.reconnect)
                 except HarnessError as lost:
                     for other in self._open():
                         self._fail(other, lost, Stage.CONNECT)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import ProtocolError
+
 #: Allowed relative RMS difference of float outputs: another processor sums in another order.
 FLOAT_TOLERANCE = 1e-3
 
@@ -23,17 +25,27 @@ class OutputCollector:
     def __init__(self, count: int, keep: int, zero_point: int, scale: float) -> None:
         self._predictions = np.full(count, -1, dtype=np.int64)
         self._keep = keep
+        self._width = 0
         self._head: list[tuple[int, NDArray[Any]]] = []
         self._threshold = 0.5 / scale + zero_point if scale else 0.5
 
     def add(self, offset: int, outputs: NDArray[Any]) -> None:
-        """Outputs (n, ...) of the samples from ``offset`` on."""
+        """Outputs (n, ...) of the samples from ``offset`` on.
+
+        Raises ``ProtocolError`` for samples that come twice or in another width.
+        """
         flat = outputs.reshape(len(outputs), -1)
+        place = self._predictions[offset : offset + len(outputs)]
+        if (place >= 0).any():
+            raise ProtocolError(f"outputs of samples from {offset} on came twice")
+        if self._width not in (0, flat.shape[1]):
+            raise ProtocolError(f"outputs of width {flat.shape[1]} after {self._width}")
+        self._width = flat.shape[1]
         if flat.shape[1] == 1:  # one sigmoid output: two classes
             found = (flat[:, 0] > self._threshold).astype(np.int64)
         else:
             found = flat.argmax(axis=1)
-        self._predictions[offset : offset + len(outputs)] = found
+        place[:] = found
         if offset < self._keep:
             self._head.append((offset, outputs[: self._keep - offset]))
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.domain import Backend, Device, Job, Model, Suite
-from harness.errors import UsageError
+from harness.domain import Job, Model, Suite
+from harness.errors import ModelError, UsageError
 from harness.models import ResolvedModel, resolve_model
 from harness.recipes import RECIPES
 from harness.recipes.builder import converter_versions
@@ -51,16 +51,16 @@ def make_plan(suite: Suite) -> Plan:
     """
     jobs: list[Job] = []
     for model in suite.models:
-        convertible = model.source.startswith(PREFIX) or resolve_model(model).convertible
+        convertible = _convertible(model)
         for name in suite.recipes:
             converts = RECIPES[name].configure is not None
-            if converts and not convertible:
+            if converts and convertible is False:
                 raise UsageError(
                     f"model {model.name} is a ready .tflite file: the recipe {name} cannot "
                     "convert it",
                     hint='use recipes = ["as_is"] for it',
                 )
-            if not converts and convertible:
+            if not converts and convertible is True:
                 raise UsageError(
                     f"model {model.name} is not a .tflite file: the recipe {name} deploys a file "
                     "as it is",
@@ -74,9 +74,15 @@ def make_plan(suite: Suite) -> Plan:
     return Plan(suite, tuple(jobs))
 
 
-def backends_of(suite: Suite, device: Device) -> Sequence[Backend]:
-    """The backends that a suite measures on a device."""
-    return suite.backends or (device.default_backend,)
+def _convertible(model: Model) -> bool | None:
+    """Whether the model's format can be converted from; ``None`` for a file that is damaged.
+
+    A damaged file is no reason to refuse the suite: its jobs will fail, the others go on.
+    """
+    try:
+        return model.source.startswith(PREFIX) or resolve_model(model).convertible
+    except ModelError:
+        return None
 
 
 def resolve(model: Model) -> ResolvedModel:

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.cache import cache_dir, json_sha256, whole_file
+from harness.cache import cache_dir, file_sha256, json_sha256, whole_file
 from harness.datasets import SOURCES, load_dataset
 from harness.devices import Blob
-from harness.domain import Dataset, Model, Suite, Variant
-from harness.errors import ConversionError, HarnessError, JobError, ModelError
+from harness.domain import Dataset, Model, Policy, Stage, Suite, Variant
+from harness.errors import ConversionError, HarnessError
 from harness.models import ResolvedModel
 from harness.models.preprocess import fits
 from harness.orchestrate.events import Listener, Preparing, VariantReady
@@ -28,6 +28,9 @@ from harness.orchestrate.plan import resolve
 from harness.recipes import RECIPES
 from harness.recipes.builder import BuildRequest, build, build_builtin, shorten
 from harness.recipes.builtin import PREFIX
+
+#: Changes when the same request would give another reference.
+REFERENCE_VERSION = 1
 
 #: Seconds the host may take to load a variant and run the output check's samples.
 _VERIFY_TIMEOUT = 300
@@ -52,24 +55,26 @@ class Ready:
     """A variant that can go to devices.
 
     ``reference`` holds the host's outputs (n, ...) for the first samples, or ``None`` with
-    the reason in ``reference_missing``.
+    the reason in ``reference_missing``. ``sweepable``: one input, fed by the dataset.
+    ``crashes_host``: this machine's runtime died of it, so it must not run in this process.
     """
 
     model: Model
     variant: Variant
     blob: Blob
     data: Data
-    output_dtype: str
     reference: NDArray[Any] | None
     reference_missing: str
+    sweepable: bool = True
+    crashes_host: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """A variant that cannot: what went wrong, and whether in converting or in verifying."""
+    """A variant that cannot go to devices: what went wrong, and at which stage."""
 
     error: HarnessError
-    stage: str
+    stage: Stage
     variant: Variant | None = None
 
 
@@ -77,20 +82,22 @@ Prepared = Mapping[tuple[str, str], Ready | NotReady]
 
 
 def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> Prepared:
-    """Make ready every (model, recipe) pair; failures are values, not exceptions.
-
-    Datasets that cannot be loaded raise: without them there is nothing to measure.
-    """
+    """Make ready every (model, recipe) pair; failures are values, not exceptions."""
     pairs = list(dict.fromkeys(needed))
     models = {model.name: model for model in suite.models}
     used = dict.fromkeys(models[name].dataset for name, _ in pairs)
     calibrating = {models[name].dataset for name, r in pairs if RECIPES[r].needs_calibration}
-    data = {}
-    for name in used:
-        tell(Preparing(f"loading dataset {name}"))
-        data[name] = load_data(suite.datasets[name], with_calibration=name in calibrating)
+    data: dict[str, Data] = {}
     resolved: dict[str, ResolvedModel] = {}
     prepared: dict[tuple[str, str], Ready | NotReady] = {}
+    for name in used:
+        tell(Preparing(f"loading dataset {name}"))
+        try:
+            data[name] = load_data(suite.datasets[name], with_calibration=name in calibrating)
+        except HarnessError as error:
+            lost = [pair for pair in pairs if models[pair[0]].dataset == name]
+            prepared.update({pair: NotReady(error, Stage.READ) for pair in lost})
+    pairs = [pair for pair in pairs if pair not in prepared]
     for name in dict.fromkeys(name for name, _ in pairs):
         source = models[name].source
         try:
@@ -98,8 +105,10 @@ def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> 
                 tell(Preparing(f"making the built-in model {source.removeprefix(PREFIX)}"))
                 build_builtin(source.removeprefix(PREFIX))
             resolved[name] = resolve(models[name])
-        except (ModelError, JobError) as error:
-            prepared.update({pair: NotReady(error, "convert") for pair in pairs if pair[0] == name})
+        except HarnessError as error:
+            prepared.update(
+                {pair: NotReady(error, Stage.READ) for pair in pairs if pair[0] == name}
+            )
     requests = [
         _request(resolved[name], recipe, models[name], data[models[name].dataset])
         for name, recipe in pairs
@@ -111,18 +120,16 @@ def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> 
     def done(request: BuildRequest, outcome: Variant | HarnessError, cached: bool) -> None:
         name, recipe = request.model.model.name, request.recipe
         if isinstance(outcome, HarnessError):
-            prepared[name, recipe] = NotReady(outcome, "convert")
+            prepared[name, recipe] = NotReady(outcome, Stage.CONVERT)
             tell(VariantReady(name, recipe, None, False, None, outcome.one_line))
             return
         seconds = outcome.manifest.get("seconds")
         tell(VariantReady(name, recipe, outcome.size_bytes, cached, seconds, None))
         model = models[name]
         try:
-            prepared[name, recipe] = _verified(
-                model, outcome, data[model.dataset], suite.policy.output_checks
-            )
+            prepared[name, recipe] = _verified(model, outcome, data[model.dataset], suite.policy)
         except HarnessError as error:
-            prepared[name, recipe] = NotReady(error, "verify", outcome)
+            prepared[name, recipe] = NotReady(error, Stage.VERIFY, outcome)
 
     build(requests, done)
     return prepared
@@ -157,7 +164,7 @@ def _keep(array: NDArray[Any], what: str) -> Blob:
     digest.update(body)
     path = cache_dir("host", "datasets") / f"{digest.hexdigest()}.npy"
     size = head.tell() + len(body)
-    if not path.exists() or path.stat().st_size != size:
+    if not path.exists() or file_sha256(path) != digest.hexdigest():
         with whole_file(path) as part, open(part, "wb") as stream:
             stream.write(head.getvalue())
             stream.write(body)
@@ -175,17 +182,27 @@ def _request(resolved: ResolvedModel, recipe: str, model: Model, data: Data) -> 
     )
 
 
-def _verified(model: Model, variant: Variant, data: Data, checks: int) -> Ready:
+def _verified(model: Model, variant: Variant, data: Data, policy: Policy) -> Ready:
     """Load the variant on the host, apart; refuse data and labels that do not fit it."""
     blob = Blob(variant.path, variant.sha256, variant.size_bytes, f"variant {variant.recipe}")
-    count = min(checks, data.count)
+    count = min(policy.output_checks, data.count)
     answer, outputs = _verify(model, variant, data, count)
     if not answer["ok"]:
         reason = shorten(answer["error"], 300)
-        return Ready(model, variant, blob, data, "", None, f"the host cannot run it: {reason}")
+        missing = f"the host cannot run it: {reason}"
+        crashed = bool(answer.get("crashed"))
+        return Ready(model, variant, blob, data, None, missing, crashes_host=crashed)
     inputs, made = answer["inputs"], answer["outputs"]
     what = f"model {model.name}"
-    if len(inputs) == 1 and not fits(data.sample_shape, tuple(inputs[0]["shape"][1:])):
+    accuracy = "accuracy" in policy.measure
+    if len(inputs) != 1:
+        if accuracy:
+            raise ConversionError(
+                f"{what}: it has {len(inputs)} inputs, and a dataset feeds exactly one",
+                hint='measure = ["latency"] in the Policy times it without a dataset',
+            )
+        return Ready(model, variant, blob, data, None, "it has several inputs", sweepable=False)
+    if not fits(data.sample_shape, tuple(inputs[0]["shape"][1:])):
         raise ConversionError(
             f"{what}: dataset {model.dataset} has samples of shape {list(data.sample_shape)}, "
             f"the model takes {inputs[0]['shape'][1:]}",
@@ -194,7 +211,12 @@ def _verified(model: Model, variant: Variant, data: Data, checks: int) -> Ready:
     shape = made[0]["shape"]
     classes = int(np.prod(shape[1:])) if len(shape) > 1 else 1
     highest = int(data.labels.max())
-    if classes > 1 and highest >= classes:
+    if accuracy and len([size for size in shape[1:] if size != 1]) > 1:
+        raise ConversionError(
+            f"{what}: its output {shape} is no list of classes, so top-1 says nothing",
+            hint='measure = ["latency"] in the Policy times it without accuracy',
+        )
+    if accuracy and highest >= max(classes, 2):
         raise ConversionError(
             f"{what}: it has {classes} outputs, and dataset {model.dataset} has the label "
             f"{highest}",
@@ -205,8 +227,8 @@ def _verified(model: Model, variant: Variant, data: Data, checks: int) -> Ready:
             f"{what}: it has {classes} outputs and {len(model.labels)} labels",
             hint="give one label per output, or none",
         )
-    missing = "" if outputs is not None else "the model has several inputs"
-    return Ready(model, variant, blob, data, str(made[0]["dtype"]), outputs, missing)
+    missing = "" if outputs is not None else "the host gave no outputs"
+    return Ready(model, variant, blob, data, outputs, missing)
 
 
 def _verify(
@@ -218,9 +240,11 @@ def _verify(
         "samples": str(data.samples.path),
         "count": count,
         "preprocessing": asdict(model.preprocessing),
+        "stateful": bool(variant.manifest.get("stateful")),
     }
     key = json_sha256(
         [
+            REFERENCE_VERSION,
             variant.sha256,
             data.samples.sha256,
             count,
@@ -234,7 +258,7 @@ def _verify(
         answer: dict[str, Any] = json.loads(kept.read_text())
         if answer["ok"]:
             return answer, np.load(arrays, allow_pickle=False) if answer["reference"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
         pass
     with whole_file(arrays) as part:
         answer = _run_verify({**request, "out": str(part)})
@@ -262,8 +286,9 @@ def _run_verify(request: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
     except subprocess.TimeoutExpired:
-        return {"ok": False, "error": f"no output within {_VERIFY_TIMEOUT} s"}
+        error = f"no output within {_VERIFY_TIMEOUT} s"
+        return {"ok": False, "crashed": True, "error": error}
     except ValueError:
         code = done.returncode
         ending = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return {"ok": False, "error": f"the runtime crashed ({ending})"}
+        return {"ok": False, "crashed": True, "error": f"the runtime crashed ({ending})"}

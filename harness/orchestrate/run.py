@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import re
 import secrets
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,31 +14,17 @@ from datetime import datetime
 
 from harness.cache import cache_dir
 from harness.config import suite_from_json, suite_to_json
-from harness.domain import Device, JobStatus, Stage, Suite, TrialStatus
-from harness.errors import StoreError, UsageError
+from harness.domain import Device, DeviceKind, JobStatus, Stage, Suite, TrialStatus
+from harness.errors import HarnessError, JobError, StoreError, UsageError
 from harness.orchestrate import conclude
 from harness.orchestrate.environment import snapshot
-from harness.orchestrate.events import JobSealed, Listener, RunStarted
+from harness.orchestrate.events import Event, JobSealed, Listener, RunStarted
 from harness.orchestrate.lane import Lane, LaneJob
 from harness.orchestrate.plan import Plan, make_plan
 from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
+from harness.orchestrate.stop import Stop
 from harness.store import JobRecord, Store
 from harness.transports import TRANSPORTS
-
-
-class Stop:
-    """The wish to stop after the running trials; set from a signal handler."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def __call__(self) -> bool:
-        """Whether it was asked for."""
-        return self._event.is_set()
-
-    def request(self) -> None:
-        """Finish the running trials, then stop."""
-        self._event.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +57,7 @@ def execute(
     Raises ``UsageError`` and ``StoreError`` only.
     """
     stopped = stop or Stop()
+    tell = _never_raising(tell)
     if resume is not None:
         record = store.find_run(resume)
         run_id, suite = record.id, suite_from_json(record.suite)
@@ -123,8 +109,26 @@ def _trials_per_job(suite: Suite) -> int:
 
 def _group(device: Device) -> str:
     """Devices whose work loads this machine's processors run one after the other."""
-    transport = TRANSPORTS[device.transport](device)
-    return "this machine" if transport.runs_on_host else transport.address
+    try:
+        transport = TRANSPORTS[device.transport](device)
+        return "this machine" if transport.runs_on_host else transport.address
+    except HarnessError:
+        return device.name  # its lane will fail and say why
+
+
+def _never_raising(tell: Listener) -> Listener:
+    """Whoever shows progress may go away (a closed pipe); the run goes on without."""
+    listening = True
+
+    def guarded(event: Event) -> None:
+        nonlocal listening
+        if listening:
+            try:
+                tell(event)
+            except Exception:  # a listener's trouble is never the run's
+                listening = False
+
+    return guarded
 
 
 def _run_lanes(groups: Sequence[Sequence[Lane]], stopped: Stop) -> None:
@@ -152,17 +156,39 @@ def _lane_jobs(
     tell: Listener,
 ) -> list[LaneJob]:
     """Jobs whose variant is ready; the others are sealed here."""
-    found = []
+    found: list[LaneJob] = []
     for record in pending:
         outcome = prepared[record.job.model, record.job.recipe]
-        if isinstance(outcome, NotReady):
-            stage = Stage(outcome.stage)
-            text = outcome.error.one_line
-            conclude.seal_failure(store, record.id, JobStatus.FAILED, stage, text, outcome.variant)
-            tell(JobSealed(record.job, JobStatus.FAILED, stage, text, 1 + _trials_per_job(suite)))
-            continue
-        found.append(_with_history(store, record, outcome))
+        if isinstance(outcome, Ready):
+            if not (outcome.crashes_host and record.job.kind is DeviceKind.SIMULATED):
+                _refuse_change(record, outcome)
+                found.append(_with_history(store, record, outcome))
+                continue
+            text = f"{record.job.device} runs on this machine, and {outcome.reference_missing}"
+            outcome = NotReady(JobError(text), Stage.VERIFY, outcome.variant)
+        text = outcome.error.one_line
+        conclude.seal_failure(
+            store, record.id, JobStatus.FAILED, outcome.stage, text, outcome.variant
+        )
+        dropped = 1 + _trials_per_job(suite)
+        tell(JobSealed(record.job, JobStatus.FAILED, outcome.stage, text, dropped))
+    for item in found:
+        variant, samples = item.ready.variant, item.ready.data.samples
+        facts = {"dataset_sha256": samples.sha256}
+        store.note_variant(item.id, variant.sha256, variant.size_bytes, facts)
     return found
+
+
+def _refuse_change(record: JobRecord, ready: Ready) -> None:
+    """A resumed job must go on with the very file and samples that it began with."""
+    began = (record.variant_sha256, record.facts.get("dataset_sha256"))
+    now = (ready.variant.sha256, ready.data.samples.sha256)
+    if began[0] is not None and began != now:
+        what = "variant" if began[0] != now[0] else "dataset"
+        raise UsageError(
+            f"the {what} of {record.job.label} is not the one that this run began with",
+            hint="put the old file back, or start a new run",
+        )
 
 
 def _with_history(store: Store, record: JobRecord, ready: Ready) -> LaneJob:
@@ -172,8 +198,10 @@ def _with_history(store: Store, record: JobRecord, ready: Ready) -> LaneJob:
             item.failed_trials += 1
         elif trial.purpose == Stage.LATENCY.value:
             item.trials_done.add(trial.index)
+            item.runtime = trial.hello.get("runtime")
         else:
             item.swept = True
+            item.runtime = trial.hello.get("runtime")
     return item
 
 

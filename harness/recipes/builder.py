@@ -283,6 +283,7 @@ def _facts(path: Path) -> dict[str, Any]:
         "operators": len(graph.operators),
         "macs": graph.macs,
         "full_integer": graph.full_integer,
+        "stateful": graph.stateful,
         "integer16_activations": graph.integer16_activations,
         "float_operators": ", ".join(floats),
     }

@@ -51,6 +51,8 @@ def verify(request: dict[str, Any]) -> dict[str, Any]:
     )
     rows = []
     for row in prepared:
+        if request["stateful"]:
+            interpreter.reset_all_variables()
         interpreter.set_tensor(inputs[0]["index"], row[None])
         interpreter.invoke()
         rows.append(interpreter.get_tensor(outputs[0]["index"])[0])

@@ -31,6 +31,9 @@ _TYPE_NAMES = {
     17: ("int4", 1),
 }
 
+#: Operators that keep state between inferences outside of variable tensors.
+_STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}
+
 #: More than this in one file is damage, not a model.
 _MAX_ITEMS = 1_000_000
 
@@ -61,6 +64,7 @@ class Graph:
     output_bytes: int
     weight_bytes: int
     peak_activation_bytes: int
+    stateful: bool
 
     @property
     def macs(self) -> int:
@@ -124,6 +128,8 @@ def _read(data: bytes) -> Graph:
             tensors[subgraph.Outputs(i)].bytes for i in range(subgraph.OutputsLength())
         ),
         weight_bytes=sum(tensor.constant_bytes for tensor in tensors),
+        stateful=any(subgraph.Tensors(index).IsVariable() for index in range(count))
+        or any(operator.name in _STATEFUL for operator in operators),
         peak_activation_bytes=max((op.activation_bytes for op in operators), default=0),
     )
 

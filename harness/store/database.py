@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from harness.cache import cache_dir
 from harness.errors import StoreError, StoreFullError, StoreVersionError
 from harness.store import schema
 
@@ -37,6 +41,11 @@ def open_engine(url: str, *, create: bool) -> Engine:
             hint="write for example sqlite:///results/harness.db or postgresql+psycopg://host/name",
         ) from None
     where = parsed.render_as_string(hide_password=True)
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StoreError(
+            f"{url!r} would lose every result when the command ends",
+            hint="name a file: sqlite:///results/harness.db",
+        )
     sqlite_file = _sqlite_file(parsed)
     if sqlite_file is not None and not sqlite_file.exists():
         if not create:
@@ -44,10 +53,7 @@ def open_engine(url: str, *, create: bool) -> Engine:
                 f"there is no store at {sqlite_file}",
                 hint="run a suite first, or name the store with --store",
             )
-        try:
-            sqlite_file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot create {sqlite_file.parent}: {error.strerror}") from None
+        _create_file(sqlite_file)
     try:
         engine = sa.create_engine(parsed, **_options(parsed))
     except (NoSuchModuleError, ModuleNotFoundError) as error:
@@ -57,9 +63,40 @@ def open_engine(url: str, *, create: bool) -> Engine:
         ) from None
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _pragmas)
-    with translated(where):
+    with translated(where), _schema_lock(where):
         _bring_up_to_date(engine, where)
     return engine
+
+
+def _create_file(path: Path) -> None:
+    """A new store appears whole or not at all, whoever else makes it at the same time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot create {path.parent}: {error.strerror}") from None
+    with _schema_lock(str(path.resolve())):
+        if path.exists():
+            return
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part.unlink(missing_ok=True)
+        engine = sa.create_engine(f"sqlite:///{part}")
+        try:
+            with translated(str(path)):
+                _bring_up_to_date(engine, str(path))
+            engine.dispose()
+            os.replace(part, path)
+        finally:
+            engine.dispose()
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _schema_lock(where: str) -> Iterator[None]:
+    """One process at a time makes or migrates a store."""
+    name = hashlib.sha256(where.encode()).hexdigest()[:24]
+    with open(cache_dir("locks") / f"store-{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _sqlite_file(url: sa.URL) -> Path | None:

@@ -121,6 +121,18 @@ class Store:
                 .values(status=status, finished=now())
             )
 
+    def note_variant(
+        self, job_id: int, variant_sha256: str, size_bytes: int, facts: Mapping[str, Any]
+    ) -> None:
+        """Note what an unsealed job is measured with, so that a resume can tell a change."""
+        with self._write() as connection:
+            self._refuse_sealed(connection, job_id)
+            connection.execute(
+                sa.update(schema.jobs)
+                .where(schema.jobs.c.id == job_id)
+                .values(variant_sha256=variant_sha256, size_bytes=size_bytes, facts=dict(facts))
+            )
+
     def begin_trial(self, job_id: int, index: int, purpose: str) -> int:
         """A new trial of an unsealed job; returns its id."""
         with self._write() as connection:

@@ -212,6 +212,7 @@ class SimulatedProcess:
         self._lines: queue.Queue[bytes] = queue.Queue(64)
         self._killed = threading.Event()
         self._seed = 0
+        self._stderr = ""
         self._exit_code: int | None = None
         clock, system = ModelledClock(), _ModelledSystem(device)
         self._thread = threading.Thread(
@@ -225,10 +226,14 @@ class SimulatedProcess:
             return _ModelledRuntime(device, clock, system, lambda: self._seed)
 
         code = 1
-        with contextlib.suppress(BrokenPipeError):
-            code = agent.serve(self._read_request, self._write, clock, system, find=find)
-        self._exit_code = code
-        self._put(b"")
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                code = agent.serve(self._read_request, self._write, clock, system, find=find)
+        except Exception as error:  # as a crash of a real agent: a last word, then the end
+            self._stderr = f"{type(error).__name__}: {error}"
+        finally:
+            self._exit_code = code
+            self._put(b"")
 
     def _read_request(self) -> bytes:
         while not self._killed.is_set():
@@ -271,7 +276,7 @@ class SimulatedProcess:
 
     def stderr_tail(self) -> str:
         """See ``Process``."""
-        return ""
+        return self._stderr
 
 
 class SimulatedTransport:

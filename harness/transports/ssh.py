@@ -9,13 +9,15 @@ import ipaddress
 import shlex
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
 import paramiko
+from paramiko.hostkeys import HostKeyEntry
 
 from harness.domain import Device
 from harness.errors import (
@@ -33,11 +35,44 @@ from harness.transports.transport import MAX_OUTPUT, Completed
 #: Seconds between messages that keep the link alive through idle firewalls.
 KEEPALIVE = 15
 
+#: Seconds after which a server that accepted a request and never answers is given up.
+ANSWER_TIMEOUT = 30
+
 
 def fingerprint(key: paramiko.PKey) -> str:
     """A key's fingerprint in the form that ``ssh-keygen -l`` prints."""
     digest = hashlib.sha256(key.asbytes()).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def _load_known_hosts(keys: paramiko.HostKeys, file: str) -> None:
+    """Add a file's keys; lines that cannot be read are skipped, as ``ssh`` does.
+
+    ``@revoked`` and ``@cert-authority`` lines give no key to trust.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith(("#", "@")):
+            continue
+        try:
+            entry = HostKeyEntry.from_line(line, number)
+        except (paramiko.SSHException, ValueError, IndexError):
+            continue
+        if entry is not None and entry.key is not None:
+            for name in entry.hostnames:
+                keys.add(name, entry.key.get_name(), entry.key)
+
+
+def _read_stderr(channel: paramiko.Channel) -> bytes:
+    """The next of stderr; the channel's time-out is meant for stdout."""
+    while True:
+        try:
+            return bytes(channel.recv_stderr(4096))
+        except TimeoutError:
+            continue
 
 
 class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
@@ -67,7 +102,7 @@ class SshProcess:
         self._channel = channel
         self._name = name
         self._lines = LineReader(self._receive)
-        self._tail = Tail(lambda: channel.recv_stderr(4096))
+        self._tail = Tail(partial(_read_stderr, channel))
 
     def _receive(self, timeout: float) -> bytes | None:
         self._channel.settimeout(timeout)
@@ -98,7 +133,8 @@ class SshProcess:
         """See ``Process``. A death by signal comes as 255 or 128 + signal, as sshd reports it."""
         if not self._channel.status_event.wait(timeout):
             return None
-        return int(self._channel.exit_status)
+        # -1 is paramiko's word for an end without a status: killed, or cut off.
+        return None if self._channel.exit_status == -1 else int(self._channel.exit_status)
 
     def kill(self) -> None:
         """See ``Process``. The agent ends by itself when its stdin does."""
@@ -162,14 +198,13 @@ class SshTransport:
         target, name = self.target, self._device.name
         client = paramiko.SSHClient()
         for file in target.known_hosts:
-            with contextlib.suppress(OSError):
-                client.load_host_keys(file)
+            _load_known_hosts(client.get_host_keys(), file)
         if target.host_key_alias:
             server = target.hostname if target.port == 22 else f"[{target.hostname}]:{target.port}"
             for kind, key in (client.get_host_keys().lookup(target.host_key_alias) or {}).items():
                 client.get_host_keys().add(server, kind, key)
         client.set_missing_host_key_policy(_RefuseUnknown(name, target))
-        through = self._proxy_socket(target.proxy_command) if target.proxy_command else None
+        through = self._proxy_socket(target.proxy) if target.proxy else None
         try:
             client.connect(
                 target.hostname,
@@ -212,7 +247,8 @@ class SshTransport:
                 f"{name}: the key for {where} is encrypted",
                 hint="unlock it once with: ssh-add " + " ".join(target.identity_files[:1]),
             ) from None
-        if isinstance(error, paramiko.AuthenticationException):
+        no_key = "No authentication methods available" in str(error)
+        if isinstance(error, paramiko.AuthenticationException) or no_key:
             user = target.user or "the current user"
             tried = ", ".join(target.identity_files) or "no key file"
             raise AuthenticationError(
@@ -242,7 +278,7 @@ class SshTransport:
             self._proxy.wait()
             self._proxy = None
 
-    def _proxy_socket(self, command: str) -> socket.socket:
+    def _proxy_socket(self, command: Sequence[str]) -> socket.socket:
         """A socket whose other end is the proxy command's stdin and stdout.
 
         Not paramiko's own ProxyCommand: that one spins for ever when the proxy dies.
@@ -250,7 +286,7 @@ class SshTransport:
         ours, theirs = socket.socketpair()
         try:
             self._proxy = subprocess.Popen(
-                shlex.split(command),
+                list(command),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
@@ -259,7 +295,7 @@ class SshTransport:
         except (OSError, ValueError) as error:
             ours.close()
             raise UnreachableError(
-                f"{self._device.name}: cannot start the proxy command {command!r}: {error}"
+                f"{self._device.name}: cannot start the proxy {shlex.join(command)}: {error}"
             ) from None
         finally:
             theirs.close()
@@ -281,11 +317,12 @@ class SshTransport:
         deadline = time.monotonic() + timeout
         try:
             channel.settimeout(timeout)
-            channel.exec_command(shlex.join(argv))
+            with self._bounded():
+                channel.exec_command(shlex.join(argv))
             if stdin:
                 channel.sendall(stdin)
             channel.shutdown_write()
-            stderr = Tail(lambda: channel.recv_stderr(4096))
+            stderr = Tail(partial(_read_stderr, channel))
             while data := channel.recv(1 << 16):
                 out += data[: MAX_OUTPUT - len(out)]
                 if time.monotonic() > deadline:
@@ -306,6 +343,26 @@ class SshTransport:
             raise LinkLostError(f"{self._device.name}: the link was cut")
         return Completed(channel.exit_status, bytes(out), bytes(err))
 
+    def _open_sftp(self) -> paramiko.SFTPClient:
+        """An sftp client on which no single answer may take longer than ``ANSWER_TIMEOUT``."""
+        channel = self._channel()
+        channel.settimeout(ANSWER_TIMEOUT)
+        with self._bounded():
+            channel.invoke_subsystem("sftp")
+            return paramiko.SFTPClient(channel)
+
+    @contextlib.contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """paramiko waits for ever for some answers; after a while the link is cut instead."""
+        transport = self._client.get_transport() if self._client else None
+        timer = threading.Timer(ANSWER_TIMEOUT, transport.close if transport else lambda: None)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def put(self, local: Path, remote: str, progress: Callable[[int], None]) -> None:
         """See ``Transport``."""
         sent = 0
@@ -317,8 +374,7 @@ class SshTransport:
 
         try:
             if self._sftp is None:
-                assert self._client is not None
-                self._sftp = self._client.open_sftp()
+                self._sftp = self._open_sftp()
             self._sftp.put(str(local), remote, callback=report, confirm=True)
         except (OSError, EOFError, paramiko.SSHException) as error:
             self._sftp = None
@@ -333,7 +389,8 @@ class SshTransport:
         """See ``Transport``."""
         channel = self._channel()
         try:
-            channel.exec_command(shlex.join(argv))
+            with self._bounded():
+                channel.exec_command(shlex.join(argv))
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
         return SshProcess(channel, self._device.name)

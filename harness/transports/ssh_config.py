@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections import defaultdict
@@ -16,7 +17,7 @@ from harness.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class SshTarget:
-    """Where and how to connect."""
+    """Where and how to connect; ``proxy`` is the command to connect through, or empty."""
 
     hostname: str
     port: int
@@ -24,7 +25,7 @@ class SshTarget:
     identity_files: tuple[str, ...]
     known_hosts: tuple[str, ...]
     host_key_alias: str | None
-    proxy_command: str | None
+    proxy: tuple[str, ...]
     use_agent: bool
     connect_timeout: float
 
@@ -56,27 +57,44 @@ def resolve(
 
     hostname = first("hostname") or host
     chosen_port = port or int(first("port") or 22)
-    proxy = first("proxycommand")
-    jump = first("proxyjump")
-    if proxy is None and jump is not None:
-        option = f"-F {config} " if config else ""
-        proxy = f"ssh {option}-W %h:%p {jump}"
-    if proxy is not None:
-        proxy = proxy.replace("%h", hostname).replace("%p", str(chosen_port))
-        proxy = proxy.replace("%r", user or first("user") or "").replace("%%", "%")
+    login = user or first("user")
+    proxy: tuple[str, ...] = ()
+    if command := first("proxycommand"):
+        for token, value in (("%h", hostname), ("%p", str(chosen_port)), ("%r", login or "")):
+            command = command.replace(token, value)
+        proxy = ("/bin/sh", "-c", "exec " + command.replace("%%", "%"))
+    elif jump := first("proxyjump"):
+        proxy = _jump(jump, f"[{hostname}]:{chosen_port}", config)
     files = [identity_file] if identity_file else found.get("identityfile", [])
     lists = [known_hosts] if known_hosts else _known_hosts(found)
     return SshTarget(
         hostname=hostname,
         port=chosen_port,
-        user=user or first("user"),
+        user=login,
         identity_files=tuple(p for p in map(os.path.expanduser, files) if Path(p).is_file()),
         known_hosts=tuple(os.path.expanduser(name) for name in lists),
         host_key_alias=first("hostkeyalias"),
-        proxy_command=proxy,
-        use_agent=identity_file is None and first("identitiesonly") != "yes",
+        proxy=proxy,
+        use_agent=first("identitiesonly") != "yes",
         connect_timeout=float(first("connecttimeout") or 10),
     )
+
+
+def _jump(hops: str, target: str, config: str | None) -> tuple[str, ...]:
+    """``ssh`` itself goes through the hops: ``[user@]host[:port][,...]``, the last one last."""
+    *before, last = hops.split(",")
+    last = last.strip().removeprefix("ssh://")
+    options = ["-F", os.path.expanduser(config)] if config else []
+    if before:
+        options += ["-J", ",".join(before)]
+    found = re.fullmatch(r"(?:(.+)@)?(\[[^]]+\]|[^:]+)(?::(\d+))?", last)
+    if found is None or found[2].startswith("-"):
+        raise ConfigError(f"ProxyJump {hops!r} cannot be read")
+    if found[1]:
+        options += ["-l", found[1]]
+    if found[3]:
+        options += ["-p", found[3]]
+    return ("ssh", *options, "-W", target, "--", found[2].strip("[]"))
 
 
 def _known_hosts(found: dict[str, list[str]]) -> list[str]:
@@ -89,7 +107,12 @@ def _known_hosts(found: dict[str, list[str]]) -> list[str]:
 
 def _openssh(host: str, config: str | None) -> dict[str, list[str]]:
     command = ["ssh", "-G", *(["-F", os.path.expanduser(config)] if config else []), "--", host]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=30, check=False
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"ssh cannot read its configuration for {host!r}: {error}") from None
     if done.returncode != 0:
         raise ConfigError(f"ssh cannot read its configuration for {host}: {done.stderr.strip()}")
     found: dict[str, list[str]] = defaultdict(list)
