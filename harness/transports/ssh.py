@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from harness.domain import Device
 from harness.errors import (
@@ -59,7 +59,7 @@ def _load_known_hosts(keys: paramiko.HostKeys, file: str) -> None:
             continue
         try:
             entry = HostKeyEntry.from_line(line, number)
-        except (paramiko.SSHException, ValueError, IndexError):
+        except (paramiko.SSHException, InvalidHostKey, ValueError, IndexError):
             continue
         if entry is not None and entry.key is not None:
             for name in entry.hostnames:

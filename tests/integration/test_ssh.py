@@ -188,8 +188,7 @@ Host behind
     )  # fmt: skip
     with Session(behind, "test") as session:
         assert session.transport.run(["echo", "hello"]).stdout == b"hello\n"
-    assert isinstance(session.transport, SshTransport)
-    assert session.transport.target.proxy_command is not None
+    assert isinstance(session.transport, SshTransport) and session.transport.target.proxy
 
 
 def test_nobody_answers(sshd: Sshd, tmp_path: Path) -> None:
