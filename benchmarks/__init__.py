@@ -1,0 +1,1 @@
+"""Speed and memory against plain scripts, as ratios within one run."""

@@ -1,0 +1,85 @@
+"""Agent against a bare Interpreter loop."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import MODELS, ROOT, Line, ratios, shared
+
+WARMUP, RUNS = 200, 2000
+
+BARE = f"""
+import sys, time, numpy as np
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+detail = interpreter.get_input_details()[0]
+sample = np.load(sys.argv[2])[:1]
+interpreter.set_tensor(detail["index"], sample.astype(detail["dtype"]))
+for _ in range({WARMUP}): interpreter.invoke()
+samples = []
+for _ in range({RUNS}):
+    begin = time.perf_counter_ns(); interpreter.invoke()
+    samples.append(time.perf_counter_ns() - begin)
+print(sorted(samples)[len(samples) // 2])
+"""
+
+
+def agent_median(model: Path, samples: Path) -> float:
+    """Median of one latency trial, ns."""
+    request = {
+        "protocol": 1, "action": "latency", "model": {"path": str(model)},
+        "samples": {"path": str(samples)}, "threads": 1, "warmup_runs": WARMUP,
+        "warmup_seconds": 0, "min_runs": RUNS, "min_seconds": 0,
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "device_agents.python.agent"], cwd=ROOT, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps(request).encode() + b"\n")
+    process.stdin.flush()
+    values: list[int] = []
+    for line in process.stdout:
+        message = json.loads(line)
+        if message["type"] == "samples" and message["phase"] == "measure":
+            values.extend(message["values"])
+        if message["type"] == "error":
+            raise RuntimeError(message["message"])
+    process.wait()
+    return statistics.median(values)
+
+
+def bare_median(model: Path, samples: Path) -> float:
+    """Median of the bare loop in a fresh process, ns."""
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, str(model), str(samples)], capture_output=True, check=True
+    )
+    return float(done.stdout)
+
+
+def run(rounds: int) -> Iterator[Line]:
+    """Median latency of the agent over that of a bare Interpreter loop."""
+    folder = shared() / "models" / "mlperf_tiny"
+    with tempfile.TemporaryDirectory() as work:
+        for name in MODELS:
+            side = 32 if "resnet" in name else 96
+            samples = Path(work) / f"{side}.npy"
+            np.save(
+                samples, np.random.default_rng(0).integers(0, 100, (1, side, side, 3), np.uint8)
+            )
+            ours, theirs = [], []
+            for index in range(rounds):
+                order = (agent_median, bare_median) if index % 2 else (bare_median, agent_median)
+                for measure in order:
+                    found = measure(folder / f"{name}.tflite", samples)
+                    (ours if measure is agent_median else theirs).append(found)
+            yield Line(f"{name}, agent / bare loop", ratios(ours, theirs), 0.98, 1.02)

@@ -1,0 +1,80 @@
+"""Accuracy sweep against a plain set_tensor, invoke, get_tensor loop."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import ROOT, Line, ratios, shared
+
+#: The inputs are prepared before the clock starts; the agent's time includes preparing them.
+PLAIN = """
+import sys, time, numpy as np
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+detail, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
+images = np.load(sys.argv[2])
+if detail["dtype"] == np.int8:
+    scale, zero_point = detail["quantization"]
+    images = np.clip(np.rint(images / scale) + zero_point, -128, 127)
+images = images.astype(detail["dtype"])
+index = detail["index"]
+outputs = []
+begin = time.perf_counter_ns()
+for at in range(len(images)):
+    interpreter.set_tensor(index, images[at : at + 1])
+    interpreter.invoke()
+    outputs.append(interpreter.get_tensor(out))
+print(time.perf_counter_ns() - begin)
+"""
+
+
+def agent_time(model: Path, samples: Path, workers: int = 1) -> float:
+    """The agent's evaluation time of all samples, ns."""
+    request = {"protocol": 1, "action": "sweep", "model": {"path": str(model)},
+               "samples": {"path": str(samples)}, "threads": 1, "workers": workers}  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "device_agents.python.agent"], cwd=ROOT, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps(request).encode() + b"\n")
+    process.stdin.flush()
+    last = [json.loads(line) for line in process.stdout][-1]
+    process.wait()
+    return float(last["facts"]["elapsed_ns"])
+
+
+def plain_time(model: Path, samples: Path) -> float:
+    """The plain loop's time, ns."""
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(model), str(samples)], capture_output=True, check=True
+    )
+    return float(done.stdout)
+
+
+def run(rounds: int) -> Iterator[Line]:
+    """Evaluation of 5,000 images, one thread, over a plain loop; then all processors."""
+    folder = shared()
+    with tempfile.TemporaryDirectory() as work:
+        samples = Path(work) / "samples.npy"
+        np.save(samples, np.load(folder / "data" / "cifar10_jpeg_test.npz")["images"])
+        for name in ("ic_resnet8_float", "ic_resnet8_int8"):
+            model = folder / "models" / "mlperf_tiny" / f"{name}.tflite"
+            ours, theirs, both = [], [], []
+            for index in range(rounds):
+                if index % 2:
+                    ours.append(agent_time(model, samples))
+                theirs.append(plain_time(model, samples))
+                if not index % 2:
+                    ours.append(agent_time(model, samples))
+                both.append(agent_time(model, samples, workers=2))
+            yield Line(f"{name}, agent / plain loop", ratios(ours, theirs), 0, 1.0)
+            yield Line(f"{name}, agent on 2 processors / plain", ratios(both, theirs), 0, 0.75)

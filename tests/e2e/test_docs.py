@@ -1,0 +1,121 @@
+"""Every command that README and docs show is run; every link and name in them is real."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.config import load_suite
+from harness.config.schema import PolicyFile
+from harness.domain import AdvisoryKind
+from harness.orchestrate import known_names
+from harness.reports import COLUMNS
+from tests.conftest import ROOT
+from tests.support import harness_command
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "device_agents" / "PROTOCOL.md",
+         *sorted((ROOT / "docs").rglob("*.md"))]  # fmt: skip
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def shell_lines() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for block in blocks(page, "sh"):
+            found.extend((page.name, line) for line in block.splitlines() if line.strip())
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, digits: dict[str, Path]) -> Path:
+    """A user's working folder: the suite, model and data that the README speaks of, one run."""
+    where = tmp_path_factory.mktemp("docs")
+    images = np.load(digits["samples"])
+    np.savez(where / "test.npz", images=images[:100], labels=np.arange(100) % 10)
+    np.savez(where / "train.npz", images=images[100:])
+    (where / "model.h5").write_bytes(digits["model"].read_bytes())
+    (where / "labels.txt").write_text("\n".join("0123456789"))
+    (where / "mine.toml").write_text(blocks(ROOT / "README.md", "toml")[0])
+    done = subprocess.run(
+        [*harness_command(), "run", "demo", "-d", "pixel-3", "-r", "float32", "-r", "int8"],
+        cwd=where, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return where
+
+
+@pytest.mark.parametrize(("page", "line"), shell_lines())
+def test_commands_shown_do_work(page: str, line: str, folder: Path) -> None:
+    words = line.split("#")[0].replace(".venv/bin/", "").split()
+    if words[0] == "make":
+        # The targets' own recipes are what CI runs; here: they exist.
+        shown = subprocess.run(
+            ["make", "-n", words[1]], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert shown.returncode == 0, shown.stderr
+        return
+    assert words[0] == "harness", f"{page}: nobody tests {line!r}"
+    if words[1:3] == ["run", "demo"] and "--dry-run" not in words and "--device" not in words:
+        words += ["--device", "pixel-3", "--recipe", "int8"]  # the whole demo has its own test
+    done = subprocess.run(
+        [*harness_command(), *words[1:]], cwd=folder, capture_output=True, text=True, check=False,
+        timeout=170,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_suites_shown_are_valid(folder: Path) -> None:
+    (folder / "guide.toml").write_text(
+        next(b for b in blocks(ROOT / "docs" / "guide.md", "toml") if "recipes" in b)
+    )
+    for name in ("mine.toml", "guide.toml"):
+        assert load_suite(folder / name, known_names()).models
+    assert len(blocks(ROOT / "README.md", "toml")[0].splitlines()) <= 11
+
+
+def test_python_shown_does_run(folder: Path) -> None:
+    for code in blocks(ROOT / "docs" / "guide.md", "python"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_columns_policy_and_advisories_are_documented() -> None:
+    columns = (ROOT / "docs" / "columns.md").read_text()
+    for name in COLUMNS:
+        assert f"`{name}`" in columns, name
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    for name, field in PolicyFile.model_fields.items():
+        assert f"`{name} = " in guide, name
+        if isinstance(field.default, int):
+            assert f"`{name} = {field.default}`" in guide, name
+    for kind in AdvisoryKind:
+        assert f"`{kind.value}`" in guide, kind
+
+
+def test_the_protocol_page_names_what_the_agent_says() -> None:
+    text = (ROOT / "device_agents" / "PROTOCOL.md").read_text()
+    sources = " ".join(
+        path.read_text() for path in sorted((ROOT / "device_agents" / "python").glob("*.py"))
+    )
+    for kind in set(re.findall(r'AgentFailure\(\s*"([a-z_]+)"', sources)):
+        assert f"`{kind}`" in text, kind
+    for message in set(re.findall(r'"type": "([a-z]+)"', sources)):
+        assert f"`{message}`" in text, message
