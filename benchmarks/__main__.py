@@ -18,6 +18,7 @@ ALL = {"latency": latency.run, "sweep": sweep.run, "startup": startup.run, "memo
 
 
 def main() -> int:
+    """Run, print, and say by the exit code whether every bound was kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("names", nargs="*", choices=[[], *ALL], help="which; default all")
     parser.add_argument("--rounds", type=int, default=10, help="interleaved rounds")

@@ -26,10 +26,12 @@ class Line:
 
     @property
     def value(self) -> float:
+        """The median over rounds."""
         return statistics.median(self.values)
 
     @property
     def within(self) -> bool:
+        """Whether it keeps its bounds."""
         return self.low <= self.value <= self.high
 
     def __str__(self) -> str:

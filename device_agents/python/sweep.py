@@ -7,7 +7,7 @@ from device_agents.python.system import import_numpy
 from device_agents.python.tensors import Preprocessor, load, open_samples, type_name
 from device_agents.python.wire import MAX_CHUNK_BYTES, pack
 
-#: Samples a worker takes at a time: at most so many, and at most so many prepared bytes.
+#: Samples a worker takes at a time: at most so many, and at most so many bytes of outputs.
 BLOCK = 250
 BLOCK_BYTES = 16 * 1024 * 1024
 
@@ -43,8 +43,9 @@ def run_sweep(request, emit, runtime, clock, system):
     )
     begin = clock.now_ns()
     reset = bool(request.get("reset_variables"))
-    size = max(1, prepare.dtype.itemsize * int(numpy.prod(prepare.shape, dtype=numpy.int64)))
-    step = max(1, min(BLOCK, BLOCK_BYTES // size))
+    output = loaded.outputs[0]
+    row = numpy.dtype(output["dtype"]).itemsize * int(numpy.prod(output["shape"]))
+    step = max(1, min(BLOCK, BLOCK_BYTES // max(1, row)))
     starts = iter(range(0, count, step))
     lock = threading.Lock()
     failures = []
@@ -57,7 +58,7 @@ def run_sweep(request, emit, runtime, clock, system):
                 told[0] = now
                 emit({"type": "progress"})
 
-    engines = [_Engine(numpy, loaded, reset, tick)]
+    engines = [_Engine(numpy, loaded, prepare, reset, tick)]
 
     def work(engine):
         try:
@@ -66,8 +67,7 @@ def run_sweep(request, emit, runtime, clock, system):
                     start = next(starts, None)
                 if start is None:
                     return
-                block = prepare(samples[start : min(start + step, count)])
-                outputs = engine.evaluate(block)
+                outputs = engine.evaluate(samples[start : min(start + step, count)])
                 for message in _chunks(outputs, start, engine.output_dtype):
                     with lock:
                         emit(message)
@@ -75,7 +75,8 @@ def run_sweep(request, emit, runtime, clock, system):
             failures.append(error)
 
     for _ in range(min(workers, (count + step - 1) // step) - 1):
-        engines.append(_Engine(numpy, load(request, runtime, clock, "sweep"), reset, tick))
+        another = load(request, runtime, clock, "sweep")
+        engines.append(_Engine(numpy, another, prepare, reset, tick))
     threads = [threading.Thread(target=work, args=(engine,)) for engine in engines[1:]]
     for thread in threads:
         thread.start()
@@ -102,8 +103,9 @@ class _Engine:
     ``reset`` clears the state of a recurrent model before each sample, and so keeps to one.
     """
 
-    def __init__(self, numpy, loaded, reset, tick):
+    def __init__(self, numpy, loaded, prepare, reset, tick):
         self._np = numpy
+        self._prepare = prepare
         self._reset = reset
         self._tick = tick
         self._interpreter = loaded.interpreter
@@ -112,9 +114,10 @@ class _Engine:
         self._shape = [int(size) for size in self._input["shape"]]
         self.output_dtype = type_name(self._output["dtype"])
         self.batch = None
+        self._input_view = self._interpreter.tensor(self._input["index"])
 
     def evaluate(self, block):
-        """Outputs (n, ...) for prepared inputs (n, ...)."""
+        """Outputs (n, ...) for samples (n, ...) as stored."""
         np = self._np
         if self.batch is None:
             return self._first(block)
@@ -162,7 +165,8 @@ class _Engine:
         self._tick()
         if self._reset:
             interpreter.reset_all_variables()
-        interpreter.set_tensor(self._input["index"], values)
+        # Straight into the tensor; no view of it may be left when invoke begins.
+        self._prepare.fill(self._input_view(), values)
         interpreter.invoke()
         outputs = interpreter.get_tensor(self._output["index"])
         if outputs.ndim == 0 or outputs.shape[0] != len(values):

@@ -22,7 +22,10 @@ def export(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Export the rows of a run; the columns are described in docs/columns.md."""
+    """Export the rows of a run for other programs.
+
+    The columns are a stable interface, described in docs/columns.md.
+    """
     from harness import api
     from harness.reports import FORMATS
 

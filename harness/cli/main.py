@@ -15,10 +15,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # rich help costs more than all the rest of --help
     help="Convert a trained model into its quantized .tflite variants, run them on devices, "
     "and compare size, latency, accuracy and memory.",
-    epilog="Start with: [bold]harness run demo[/bold]. Exit codes: 0 all well, 1 a gate or "
+    epilog="Start with: harness run demo. Exit codes: 0 all well, 1 a gate or "
     "comparison failed, 2 wrong usage or profile, 3 some jobs failed, 130 interrupted.",
 )
 
