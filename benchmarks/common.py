@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +50,22 @@ def shared() -> Path:
     if not (folder / "models" / "mlperf_tiny").is_dir():
         sys.exit(f"no real models at {folder}: set HARNESS_SHARED")
     return folder
+
+
+def ask_agent(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every message of a fresh agent that answers one request."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "device_agents.python.agent"], cwd=ROOT, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps(request).encode() + b"\n")
+    process.stdin.flush()
+    messages = [json.loads(line) for line in process.stdout]
+    process.wait()
+    if messages[-1]["type"] == "error":
+        raise RuntimeError(messages[-1]["message"])
+    return messages
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:

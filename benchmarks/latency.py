@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import MODELS, ROOT, Line, ratios, shared
+from benchmarks.common import MODELS, Line, ask_agent, ratios, shared
 
 WARMUP, RUNS = 200, 2000
 
@@ -40,21 +39,10 @@ def agent_median(model: Path, samples: Path) -> float:
         "samples": {"path": str(samples)}, "threads": 1, "warmup_runs": WARMUP,
         "warmup_seconds": 0, "min_runs": RUNS, "min_seconds": 0,
     }  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "device_agents.python.agent"], cwd=ROOT, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert process.stdin and process.stdout
-    process.stdin.write(json.dumps(request).encode() + b"\n")
-    process.stdin.flush()
     values: list[int] = []
-    for line in process.stdout:
-        message = json.loads(line)
+    for message in ask_agent(request):
         if message["type"] == "samples" and message["phase"] == "measure":
             values.extend(message["values"])
-        if message["type"] == "error":
-            raise RuntimeError(message["message"])
-    process.wait()
     return statistics.median(values)
 
 

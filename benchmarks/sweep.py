@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import ROOT, Line, ratios, shared
+from benchmarks.common import Line, ask_agent, ratios, shared
 
 #: The inputs are prepared before the clock starts; the agent's time includes preparing them.
 PLAIN = """
@@ -40,16 +39,7 @@ def agent_time(model: Path, samples: Path, workers: int = 1) -> float:
     """The agent's evaluation time of all samples, ns."""
     request = {"protocol": 1, "action": "sweep", "model": {"path": str(model)},
                "samples": {"path": str(samples)}, "threads": 1, "workers": workers}  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "device_agents.python.agent"], cwd=ROOT, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert process.stdin and process.stdout
-    process.stdin.write(json.dumps(request).encode() + b"\n")
-    process.stdin.flush()
-    last = [json.loads(line) for line in process.stdout][-1]
-    process.wait()
-    return float(last["facts"]["elapsed_ns"])
+    return float(ask_agent(request)[-1]["facts"]["elapsed_ns"])
 
 
 def plain_time(model: Path, samples: Path) -> float:

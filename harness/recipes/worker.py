@@ -16,6 +16,7 @@ import select
 import signal
 import time
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,39 @@ def _peak_memory() -> int | None:
     return None
 
 
-def _answer(request: dict[str, Any], status: int, pipe: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Running:
+    request: dict[str, Any]
+    deadline: float
+    pipe: int
+
+
+def _fork(request: dict[str, Any]) -> tuple[int, _Running]:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _child(request, writing)
+    os.close(writing)
+    return pid, _Running(request, time.monotonic() + request["timeout"], reading)
+
+
+def _poll(pid: int, child: _Running) -> dict[str, Any] | None:
+    """The answer of a child that has ended, or has to end; ``None`` while it works."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    if not ended:
+        if time.monotonic() <= child.deadline:
+            return None
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        text = f"no result after {child.request['timeout']:g} s; the conversion was ended"
+        return {"ok": False, "kind": "Timeout", "error": text}
     try:
-        answer: dict[str, Any] = json.loads(os.read(pipe, _PIPE_BYTES))
+        answer: dict[str, Any] = json.loads(os.read(child.pipe, _PIPE_BYTES))
     except ValueError:
         code = os.waitstatus_to_exitcode(status)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        answer = {"ok": False, "kind": "Crash", "error": f"the converter crashed ({name})"}
-    return {"id": request["id"], **answer}
+        return {"ok": False, "kind": "Crash", "error": f"the converter crashed ({name})"}
+    return answer
 
 
 def main() -> None:
@@ -123,7 +149,7 @@ def main() -> None:
     import tf_keras  # noqa: F401
 
     waiting: deque[dict[str, Any]] = deque()
-    running: dict[int, tuple[dict[str, Any], float, int]] = {}
+    running: dict[int, _Running] = {}
     buffer = b""
     open_input = True
     while open_input:
@@ -134,28 +160,13 @@ def main() -> None:
             *lines, buffer = (buffer + chunk).split(b"\n")
             waiting.extend(json.loads(line) for line in lines)
         while waiting and len(running) < PARALLEL:
-            request = waiting.popleft()
-            reading, writing = os.pipe()
-            pid = os.fork()
-            if pid == 0:
-                _child(request, writing)
-            os.close(writing)
-            running[pid] = (request, time.monotonic() + request["timeout"], reading)
-        for pid, (request, deadline, pipe) in list(running.items()):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                answers.write(json.dumps(_answer(request, status, pipe)) + "\n")
-                os.close(pipe)
-                del running[pid]
-            elif time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                text = f"no result after {request['timeout']:g} s; the conversion was ended"
-                answers.write(
-                    json.dumps({"id": request["id"], "ok": False, "kind": "Timeout", "error": text})
-                    + "\n"
-                )
-                os.close(pipe)
+            pid, child = _fork(waiting.popleft())
+            running[pid] = child
+        for pid, child in list(running.items()):
+            answer = _poll(pid, child)
+            if answer is not None:
+                answers.write(json.dumps({"id": child.request["id"], **answer}) + "\n")
+                os.close(child.pipe)
                 del running[pid]
     for pid in running:
         os.kill(pid, signal.SIGKILL)

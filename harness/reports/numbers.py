@@ -41,6 +41,20 @@ def points(value: float | None) -> str:
     return "-" if value is None else f"{value * 100:+.2f}"
 
 
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Size, ratio, accuracy, difference, median, p95, speed-up and memory of a row."""
+    return (
+        size(row["size_bytes"]),
+        ratio(row["size_ratio"]),
+        accuracy(row),
+        points(row["accuracy_delta"]),
+        latency(row),
+        significant(row["latency_p95_ms"]),
+        ratio(row["speed_up"]),
+        significant(row["memory_peak_mb"]),
+    )
+
+
 def latency(row: dict[str, Any]) -> str:
     """Median in ms with half of the 95 % interval in per cent: ``0.0352 ±0.6%``."""
     median = row["latency_median_ms"]

@@ -88,14 +88,7 @@ def _block_parts(
         if item.status is JobStatus.OK:
             table.add_row(
                 Text(item.job.recipe),
-                numbers.size(row["size_bytes"]),
-                numbers.ratio(row["size_ratio"]),
-                numbers.accuracy(row),
-                numbers.points(row["accuracy_delta"]),
-                numbers.latency(row),
-                numbers.significant(row["latency_p95_ms"]),
-                numbers.ratio(row["speed_up"]),
-                numbers.significant(row["memory_peak_mb"]),
+                *numbers.cells(row),
                 notes.letters(item, found),
             )
         else:
