@@ -109,7 +109,7 @@ def interpreters() -> dict[str, str]:
     found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
     folders = [Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"]
     for folder in folders:
-        if folder.is_dir():
+        if os.access(folder, os.R_OK | os.X_OK):
             for path in sorted(folder.glob("3.*/bin/python3")):
                 minor = ".".join(path.parent.parent.name.split(".")[:2])
                 if int(minor.split(".")[1]) >= 7:

@@ -7,7 +7,6 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 import harness
 from tests.e2e.rows import rows_of as run
 from tests.support import needed, write_suite
-from tests.support.sshd import Sshd
+from tests.support.sshd import Sshd, when_connected
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -184,7 +183,7 @@ def test_link_cut_in_the_middle_of_a_sweep_is_repeated(
         tmp_path / "suite.toml", devices=["board"], device=sshd.device("board"), trials=2
     )
     suite.write_text(suite.read_text().replace("min_seconds = 0.01", "min_seconds = 2.0"))
-    threading.Timer(3.0, sshd.cut).start()
+    when_connected(sshd, 2.0, sshd.cut)
     rows = run(suite)
     assert rows["float32"]["status"] == "ok" and rows["float32"]["trials"] == 2
     assert "trials_failed" in rows["float32"]["advisories"]
@@ -198,7 +197,7 @@ def test_a_device_that_goes_away_for_good_leaves_the_others_alone(
         device=sshd.device("board"), trials=2,
     )  # fmt: skip
     suite.write_text(suite.read_text().replace("min_seconds = 0.01", "min_seconds = 2.0"))
-    threading.Timer(3.5, sshd.stop).start()
+    when_connected(sshd, 2.0, sshd.stop)
     begin = time.monotonic()
     result = harness.run(suite, store=f"sqlite:///{tmp_path}/b.db")
     assert time.monotonic() - begin < 60

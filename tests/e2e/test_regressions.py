@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ from harness.store import Store
 from tests.e2e.test_resume import start, wait_for_trials
 from tests.support import harness_command, write_suite
 from tests.support.agent import exchange, request
-from tests.support.sshd import Sshd
+from tests.support.sshd import Sshd, when_connected
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -155,19 +154,17 @@ def test_a_device_lost_for_good_during_its_sweeps(
     digits: dict[str, Path], tmp_path: Path, sshd: Sshd
 ) -> None:
     script = tmp_path / "python"
-    pids = f"os.kill({sshd.process.pid}, 9)"
     script.write_text(
         f"#!{sys.executable}\nimport os, sys\n"
         f"real = {sys.executable!r}\n"
         "if sys.argv[1] == '-c': os.execv(real, [real, *sys.argv[1:]])\n"
-        f"{pids}\nos.kill(os.getppid(), 9)\nos.kill(os.getppid(), 9)\n"
+        f"os.kill({sshd.process.pid}, 9)\nos.kill(os.getppid(), 9)\n"
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     suite = write_suite(
         tmp_path / "suite.toml", recipes=["float32", "int8"], devices=["board", "pixel-3"],
         device=sshd.device("board", python=str(script)),
     )  # fmt: skip
-    threading.Timer(2, sshd.cut).start()
     result = harness.run(suite, store=f"sqlite:///{tmp_path}/s.db")
     rows = result.rows()
     assert [row["status"] for row in rows] == ["failed", "failed", "ok", "ok"], rows
@@ -265,7 +262,7 @@ def test_a_server_that_accepts_and_never_answers(
             os.kill(pid, signal.SIGSTOP)
 
     suite.write_text(suite.read_text().replace("min_seconds = 0.01", "min_seconds = 20.0"))
-    threading.Timer(2.0, freeze).start()
+    when_connected(sshd, 1.5, freeze)
     begin = time.monotonic()
     try:
         (row,) = harness.run(suite, store=f"sqlite:///{tmp_path}/s.db").rows()

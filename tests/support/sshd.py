@@ -9,8 +9,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,12 +60,22 @@ class Sshd:
         return f"\n[device.{name}]\n{body}\n"
 
     def sessions(self) -> list[int]:
-        """Processes that serve connections."""
+        """The server's processes that serve connections, not what those have started."""
         listed = subprocess.run(
-            ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
-        ).stdout.split()
-        pairs = list(zip(map(int, listed[::2]), map(int, listed[1::2]), strict=True))
-        return [pid for pid, parent in pairs if parent == self.process.pid]
+            ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        found, parents = [], {self.process.pid}
+        rows = [line.split(None, 2) for line in listed]
+        while True:
+            new = [
+                int(pid)
+                for pid, parent, args in (row for row in rows if len(row) == 3)
+                if int(parent) in parents and "sshd" in args.split()[0] and int(pid) not in found
+            ]
+            if not new:
+                return found
+            found.extend(new)
+            parents.update(new)
 
     def cut(self) -> int:
         """Break every connection at once; returns how many."""
@@ -79,6 +90,19 @@ class Sshd:
         self.cut()
         self.process.terminate()
         self.process.wait(10)
+
+
+def when_connected(server: Sshd, seconds: float, act: Callable[[], object]) -> None:
+    """In the background: wait for a connection, and so many seconds more, then act."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 60
+        while not server.sessions() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(seconds)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager
