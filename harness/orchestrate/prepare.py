@@ -27,7 +27,7 @@ from harness.orchestrate.events import Listener, Preparing, VariantReady
 from harness.orchestrate.plan import resolve
 from harness.recipes import RECIPES
 from harness.recipes.builder import BuildRequest, build, build_builtin, shorten
-from harness.recipes.builtin import PREFIX
+from harness.recipes.builtin import PREFIX, builtin_path
 
 #: Changes when the same request would give another reference.
 REFERENCE_VERSION = 1
@@ -102,8 +102,10 @@ def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> 
         source = models[name].source
         try:
             if source.startswith(PREFIX):
-                tell(Preparing(f"making the built-in model {source.removeprefix(PREFIX)}"))
-                build_builtin(source.removeprefix(PREFIX))
+                builtin = source.removeprefix(PREFIX)
+                if not builtin_path(builtin).exists():
+                    tell(Preparing(f"training the built-in model {builtin}"))
+                build_builtin(builtin)
             resolved[name] = resolve(models[name])
         except HarnessError as error:
             prepared.update(

@@ -26,7 +26,7 @@ _COLUMNS: tuple[tuple[str, Literal["left", "right"], int], ...] = (
     ("/f32", "right", 6),
     ("top-1 %", "right", 11),
     ("diff", "right", 6),
-    ("median ms", "right", 14),
+    ("median ms", "right", 15),
     ("p95", "right", 6),
     ("speed", "right", 6),
     ("MB", "right", 4),
