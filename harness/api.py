@@ -19,12 +19,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RunResult:
     """A run that was executed or loaded."""
 
     view: RunView
     outcome: Outcome | None = None
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}: {len(self.view.jobs)} jobs, {self.view.run.status}>"
+
+    def _repr_html_(self) -> str:
+        html: str = self.table().to_html(escape=True)
+        return html
 
     @property
     def id(self) -> str:

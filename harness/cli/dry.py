@@ -20,6 +20,8 @@ def show(
     from harness.orchestrate import forecast, known_names, make_plan
     from harness.reports import notes
 
+    if format not in ("table", "json"):
+        raise UsageError("a plan is shown as table or json", hint="leave --format out")
     if suite is None:
         raise UsageError("--dry-run needs a suite")
     policy = {} if trials is None else {"trials": trials}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ def device_from(
             f"device {name} does not offer {backend.accelerator}, only "
             + ", ".join(file.accelerators),
         )
+    refuse_threads(source, (*where, "default_backend"), name, backend, simulation)
     link = {key: value for key in _LINK if (value := getattr(file, key)) is not None}
     for key in ("identity_file", "ssh_config"):
         if key in link:
@@ -104,3 +105,12 @@ def device_from(
         link=link,
         simulation=simulation,
     )
+
+
+def refuse_threads(
+    source: TomlSource, where: Path_, name: str, backend: Backend, simulation: Mapping[str, Any]
+) -> None:
+    """A simulated device has just the cores that its profile gives it."""
+    cores = simulation.get("cores")
+    if backend.accelerator == "cpu" and cores is not None and backend.threads > cores:
+        raise source.error(where, f"device {name} has {cores} cores, not {backend.threads}")

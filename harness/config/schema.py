@@ -53,7 +53,9 @@ class DatasetFile(_Strict):
     samples_key: str = "images"
     labels_key: str = "labels"
     image_size: tuple[int, int] | None = Field(default=None, description="[height, width]")
-    limit: int = Field(default=0, ge=0, description="only the first samples; 0 takes all")
+    limit: int = Field(
+        default=0, ge=0, description="only so many samples, spread evenly; 0 takes all"
+    )
     calibration_samples: int = Field(default=200, ge=1)
 
 
@@ -124,6 +126,7 @@ class PolicyFile(_Strict):
     max_runs: int = _DEFAULT.max_runs
     cooldown_seconds: float = _DEFAULT.cooldown_seconds
     silence_timeout: float = _DEFAULT.silence_timeout
+    busy_timeout: float = _DEFAULT.busy_timeout
     retries: int = _DEFAULT.retries
     retry_delay: float = _DEFAULT.retry_delay
     output_checks: int = _DEFAULT.output_checks

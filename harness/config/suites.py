@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harness.config.devices import device_files, device_from, find_device
+from harness.config.devices import device_files, device_from, find_device, refuse_threads
 from harness.config.paths import profiles_dir
 from harness.config.schema import DatasetFile, ModelFile, PolicyFile, SuiteFile
 from harness.config.toml_source import TomlSource, suggest
@@ -218,6 +218,8 @@ def _backends(
                 + ", ".join(lacking[0].accelerators),
                 hint="leave `backends` out to use each device's own default",
             )
+        for device in devices:
+            refuse_threads(source, ("backends", position), device.name, backend, device.simulation)
         found.append(backend)
     return tuple(dict.fromkeys(found))
 

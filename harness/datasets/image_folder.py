@@ -38,7 +38,9 @@ def _read(
     where = f"dataset {dataset.name}"
     if not folder.is_dir():
         raise DatasetError(f"{where}: there is no folder {folder}")
-    classes = sorted(item.name for item in folder.iterdir() if item.is_dir())
+    classes = sorted(
+        item.name for item in folder.iterdir() if item.is_dir() and item.name[0] != "."
+    )
     if not classes:
         raise DatasetError(
             f"{where}: {folder} has no subfolders", hint="one subfolder per class, images inside"

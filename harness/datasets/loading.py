@@ -60,7 +60,8 @@ def load_dataset(dataset: Dataset, sources: Mapping[str, Loader]) -> Samples:
     if labels.min() < 0:
         raise DatasetError(f"{name}: a label is negative")
     if dataset.limit:
-        samples, labels = samples[: dataset.limit], labels[: dataset.limit]
+        chosen = _spread(len(samples), dataset.limit)
+        samples, labels = samples[chosen], labels[chosen]
     calibration = loaded.calibration
     if len(calibration):
         if calibration.shape[1:] != samples.shape[1:] or calibration.dtype != samples.dtype:
@@ -68,7 +69,7 @@ def load_dataset(dataset: Dataset, sources: Mapping[str, Loader]) -> Samples:
                 f"{name}: calibration samples are {calibration.dtype} {calibration.shape[1:]}, "
                 f"evaluation samples {samples.dtype} {samples.shape[1:]}"
             )
-        calibration = _spread(calibration, dataset.calibration_samples)
+        calibration = calibration[_spread(len(calibration), dataset.calibration_samples)]
         _refuse_shared(name, samples, calibration)
     return Samples(
         np.ascontiguousarray(samples),
@@ -78,11 +79,9 @@ def load_dataset(dataset: Dataset, sources: Mapping[str, Loader]) -> Samples:
     )
 
 
-def _spread(samples: NDArray[Any], count: int) -> NDArray[Any]:
-    """``count`` samples evenly over the whole, so that sorted classes are all there."""
-    if len(samples) <= count:
-        return samples
-    return samples[np.linspace(0, len(samples) - 1, count).astype(np.int64)]
+def _spread(length: int, count: int) -> NDArray[np.int64]:
+    """``count`` places evenly over the whole, so that sorted classes are all there."""
+    return np.linspace(0, length - 1, min(length, count)).astype(np.int64)
 
 
 def _refuse_shared(name: str, samples: NDArray[Any], calibration: NDArray[Any]) -> None:

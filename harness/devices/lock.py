@@ -51,3 +51,32 @@ class DeviceLock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+class HostLock:
+    """Keeps other runs of this machine from disturbing a measurement on it.
+
+    Measuring this machine takes it alone (``exclusive``); conversions and simulated devices,
+    which load its processors, share it. The kernel frees it with its process.
+    """
+
+    def __init__(self, *, exclusive: bool) -> None:
+        self._kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        self._file: IO[str] | None = None
+
+    def try_acquire(self) -> bool:
+        """Take the lock if nobody is in the way."""
+        file = open(cache_dir("locks") / "host.lock", "a+", encoding="utf-8")  # noqa: SIM115
+        try:
+            fcntl.flock(file, self._kind | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Let go; never raises."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

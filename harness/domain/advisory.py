@@ -42,8 +42,8 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     AdvisoryKind.TRIALS_FAILED: "read the failed trials' causes in the report",
     AdvisoryKind.THREADS_DIFFER: "the runtime did not use the threads that were asked for: "
     "compare only with records of the same number",
-    AdvisoryKind.COARSE_TIMER: "the clock of this device is too coarse for so fast a model: "
-    "prefer the mean",
+    AdvisoryKind.COARSE_TIMER: "differences of a few clock steps between medians mean nothing: "
+    "compare such fast models by much larger ratios only",
     AdvisoryKind.FEW_CALIBRATION_SAMPLES: "give the dataset a larger calibration split",
 }
 

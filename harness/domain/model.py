@@ -48,7 +48,7 @@ class Dataset:
     """Labelled samples: an evaluation split and, from other samples, a calibration split.
 
     ``source`` names an entry of the datasets registry; the other fields are that source's
-    settings. ``limit`` takes only the first samples of the evaluation split (0: all).
+    settings. ``limit`` takes only so many samples, evenly spread (0: all).
     ``image_size`` is (height, width), for sources that resize.
     """
 

@@ -12,7 +12,8 @@ class Policy:
     Times are in seconds. A latency trial warms up for at least ``warmup_runs`` and
     ``warmup_seconds``, then measures at least ``min_runs`` and ``min_seconds``, and ends
     in any case at ``max_seconds`` or ``max_runs``. ``trials`` fresh agent processes are
-    measured per job. ``silence_timeout`` is how long an agent may say nothing.
+    measured per job. ``silence_timeout`` is how long an agent may say nothing,
+    ``busy_timeout`` how long to wait for a device that another session holds.
     ``output_checks`` samples are compared with the host's reference.
     """
 
@@ -25,6 +26,7 @@ class Policy:
     max_runs: int = 100_000
     cooldown_seconds: float = 0.0
     silence_timeout: float = 180.0
+    busy_timeout: float = 600.0
     retries: int = 1
     retry_delay: float = 1.0
     output_checks: int = 16
@@ -42,6 +44,7 @@ class Policy:
             ("max_runs", 1, 1_000_000),
             ("cooldown_seconds", 0, 3600),
             ("silence_timeout", 1, 86_400),
+            ("busy_timeout", 0, 86_400),
             ("retries", 0, 10),
             ("retry_delay", 0, 600),
             ("output_checks", 1, 1000),

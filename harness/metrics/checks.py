@@ -64,7 +64,9 @@ def _trials(observations: Observations) -> Iterator[Advisory]:
             f"{observations.failed_trials} trial(s) failed and were repeated",
         )
     if medians and len(medians) < TRIALS_WANTED:
-        yield Advisory(AdvisoryKind.FEW_TRIALS, f"{len(medians)} trial(s)")
+        one = len(medians) == 1
+        count = "one trial, so there is no interval" if one else f"{len(medians)} trials"
+        yield Advisory(AdvisoryKind.FEW_TRIALS, count)
     if len(medians) > 1 and min(medians) > 0 and max(medians) / min(medians) > TRIAL_SPREAD:
         yield Advisory(
             AdvisoryKind.TRIALS_DISAGREE,

@@ -88,6 +88,7 @@ def seal_success(
                 if key in sweep_facts
             },
             "dataset_sha256": ready.data.samples.sha256,
+            "labels_sha256": ready.data.labels_sha256,
         },
         measurements=measurements,
         advisories=advisories(observations),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from harness.devices import Answer, Session, messages
-from harness.domain import Device, Job, JobStatus, Policy, Stage, TrialStatus
+from harness.domain import Device, DeviceKind, JobStatus, Policy, Stage, TrialStatus
 from harness.errors import (
+    DeviceBusyError,
     DeviceFullError,
     HarnessError,
     JobError,
@@ -25,45 +25,16 @@ from harness.orchestrate.events import (
     DeviceConnected,
     JobSealed,
     Listener,
+    Preparing,
     PushProgress,
     TrialEnded,
     TrialStarted,
 )
+from harness.orchestrate.lane_job import LaneJob, as_job_errors
 from harness.orchestrate.outputs import OutputCollector, compare
 from harness.orchestrate.plan import trial_order
-from harness.orchestrate.prepare import Ready
 from harness.orchestrate.stop import Stop
 from harness.store import Store
-
-
-@dataclass
-class LaneJob:
-    """A job that is not sealed yet, with what earlier sessions of its run have done."""
-
-    job: Job
-    id: int
-    ready: Ready
-    swept: bool = False
-    trials_done: set[int] = field(default_factory=set)
-    failed_trials: int = 0
-    sealed: bool = False
-    runtime: Any = None
-
-
-@contextlib.contextmanager
-def _as_job_errors() -> Iterator[None]:
-    """What nobody foresaw is one job's failure, never the end of the other devices."""
-    try:
-        yield
-    except HarnessError:
-        raise
-    except Exception as error:
-        if os.environ.get("HARNESS_DEBUG"):
-            raise
-        raise JobError(
-            f"a defect of the harness: {type(error).__name__}: {error}",
-            hint="see all of it with: harness --debug run ...",
-        ) from error
 
 
 class Lane:
@@ -86,17 +57,22 @@ class Lane:
         self._tell = tell
         self._stopped = stopped
         self._owner = owner
+        self.on_host = False
+        self.real = device.kind is not DeviceKind.SIMULATED
 
     def run(self) -> None:
         """Every job of the lane sealed, unless the run was stopped."""
         with contextlib.ExitStack() as stack:
             try:
-                with _as_job_errors():
+                with as_job_errors():
                     self._session = Session(self._device, self._owner)
-                    self._with_retries(lambda: stack.enter_context(self._session))
+                    self._with_retries(self._enter)
+                    stack.callback(self._session.__exit__)
                     self._with_retries(self._push)
             except HarnessError as error:
                 self._raise_if_fatal(error)
+                if self._to_be_resumed(error):
+                    return
                 for item in self._open():
                     self._fail(item, error, self._session_stage())
                 return
@@ -338,16 +314,20 @@ class Lane:
     def _guarded(self, item: LaneJob, step: Callable[[LaneJob], None]) -> None:
         """A step of one job; a failure seals that job, a lost link all of the lane's."""
         try:
-            with _as_job_errors():
+            with as_job_errors():
                 step(item)
         except HarnessError as error:
             self._raise_if_fatal(error)
+            if self._to_be_resumed(error):
+                return
             self._fail(item, error, self._session.stage)
             if isinstance(error, TransportError) and not self._stopped():
                 try:
-                    with _as_job_errors():
+                    with as_job_errors():
                         self._with_retries(self._session.reconnect)
                 except HarnessError as lost:
+                    if self._to_be_resumed(lost):
+                        return
                     for other in self._open():
                         self._fail(other, lost, Stage.CONNECT)
 
@@ -355,6 +335,26 @@ class Lane:
     def _raise_if_fatal(error: HarnessError) -> None:
         if isinstance(error, StoreError):
             raise error  # what cannot be stored must not go on
+
+    def _to_be_resumed(self, error: HarnessError) -> bool:
+        """A failure that may pass is no verdict when the user would not wait for another try."""
+        return self._stopped() and (error.transient or isinstance(error, DeviceBusyError))
+
+    def _enter(self) -> None:
+        """Open the session once nobody else holds the device; ``DeviceBusyError`` in the end."""
+        deadline = time.monotonic() + self._policy.busy_timeout
+        told = False
+        while True:
+            try:
+                self._session.__enter__()
+                return
+            except DeviceBusyError as error:
+                if time.monotonic() >= deadline or self._stopped():
+                    raise
+                if not told:
+                    self._tell(Preparing(f"waiting: {error.message}"))
+                    told = True
+                self._stopped.wait(0.5)
 
     def _fail(self, item: LaneJob, error: HarnessError, stage: Stage) -> None:
         status = JobStatus.UNSUPPORTED if isinstance(error, UnsupportedError) else JobStatus.FAILED

@@ -7,7 +7,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +20,7 @@ from harness.cache import cache_dir, file_sha256, json_sha256, whole_file
 from harness.datasets import SOURCES, load_dataset
 from harness.devices import Blob
 from harness.domain import Dataset, Model, Policy, Stage, Suite, Variant
-from harness.errors import ConversionError, HarnessError
+from harness.errors import ConversionError, HarnessError, ModelError
 from harness.models import ResolvedModel
 from harness.models.preprocess import fits
 from harness.orchestrate.events import Listener, Preparing, VariantReady
@@ -44,6 +44,7 @@ class Data:
     count: int
     sample_shape: tuple[int, ...]
     labels: NDArray[np.int64]
+    labels_sha256: str
     calibration: Path | None
     calibration_sha256: str | None
     calibration_count: int
@@ -81,8 +82,16 @@ class NotReady:
 Prepared = Mapping[tuple[str, str], Ready | NotReady]
 
 
-def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> Prepared:
-    """Make ready every (model, recipe) pair; failures are values, not exceptions."""
+def prepare(
+    suite: Suite,
+    needed: Sequence[tuple[str, str]],
+    tell: Listener,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Prepared:
+    """Make ready every (model, recipe) pair; failures are values, not exceptions.
+
+    Once ``stopped``, pairs that are not ready yet are left out.
+    """
     pairs = list(dict.fromkeys(needed))
     models = {model.name: model for model in suite.models}
     used = dict.fromkeys(models[name].dataset for name, _ in pairs)
@@ -107,6 +116,7 @@ def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> 
                     tell(Preparing(f"training the built-in model {builtin}"))
                 build_builtin(builtin)
             resolved[name] = resolve(models[name])
+            _check_fit(models[name], data[models[name].dataset])
         except HarnessError as error:
             prepared.update(
                 {pair: NotReady(error, Stage.READ) for pair in pairs if pair[0] == name}
@@ -114,10 +124,10 @@ def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> 
     requests = [
         _request(resolved[name], recipe, models[name], data[models[name].dataset])
         for name, recipe in pairs
-        if name in resolved
+        if (name, recipe) not in prepared
     ]
     if requests:
-        tell(Preparing(f"making {len(requests)} variants"))
+        tell(Preparing(f"preparing {len(requests)} variant(s)"))
 
     def done(request: BuildRequest, outcome: Variant | HarnessError, cached: bool) -> None:
         name, recipe = request.model.model.name, request.recipe
@@ -133,8 +143,27 @@ def prepare(suite: Suite, needed: Sequence[tuple[str, str]], tell: Listener) -> 
         except HarnessError as error:
             prepared[name, recipe] = NotReady(error, Stage.VERIFY, outcome)
 
-    build(requests, done)
+    build(requests, done, stopped)
     return prepared
+
+
+def _check_fit(model: Model, data: Data) -> None:
+    """Refuse a preprocessing and labels that cannot belong to the dataset."""
+    channels = data.sample_shape[-1]
+    preprocessing = model.preprocessing
+    for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+        if len(values) not in (1, channels):
+            raise ModelError(
+                f"model {model.name}: {name} has {len(values)} values, and samples of shape "
+                f"{list(data.sample_shape)} have {channels} channels",
+                hint="give one value, or one per channel",
+            )
+    if model.labels and data.class_names and model.labels != data.class_names:
+        raise ModelError(
+            f"model {model.name}: its labels are not the classes of dataset {model.dataset}: "
+            f"{', '.join(model.labels[:4])}... against {', '.join(data.class_names[:4])}...",
+            hint="class indices follow the dataset's order; the model's outputs must do so too",
+        )
 
 
 def load_data(dataset: Dataset, *, with_calibration: bool) -> Data:
@@ -151,6 +180,7 @@ def load_data(dataset: Dataset, *, with_calibration: bool) -> Data:
         count=len(loaded.samples),
         sample_shape=loaded.samples.shape[1:],
         labels=loaded.labels,
+        labels_sha256=hashlib.sha256(loaded.labels.astype("<i8").tobytes()).hexdigest(),
         calibration=calibration.path if calibration else None,
         calibration_sha256=calibration.sha256 if calibration else None,
         calibration_count=len(loaded.calibration),

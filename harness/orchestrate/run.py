@@ -8,23 +8,28 @@ import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from harness.cache import cache_dir
 from harness.config import suite_from_json, suite_to_json
+from harness.devices.lock import HostLock
 from harness.domain import Device, DeviceKind, JobStatus, Stage, Suite, TrialStatus
 from harness.errors import HarnessError, JobError, StoreError, UsageError
 from harness.orchestrate import conclude
 from harness.orchestrate.environment import snapshot
-from harness.orchestrate.events import Event, JobSealed, Listener, RunStarted
-from harness.orchestrate.lane import Lane, LaneJob
+from harness.orchestrate.events import Event, JobSealed, Listener, Preparing, RunStarted
+from harness.orchestrate.lane import Lane
+from harness.orchestrate.lane_job import LaneJob
 from harness.orchestrate.plan import Plan, make_plan
 from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
 from harness.orchestrate.stop import Stop
 from harness.store import JobRecord, Store
 from harness.transports import TRANSPORTS
+
+#: The lane of every device whose work loads this machine's processors.
+_THIS_MACHINE = "this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +70,35 @@ def execute(
         run_id, suite = _new_id(plan.suite.name), plan.suite
     else:
         raise UsageError("there is neither a suite nor a run to resume")
-    with _run_lock(store, run_id):
+    with _run_lock(store, run_id), _left_tidy(store, run_id):
         if plan is not None and resume is None:
             store.create_run(run_id, suite_to_json(suite), snapshot(), plan.jobs)
         else:
+            if not store.counts(run_id).get(JobStatus.PENDING.value):
+                tell(Preparing(f"run {run_id} is complete: nothing to resume"))
+                return _outcome(store, run_id)
             make_plan(suite)  # files may have gone since
             store.discard_unfinished(run_id)
         _carry_on(store, run_id, suite, tell, stopped, resumed=resume is not None)
-        records = store.jobs(run_id)
-        counts: dict[JobStatus, int] = defaultdict(int)
-        for item in records:
-            counts[item.status] += 1
-        interrupted = counts[JobStatus.PENDING] > 0
-        store.finish_run(run_id, "interrupted" if interrupted else "finished")
-    return Outcome(run_id, dict(counts), interrupted)
+        outcome = _outcome(store, run_id)
+        store.finish_run(run_id, "interrupted" if outcome.interrupted else "finished")
+    return outcome
+
+
+def _outcome(store: Store, run_id: str) -> Outcome:
+    counts = {JobStatus(name): count for name, count in store.counts(run_id).items()}
+    return Outcome(run_id, counts, JobStatus.PENDING in counts)
+
+
+@contextmanager
+def _left_tidy(store: Store, run_id: str) -> Iterator[None]:
+    """A run that ends with an error is not left as if it were going on."""
+    try:
+        yield
+    except BaseException:
+        with suppress(HarnessError):  # the store itself may be what failed
+            store.finish_run(run_id, "interrupted")
+        raise
 
 
 def _carry_on(
@@ -89,18 +109,22 @@ def _carry_on(
     tell(RunStarted(run_id, len(pending), trials, resumed))
     if not pending:
         return
-    prepared = prepare(suite, [(item.job.model, item.job.recipe) for item in pending], tell)
-    jobs = _lane_jobs(store, pending, prepared, suite, tell)
+    pairs = [(item.job.model, item.job.recipe) for item in pending]
+    with _host(stopped, tell, exclusive=False):
+        prepared = prepare(suite, pairs, tell, stopped)
     if stopped():
         return
+    jobs = _lane_jobs(store, pending, prepared, suite, tell)
     lanes: dict[str, list[Lane]] = defaultdict(list)
     for device in suite.devices:
         of_device = [item for item in jobs if item.job.device == device.name]
         if not of_device:
             continue
+        group = _group(device)
         lane = Lane(device, of_device, suite.policy, store, f"run {run_id}", tell, stopped)
-        lanes[_group(device)].append(lane)
-    _run_lanes(list(lanes.values()), stopped)
+        lane.on_host = group == _THIS_MACHINE
+        lanes[group].append(lane)
+    _run_lanes(list(lanes.values()), stopped, tell)
 
 
 def _trials_per_job(suite: Suite) -> int:
@@ -111,9 +135,27 @@ def _group(device: Device) -> str:
     """Devices whose work loads this machine's processors run one after the other."""
     try:
         transport = TRANSPORTS[device.transport](device)
-        return "this machine" if transport.runs_on_host else transport.address
+        return _THIS_MACHINE if transport.runs_on_host else transport.address
     except HarnessError:
         return device.name  # its lane will fail and say why
+
+
+@contextmanager
+def _host(stopped: Stop, tell: Listener, *, exclusive: bool) -> Iterator[None]:
+    """This machine's processors: alone for measuring, shared for conversions and simulations."""
+    lock = HostLock(exclusive=exclusive)
+    told = False
+    while not lock.try_acquire():
+        if not told:
+            tell(Preparing("waiting: another run measures or computes on this machine"))
+            told = True
+        stopped.wait(0.2)
+        if stopped():
+            break
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _never_raising(tell: Listener) -> Listener:
@@ -131,12 +173,17 @@ def _never_raising(tell: Listener) -> Listener:
     return guarded
 
 
-def _run_lanes(groups: Sequence[Sequence[Lane]], stopped: Stop) -> None:
+def _run_lanes(groups: Sequence[Sequence[Lane]], stopped: Stop, tell: Listener) -> None:
     def run_group(lanes: Sequence[Lane]) -> None:
         for lane in lanes:
             if stopped():
                 return
-            lane.run()
+            if not lane.on_host:
+                lane.run()
+                continue
+            with _host(stopped, tell, exclusive=lane.real):
+                if not stopped():
+                    lane.run()
 
     with ThreadPoolExecutor(max_workers=max(1, len(groups)), thread_name_prefix="lane") as pool:
         futures = [pool.submit(run_group, group) for group in groups]
@@ -160,8 +207,11 @@ def _lane_jobs(
     for record in pending:
         outcome = prepared[record.job.model, record.job.recipe]
         if isinstance(outcome, Ready):
+            _refuse_change(record, outcome)
+    for record in pending:
+        outcome = prepared[record.job.model, record.job.recipe]
+        if isinstance(outcome, Ready):
             if not (outcome.crashes_host and record.job.kind is DeviceKind.SIMULATED):
-                _refuse_change(record, outcome)
                 found.append(_with_history(store, record, outcome))
                 continue
             text = f"{record.job.device} runs on this machine, and {outcome.reference_missing}"
@@ -173,16 +223,17 @@ def _lane_jobs(
         dropped = 1 + _trials_per_job(suite)
         tell(JobSealed(record.job, JobStatus.FAILED, outcome.stage, text, dropped))
     for item in found:
-        variant, samples = item.ready.variant, item.ready.data.samples
-        facts = {"dataset_sha256": samples.sha256}
+        variant, data = item.ready.variant, item.ready.data
+        facts = {"dataset_sha256": data.samples.sha256, "labels_sha256": data.labels_sha256}
         store.note_variant(item.id, variant.sha256, variant.size_bytes, facts)
     return found
 
 
 def _refuse_change(record: JobRecord, ready: Ready) -> None:
     """A resumed job must go on with the very file and samples that it began with."""
-    began = (record.variant_sha256, record.facts.get("dataset_sha256"))
-    now = (ready.variant.sha256, ready.data.samples.sha256)
+    facts = record.facts
+    began = (record.variant_sha256, facts.get("dataset_sha256"), facts.get("labels_sha256"))
+    now = (ready.variant.sha256, ready.data.samples.sha256, ready.data.labels_sha256)
     if began[0] is not None and began != now:
         what = "variant" if began[0] != now[0] else "dataset"
         raise UsageError(

@@ -88,14 +88,20 @@ def cached(request: BuildRequest) -> Variant | None:
 
 
 def build(
-    requests: Sequence[BuildRequest], done: Callable[[BuildRequest, Outcome, bool], None]
+    requests: Sequence[BuildRequest],
+    done: Callable[[BuildRequest, Outcome, bool], None],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """Make every variant; ``done(request, outcome, from_cache)`` as each is there.
+
+    Once ``stopped``, what is still being made is given up.
 
     A conversion that fails gives a ``ConversionError`` as its outcome; the others go on.
     """
     missing: list[BuildRequest] = []
     for request in requests:
+        if stopped():
+            return
         if RECIPES[request.recipe].configure is None:
             done(request, _as_is(request), False)
             continue
@@ -110,6 +116,8 @@ def build(
         waiting = {worker.submit(_task(request)): request for request in missing}
         for number, answer in worker.answers(len(waiting)):
             done(waiting[number], _outcome(waiting[number], answer, worker.part(number)), False)
+            if stopped():
+                return
 
 
 def build_builtin(name: str) -> Path:

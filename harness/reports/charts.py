@@ -186,11 +186,15 @@ def _errors(
     return {
         "type": "data",
         "symmetric": False,
-        "array": [(row[high] - row[value]) * factor for row in rows],
-        "arrayminus": [(row[value] - row[low]) * factor for row in rows],
+        "array": [_distance(row[value], row[high], factor) for row in rows],
+        "arrayminus": [_distance(row[low], row[value], factor) for row in rows],
         "thickness": 1,
         "width": 3,
     }
+
+
+def _distance(low: float | None, high: float | None, factor: float) -> float:
+    return (high - low) * factor if low is not None and high is not None else 0.0
 
 
 def _hover(row: dict[str, Any]) -> str:

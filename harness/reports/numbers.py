@@ -60,5 +60,7 @@ def latency(row: dict[str, Any]) -> str:
     median = row["latency_median_ms"]
     if median is None:
         return "-"
+    if row["latency_low_ms"] is None:
+        return f"{significant(median)} ±?"
     half = (row["latency_high_ms"] - row["latency_low_ms"]) / 2 / median * 100 if median else 0
     return f"{significant(median)} ±{half:.2g}%" if half < 100 else f"{significant(median)} ±>99%"

@@ -217,6 +217,14 @@ class Store:
     ) -> None:
         """Write a job's conclusion, once and for all, in one transaction."""
         with self._write() as connection:
+            values: dict[str, Any] = {
+                "variant_sha256": variant_sha256,
+                "size_bytes": size_bytes,
+                "manifest": None if manifest is None else dict(manifest),
+                "runtime": runtime,
+                "runtime_version": runtime_version,
+                "facts": None if facts is None else dict(facts),
+            }
             changed = connection.execute(
                 sa.update(schema.jobs)
                 .where(schema.jobs.c.id == job_id, schema.jobs.c.sealed_at.is_(None))
@@ -224,13 +232,9 @@ class Store:
                     status=status.value,
                     stage=stage.value,
                     error=error,
-                    variant_sha256=variant_sha256,
-                    size_bytes=size_bytes,
-                    manifest=dict(manifest or {}),
-                    runtime=runtime,
-                    runtime_version=runtime_version,
-                    facts=dict(facts or {}),
                     sealed_at=now(),
+                    # What is not given stays as it was noted before measuring.
+                    **{key: value for key, value in values.items() if value is not None},
                 )
             ).rowcount
             if changed != 1:

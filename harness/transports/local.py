@@ -113,7 +113,8 @@ class LocalTransport:
     @property
     def python(self) -> str:
         """The profile's ``python``, else the interpreter that runs the orchestrator."""
-        return str(self._device.link.get("python") or sys.executable)
+        python = self._device.link.get("python")
+        return os.path.expanduser(str(python)) if python else sys.executable
 
     @property
     def work_dir(self) -> str:

@@ -28,8 +28,10 @@ from harness.errors import (
     PushError,
     UnreachableError,
 )
-from harness.transports.lines import LineReader, Tail
+from harness.transports.lines import Tail
+from harness.transports.ssh_agent import agent_of
 from harness.transports.ssh_config import SshTarget, resolve
+from harness.transports.ssh_process import SshProcess, read_stderr
 from harness.transports.transport import MAX_OUTPUT, Completed
 
 #: Seconds between messages that keep the link alive through idle firewalls.
@@ -66,13 +68,11 @@ def _load_known_hosts(keys: paramiko.HostKeys, file: str) -> None:
                 keys.add(name, entry.key.get_name(), entry.key)
 
 
-def _read_stderr(channel: paramiko.Channel) -> bytes:
-    """The next of stderr; the channel's time-out is meant for stdout."""
-    while True:
-        try:
-            return bytes(channel.recv_stderr(4096))
-        except TimeoutError:
-            continue
+def command_line(argv: Sequence[str]) -> str:
+    """Arguments for the device's shell, none of them code; a leading ``~/`` means its home."""
+    if argv[0].startswith("~/"):
+        return "~/" + shlex.join([argv[0][2:], *argv[1:]])
+    return shlex.join(argv)
 
 
 class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
@@ -93,57 +93,6 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
             "/etc/ssh/ssh_host_ed25519_key.pub), then accept it: "
             f"ssh-keyscan {port}-t {kind} {shlex.quote(target.hostname)} >> {shlex.quote(file)}",
         )
-
-
-class SshProcess:
-    """A command on an exec channel."""
-
-    def __init__(self, channel: paramiko.Channel, name: str) -> None:
-        self._channel = channel
-        self._name = name
-        self._lines = LineReader(self._receive)
-        self._tail = Tail(partial(_read_stderr, channel))
-
-    def _receive(self, timeout: float) -> bytes | None:
-        self._channel.settimeout(timeout)
-        try:
-            data: bytes = self._channel.recv(1 << 16)
-        except TimeoutError:
-            return None
-        except OSError as error:
-            raise LinkLostError(f"{self._name}: the link was cut: {error}") from None
-        transport = self._channel.get_transport()
-        if not data and not (transport and transport.is_active()):
-            raise LinkLostError(f"{self._name}: the link was cut")
-        return data
-
-    def send(self, data: bytes) -> None:
-        """See ``Process``."""
-        try:
-            self._channel.settimeout(30)
-            self._channel.sendall(data)
-        except (OSError, paramiko.SSHException):
-            raise LinkLostError(f"{self._name}: nobody reads the request") from None
-
-    def read_line(self, timeout: float) -> bytes:
-        """See ``Process``."""
-        return self._lines.read_line(timeout)
-
-    def wait(self, timeout: float) -> int | None:
-        """See ``Process``. A death by signal comes as 255 or 128 + signal, as sshd reports it."""
-        if not self._channel.status_event.wait(timeout):
-            return None
-        # -1 is paramiko's word for an end without a status: killed, or cut off.
-        return None if self._channel.exit_status == -1 else int(self._channel.exit_status)
-
-    def kill(self) -> None:
-        """See ``Process``. The agent ends by itself when its stdin does."""
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            self._channel.close()
-
-    def stderr_tail(self) -> str:
-        """See ``Process``."""
-        return self._tail.text()
 
 
 class SshTransport:
@@ -206,19 +155,8 @@ class SshTransport:
         client.set_missing_host_key_policy(_RefuseUnknown(name, target))
         through = self._proxy_socket(target.proxy) if target.proxy else None
         try:
-            client.connect(
-                target.hostname,
-                target.port,
-                username=target.user,
-                key_filename=list(target.identity_files) or None,  # type: ignore[arg-type]  # a list is fine
-                allow_agent=target.use_agent,
-                look_for_keys=False,
-                timeout=target.connect_timeout,
-                banner_timeout=target.connect_timeout,
-                auth_timeout=target.connect_timeout * 3,
-                channel_timeout=30,
-                sock=through,
-            )
+            with agent_of(target) as listed:
+                self._connect(client, target, through, listed)
             transport = client.get_transport()
             assert transport is not None
             transport.set_keepalive(KEEPALIVE)
@@ -229,6 +167,36 @@ class SshTransport:
                 through.close()
             self._raise_connect_error(error)
         self._client = client
+
+    @staticmethod
+    def _connect(
+        client: paramiko.SSHClient,
+        target: SshTarget,
+        through: socket.socket | None,
+        listed: Sequence[paramiko.PKey],
+    ) -> None:
+        """Offer the agent's listed keys one after the other, then files and the whole agent."""
+        for index, key in enumerate([*listed, None]):
+            try:
+                client.connect(
+                    target.hostname,
+                    target.port,
+                    username=target.user,
+                    pkey=key,
+                    key_filename=None if key else list(target.identity_files) or None,  # type: ignore[arg-type]  # a list is fine
+                    allow_agent=key is None and target.use_agent and not target.only_identities,
+                    look_for_keys=False,
+                    timeout=target.connect_timeout,
+                    banner_timeout=target.connect_timeout,
+                    auth_timeout=target.connect_timeout * 3,
+                    channel_timeout=30,
+                    sock=through,
+                )
+                return
+            except paramiko.AuthenticationException:
+                # A link through a proxy is used up by a refusal; another key needs a new one.
+                if index == len(listed) or through is not None:
+                    raise
 
     def _raise_connect_error(self, error: BaseException) -> NoReturn:
         target, name = self.target, self._device.name
@@ -318,11 +286,11 @@ class SshTransport:
         try:
             channel.settimeout(timeout)
             with self._bounded():
-                channel.exec_command(shlex.join(argv))
+                channel.exec_command(command_line(argv))
             if stdin:
                 channel.sendall(stdin)
             channel.shutdown_write()
-            stderr = Tail(partial(_read_stderr, channel))
+            stderr = Tail(partial(read_stderr, channel))
             while data := channel.recv(1 << 16):
                 out += data[: MAX_OUTPUT - len(out)]
                 if time.monotonic() > deadline:
@@ -390,7 +358,7 @@ class SshTransport:
         channel = self._channel()
         try:
             with self._bounded():
-                channel.exec_command(shlex.join(argv))
+                channel.exec_command(command_line(argv))
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
         return SshProcess(channel, self._device.name)

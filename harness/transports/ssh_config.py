@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import shutil
@@ -17,16 +18,24 @@ from harness.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class SshTarget:
-    """Where and how to connect; ``proxy`` is the command to connect through, or empty."""
+    """Where and how to connect.
+
+    ``proxy`` is the command to connect through, or empty. ``agent_socket`` is an agent other
+    than the one of ``SSH_AUTH_SOCK``. With ``only_identities`` the agent is asked only for the
+    keys that ``identity_names`` lists.
+    """
 
     hostname: str
     port: int
     user: str | None
     identity_files: tuple[str, ...]
+    identity_names: tuple[str, ...]
     known_hosts: tuple[str, ...]
     host_key_alias: str | None
     proxy: tuple[str, ...]
     use_agent: bool
+    agent_socket: str | None
+    only_identities: bool
     connect_timeout: float
 
 
@@ -49,7 +58,7 @@ def resolve(
         user = user or named
     if not host or host.startswith("-"):
         raise ConfigError(f"{host!r} is not the name of a host")
-    found = _openssh(host, config) if shutil.which("ssh") else _paramiko(host, config)
+    found = _openssh(host, config, port, user) if shutil.which("ssh") else _paramiko(host, config)
 
     def first(key: str) -> str | None:
         values = found.get(key)
@@ -58,24 +67,43 @@ def resolve(
     hostname = first("hostname") or host
     chosen_port = port or int(first("port") or 22)
     login = user or first("user")
+
+    def expand(text: str) -> str:
+        """The tokens of ssh_config(5) that paths and commands use."""
+        values = {
+            "h": hostname,
+            "n": host,
+            "p": str(chosen_port),
+            "r": login or getpass.getuser(),
+            "u": getpass.getuser(),
+            "d": str(Path.home()),
+            "i": str(os.getuid()),
+            "%": "%",
+        }
+        return re.sub(r"%(.)", lambda seen: values.get(seen[1], seen[0]), text)
+
     proxy: tuple[str, ...] = ()
     if command := first("proxycommand"):
-        for token, value in (("%h", hostname), ("%p", str(chosen_port)), ("%r", login or "")):
-            command = command.replace(token, value)
-        proxy = ("/bin/sh", "-c", "exec " + command.replace("%%", "%"))
+        proxy = ("/bin/sh", "-c", "exec " + expand(command))
     elif jump := first("proxyjump"):
         proxy = _jump(jump, f"[{hostname}]:{chosen_port}", config)
     files = [identity_file] if identity_file else found.get("identityfile", [])
+    names = tuple(os.path.expanduser(expand(name)) for name in files if name != "none")
+    agent = found.get("identityagent", ["SSH_AUTH_SOCK"])[0]
+    other = None if agent in ("none", "SSH_AUTH_SOCK") else os.path.expandvars(expand(agent))
     lists = [known_hosts] if known_hosts else _known_hosts(found)
     return SshTarget(
         hostname=hostname,
         port=chosen_port,
         user=login,
-        identity_files=tuple(p for p in map(os.path.expanduser, files) if Path(p).is_file()),
-        known_hosts=tuple(os.path.expanduser(name) for name in lists),
+        identity_files=tuple(name for name in names if Path(name).is_file()),
+        identity_names=names,
+        known_hosts=tuple(os.path.expanduser(expand(name)) for name in lists),
         host_key_alias=first("hostkeyalias"),
         proxy=proxy,
-        use_agent=first("identitiesonly") != "yes",
+        use_agent=agent != "none",
+        agent_socket=os.path.expanduser(other) if other else None,
+        only_identities=first("identitiesonly") == "yes",
         connect_timeout=float(first("connecttimeout") or 10),
     )
 
@@ -105,8 +133,13 @@ def _known_hosts(found: dict[str, list[str]]) -> list[str]:
     return names or ["~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"]
 
 
-def _openssh(host: str, config: str | None) -> dict[str, list[str]]:
-    command = ["ssh", "-G", *(["-F", os.path.expanduser(config)] if config else []), "--", host]
+def _openssh(
+    host: str, config: str | None, port: int | None, user: str | None
+) -> dict[str, list[str]]:
+    options = ["-F", os.path.expanduser(config)] if config else []
+    options += ["-p", str(port)] if port else []
+    options += ["-l", user] if user else []
+    command = ["ssh", "-G", *options, "--", host]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=30, check=False

@@ -78,7 +78,7 @@ def test_the_state_of_a_recurrent_model_ends_with_its_sample(shared: Path, tmp_p
         assert np.array_equal(found[index], fresh.get_tensor(out["index"])[0])
 
 
-@pytest.mark.parametrize("what", ["model", "dataset"])
+@pytest.mark.parametrize("what", ["model", "dataset", "labels"])
 def test_a_resumed_run_refuses_a_file_that_has_changed(
     tmp_path: Path, cli: Cli, digits: dict[str, Path], what: str
 ) -> None:
@@ -96,8 +96,10 @@ def test_a_resumed_run_refuses_a_file_that_has_changed(
     process.communicate()
     if what == "model":
         model.write_bytes(digits["int8"].read_bytes())
-    else:
+    elif what == "dataset":
         write_npz(tmp_path, images[::-1].copy(), np.zeros(60, int))
+    else:
+        write_npz(tmp_path, images, np.ones(60, int))
     refused = cli("run", "--resume", run)
     assert refused.returncode == 2 and "is not the one that this run began with" in refused.stderr
     model.write_bytes(digits["float32"].read_bytes())
@@ -367,3 +369,35 @@ def test_a_name_that_could_fool_a_terminal_is_refused(tmp_path: Path) -> None:
     suite = write_suite(tmp_path / "suite.toml", model_name='"\\u001b]0;owned"')
     with pytest.raises(UsageError, match="cannot be printed"):
         harness.run(suite, store=f"sqlite:///{tmp_path}/s.db")
+
+
+def test_a_limit_takes_samples_of_every_class(tmp_path: Path) -> None:
+    from harness.datasets import SOURCES, load_dataset
+    from harness.domain import Dataset
+
+    write_npz(tmp_path, np.arange(300).reshape(30, 10).astype(np.int16), np.arange(30) // 10)
+    loaded = load_dataset(Dataset("d", "npz", tmp_path / "data.npz", limit=6), SOURCES)
+    assert sorted(set(loaded.labels.tolist())) == [0, 1, 2] and len(loaded.samples) == 6
+
+
+def test_a_preprocessing_for_other_channels(digits: dict[str, Path], tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "suite.toml")
+    suite.write_text(suite.read_text().replace("scale = 0.0625", "mean = [1.0, 2.0]"))
+    (row,) = harness.run(suite, store=f"sqlite:///{tmp_path}/s.db").rows()
+    assert row["stage"] == "read" and "2 values" in row["error"] and "1 channels" in row["error"]
+
+
+def test_more_threads_than_a_simulated_device_has(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"])
+    suite.write_text('backends = ["cpu x64"]\n' + suite.read_text())
+    with pytest.raises(UsageError, match=r":1: device pixel-3 has 4 cores, not 64"):
+        harness.run(suite, store=f"sqlite:///{tmp_path}/s.db")
+
+
+def test_one_trial_has_no_interval(digits: dict[str, Path], tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"])
+    result = harness.run(suite, store=f"sqlite:///{tmp_path}/s.db")
+    (row,) = result.rows()
+    assert row["latency_median_ms"] > 0 and row["latency_low_ms"] is None
+    assert "few_trials" in row["advisories"] and "±?" in result.text("table")
+    assert repr(result).startswith("<run ") and "<table" in result._repr_html_()

@@ -7,14 +7,18 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness.config import find_device
+from harness.devices import Session
 from harness.domain import JobStatus, TrialStatus
 from harness.store import Store
+from harness.transports import TRANSPORTS
 from tests.support import harness_command, write_suite
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -182,12 +186,65 @@ def test_two_orchestrators_of_one_run(tmp_path: Path, cli: Cli, digits: dict[str
     second = cli("run", "--resume", run)
     assert second.returncode == 2 and "another process" in second.stderr
     other = cli("run", str(suite), "--format", "json")
-    assert other.returncode == 3  # the device is taken: a record, not a wait
-    (row,) = json.loads(other.stdout)
-    assert row["status"] == "failed" and row["stage"] == "connect"
-    assert "in use by run" in row["error"]
+    assert other.returncode == 0, other.stderr  # it waited for its turn on this machine
+    assert "waiting: another run measures" in other.stderr
+    assert json.loads(other.stdout)[0]["status"] == "ok"
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_a_device_that_stays_busy_is_a_record(
+    tmp_path: Path, cli: Cli, digits: dict[str, Path]
+) -> None:
+    suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"], policy="busy_timeout = 1.0")
+    device = find_device("pixel-3", TRANSPORTS)
+    with Session(device, "somebody else"):
+        done = cli("run", str(suite), "--format", "json")
+    assert done.returncode == 3, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["status"] == "failed" and row["stage"] == "connect"
+    assert "in use by somebody else" in row["error"] and "waiting" in done.stderr
+
+
+def test_resuming_a_complete_run_changes_nothing(
+    tmp_path: Path, cli: Cli, digits: dict[str, Path]
+) -> None:
+    suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"])
+    assert cli("run", str(suite)).returncode == 0
+    with Store(f"sqlite:///{tmp_path}/results/harness.db") as store:
+        before = store.find_run("last")
+    again = cli("run", "--resume", "last")
+    assert again.returncode == 0 and "nothing to resume" in again.stderr
+    with Store(f"sqlite:///{tmp_path}/results/harness.db") as store:
+        assert store.find_run("last") == before
+
+
+def test_ctrl_c_during_a_failure_that_may_pass_leaves_the_job_to_the_resume(
+    tmp_path: Path, cli: Cli, digits: dict[str, Path]
+) -> None:
+    flaky = tmp_path / "python"
+    flaky.write_text(
+        f"#!{sys.executable}\nimport os, sys, time\nreal = {sys.executable!r}\n"
+        f"if sys.argv[1] == '-c' or os.path.exists({str(tmp_path / 'well')!r}):\n"
+        "    os.execv(real, [real, *sys.argv[1:]])\n"
+        f"open({str(tmp_path / 'begun')!r}, 'w').close(); time.sleep(2); sys.exit(7)\n"
+    )
+    flaky.chmod(0o755)
+    suite = write_suite(
+        tmp_path / "suite.toml", devices=["odd"], policy="retries = 5",
+        device=f'\n[device.odd]\ntransport = "local"\npython = "{flaky}"\n',
+    )  # fmt: skip
+    process = start(tmp_path, suite)
+    until = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert json.loads(out)[0]["status"] == "pending"
+    (tmp_path / "well").touch()
+    assert cli("run", "--resume", "last").returncode == 0
 
 
 def test_a_resumed_run_keeps_its_own_settings(cli: Cli, tmp_path: Path) -> None:

@@ -149,6 +149,50 @@ def test_key_from_a_real_agent(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.M
         agent.wait(10)
 
 
+@pytest.mark.parametrize("where", ["environment", "configuration"])
+def test_an_encrypted_key_in_an_agent_with_identities_only(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The key's file name carries tokens; the agent holds it and another one."""
+    locked = tmp_path / f"id_{sshd.user}_board"
+    for path in (locked, tmp_path / "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    with open(sshd.folder / "authorized_keys", "a") as file:
+        file.write(locked.with_name(locked.name + ".pub").read_text())
+    socket = tmp_path / "agent.sock"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        while not socket.exists():
+            time.sleep(0.02)
+        env = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
+        keys = [str(tmp_path / "other"), str(locked)]
+        subprocess.run(["ssh-add", "-q", *keys], check=True, capture_output=True, env=env)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(locked)], check=True
+        )
+        if where == "environment":
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+            line = ""
+        else:
+            monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+            line = f"  IdentityAgent {socket}\n"
+        config = tmp_path / "config"
+        config.write_text(
+            f"Host board\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {sshd.user}\n"
+            f"  IdentityFile {tmp_path}/id_%r_%n\n  IdentitiesOnly yes\n{line}"
+            f"  UserKnownHostsFile {sshd.known_hosts}\n"
+        )
+        board = device(
+            sshd, tmp_path, host="board", port=None, user=None, identity_file=None,
+            known_hosts=None, ssh_config=str(config),
+        )  # fmt: skip
+        with Session(board, "test") as session:
+            assert session.transport.run(["echo", "hello"]).stdout == b"hello\n"
+    finally:
+        agent.terminate()
+        agent.wait(10)
+
+
 def test_alias_of_the_ssh_configuration(sshd: Sshd, tmp_path: Path) -> None:
     config = tmp_path / "config"
     (tmp_path / "included").write_text(f"Host bench-*\n  IdentityFile {sshd.key}\n")

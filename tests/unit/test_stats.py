@@ -25,6 +25,11 @@ def test_wilson_holds_the_estimate_and_stays_in_range(pair: tuple[int, int]) -> 
     assert 0 <= low <= successes / n + 1e-12 and successes / n - 1e-12 <= high <= 1
 
 
+@pytest.mark.parametrize("n", [1, 3, 6, 7, 20, 5000])
+def test_wilson_at_its_ends_holds_the_estimate_exactly(n: int) -> None:
+    assert wilson_interval(0, n)[0] == 0.0 and wilson_interval(n, n)[1] == 1.0
+
+
 @pytest.mark.parametrize(("successes", "n"), [(1, 0), (-1, 5), (6, 5)])
 def test_wilson_refuses_nonsense(successes: int, n: int) -> None:
     with pytest.raises(ValueError):
