@@ -168,8 +168,12 @@ def test_labels_that_do_not_match_the_outputs(digits: dict[str, Path], tmp_path:
     rows = run(write_suite(tmp_path / "a.toml", dataset=table))
     assert rows["float32"]["stage"] == "verify"
     assert "10 outputs" in rows["float32"]["error"] and "label 45" in rows["float32"]["error"]
-    rows = run(write_suite(tmp_path / "b.toml", labels='labels = ["cat", "dog"]'))
+    table = npz(tmp_path, images=np.zeros((6, 8, 8), np.uint8), labels=np.arange(6))
+    two = 'labels = ["cat", "dog"]'
+    rows = run(write_suite(tmp_path / "b.toml", labels=two, dataset=table))
     assert "10 outputs and 2 labels" in rows["float32"]["error"]
+    row = lost_at_read(write_suite(tmp_path / "c.toml", labels=two))
+    assert "not the classes of dataset data" in row["error"]
 
 
 def test_calibration_samples_that_are_evaluated_are_refused(tmp_path: Path) -> None:
