@@ -104,14 +104,24 @@ def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def interpreters() -> dict[str, str]:
-    """Minor version -> interpreter, from 3.7 on, of those that this machine has."""
+def interpreters() -> Iterator[dict[str, str]]:
+    """Minor version -> interpreter, from 3.7 on, of those that this machine has.
+
+    Interpreters that look for their shared library where they were built find it by
+    ``LD_LIBRARY_PATH`` where they have been moved; each has a name of its own.
+    """
     found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
-    folders = [Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"]
-    for folder in folders:
-        if os.access(folder, os.R_OK | os.X_OK):
-            for path in sorted(folder.glob("3.*/bin/python3")):
-                minor = ".".join(path.parent.parent.name.split(".")[:2])
-                if int(minor.split(".")[1]) >= 7:
-                    found.setdefault(minor, str(path))
-    return found
+    folder = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    paths = sorted(folder.glob("3.*/bin/python3")) if os.access(folder, os.R_OK | os.X_OK) else []
+    before = os.environ.get("LD_LIBRARY_PATH")
+    libraries = [str(path.parent.parent / "lib") for path in paths]
+    os.environ["LD_LIBRARY_PATH"] = ":".join([*libraries, *filter(None, [before])])
+    for path in paths:
+        minor = ".".join(path.parent.parent.name.split(".")[:2])
+        runs = subprocess.run([str(path), "-c", "pass"], capture_output=True, check=False)
+        if int(minor.split(".")[1]) >= 7 and runs.returncode == 0:
+            found.setdefault(minor, str(path))
+    yield found
+    os.environ.pop("LD_LIBRARY_PATH")
+    if before is not None:
+        os.environ["LD_LIBRARY_PATH"] = before
