@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -48,10 +49,12 @@ class Store:
         self._engine = open_engine(url, create=create)
         self.location = self._engine.url.render_as_string(hide_password=True)
         self._lock = threading.RLock()
+        # A result in a notebook keeps its store; its connections end with it, not before.
+        self._finalizer = weakref.finalize(self, self._engine.dispose)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._engine.dispose()
+        self._finalizer()
 
     def __enter__(self) -> Store:
         return self
