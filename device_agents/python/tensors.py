@@ -90,7 +90,8 @@ def open_samples(numpy, request, stage):
     if not isinstance(path, str):
         raise AgentFailure("bad_request", stage, "samples.path is missing")
     try:
-        return numpy.load(os.path.expanduser(path), mmap_mode="r", allow_pickle=False)
+        mapped = numpy.load(os.path.expanduser(path), mmap_mode="r", allow_pickle=False)
+        return numpy.asarray(mapped)  # still mapped; a memmap's own slices are slow
     except (OSError, ValueError) as error:
         raise AgentFailure("bad_samples", stage, "cannot read the samples: %s" % error) from None
 
@@ -126,6 +127,9 @@ class Preprocessor:
                 % (list(samples.shape[1:]), list(self.shape)),
             )
         self._affine = _affine(numpy, preprocessing or {}, stage)
+        # Decided once: asking NumPy for each sample costs more than the arithmetic.
+        self._shifts = bool(numpy.any(self._affine[1]))
+        self._divides = bool(numpy.any(self._affine[2] != 1.0))
         self._raw_integers = self.dtype.kind in "iu" and not self.scale
         self._table = self._offset = None
         bytes_to_bytes = samples.dtype == numpy.uint8 and self.dtype.itemsize == 1
@@ -167,9 +171,9 @@ class Preprocessor:
         np.copyto(real, block, casting="unsafe")
         if scale != 1.0:
             np.multiply(real, scale, out=real)
-        if np.any(mean):
+        if self._shifts:
             np.subtract(real, mean, out=real)
-        if np.any(std != 1.0):
+        if self._divides:
             np.divide(real, std, out=real)
         if self.dtype.kind == "f":
             if real is not target:
