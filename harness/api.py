@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.config import load_suite
-from harness.domain import Suite
+from harness.config.sources import named_dataset, source_model
+from harness.domain import Preprocessing, Suite
 from harness.errors import UsageError
 from harness.orchestrate import Outcome, Stop, execute, known_names, make_plan
+from harness.orchestrate import convert as conversion
+from harness.orchestrate.convert import Converted
 from harness.orchestrate.events import Listener
+from harness.recipes.process import TIMEOUT
 from harness.reports import FORMATS, RunView, frame, job_rows, view_run
 from harness.store import DEFAULT_STORE, Store
 
@@ -96,6 +100,44 @@ def run(
         opened = Store(store, create=resume is None)
     outcome = execute(opened, plan=plan, resume=resume, tell=tell, stop=stop)
     return RunResult(view_run(opened, outcome.run), outcome)
+
+
+def convert(
+    model: str,
+    recipes: Sequence[str],
+    out: str | Path,
+    *,
+    calibration: str | None = None,
+    training: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    labels: str | Path | None = None,
+    image_size: tuple[int, int] | None = None,
+    done: Callable[[Converted], None] = lambda converted: None,
+    progress: Callable[[str, Mapping[str, Any]], None] = lambda recipe, said: None,
+    stopped: Callable[[], bool] = lambda: False,
+    timeout: float = TIMEOUT,
+    memory_limit_gb: float = 0,
+) -> list[Converted]:
+    """Convert a model into ``.tflite`` files in ``out``, one per recipe, with their manifests.
+
+    ``model`` is whatever a suite's ``file`` may be; ``recipes`` may hold ``"all"``;
+    ``calibration`` and ``training`` are an ``.npz``, a folder of images or ``"digits"``.
+    Raises ``UsageError`` for what can never work; a conversion that fails is in the result.
+    """
+    return conversion.convert(
+        source_model(model, preprocessing, labels),
+        recipes,
+        Path(out),
+        conversion.Splits(
+            named_dataset("calibration", calibration, image_size),
+            named_dataset("training", training, image_size),
+        ),
+        done=done,
+        progress=progress,
+        stopped=stopped,
+        timeout=timeout,
+        memory_limit=int(memory_limit_gb * 1e9),
+    )
 
 
 def load(run_id: str = "last", *, store: str | Store = DEFAULT_STORE) -> RunResult:

@@ -34,6 +34,8 @@ where it is raised; only transient ones are ever retried.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -179,3 +181,12 @@ class SealedError(StoreError):
 
 class StoreVersionError(StoreError):
     """The store was written by another version of the harness."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The nearest known name, or all of them."""
+    names = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.55)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "known: " + ", ".join(names) if names else "none is known here"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -100,6 +101,8 @@ def describe(event: events.Event) -> str | None:
         if event.seconds is not None and not event.cached:
             how = f"converted in {event.seconds:.1f} s"
         return f"  {name}: {event.size_bytes:,} bytes, {how}"
+    if isinstance(event, events.Converting):
+        return f"  {event.model}/{event.recipe}: {conversion(event.said)}"
     if isinstance(event, events.DeviceConnected):
         sent = f"{event.bytes_sent:,} bytes sent" if event.bytes_sent else "nothing to send"
         return f"{event.device}: connected, {sent}"
@@ -108,3 +111,16 @@ def describe(event: events.Event) -> str | None:
     if isinstance(event, events.JobSealed):
         return f"  {event.job.label}: {event.status.value}: {event.summary}"
     return None
+
+
+def conversion(said: Mapping[str, Any]) -> str:
+    """What a long conversion says of itself, in words."""
+    parts = [str(said.get("step", "converting"))]
+    if "epoch" in said:
+        parts.append(f"epoch {said['epoch']} of {said['epochs']}")
+    for name in ("loss", "metric", "val_loss", "val_metric"):
+        if said.get(name) is not None:
+            parts.append(f"{name} {said[name]:.4g}")
+    if said.get("remaining_seconds") is not None:
+        parts.append(f"about {said['remaining_seconds']:.0f} s left")
+    return ", ".join(parts)

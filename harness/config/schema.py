@@ -33,7 +33,8 @@ class ModelFile(_Strict):
     """A trained model: its file, its dataset, its preprocessing and its labels."""
 
     file: str = Field(
-        description="Keras .h5 or .keras, a SavedModel folder, a .tflite, or builtin:NAME"
+        description="Keras .h5 or .keras, a SavedModel folder, a .tflite, keras:ARCHITECTURE, "
+        "package.module:function, or builtin:NAME"
     )
     dataset: str = Field(description="the name of a [dataset.NAME] table")
     preprocessing: PreprocessingFile = PreprocessingFile()
@@ -48,7 +49,12 @@ class DatasetFile(_Strict):
     source: str = Field(description="npz, image_folder or digits")
     path: str | None = None
     calibration: str | None = Field(
-        default=None, description="a file or folder of the same kind, for integer recipes"
+        default=None,
+        description="a file or folder of the same kind, for integer recipes; by default the "
+        "training split",
+    )
+    training: str | None = Field(
+        default=None, description="a file or folder of the same kind, for recipes that train"
     )
     samples_key: str = "images"
     labels_key: str = "labels"
@@ -132,6 +138,8 @@ class PolicyFile(_Strict):
     output_checks: int = _DEFAULT.output_checks
     measure: list[Literal["latency", "accuracy"]] = ["latency", "accuracy"]
     seed: int = _DEFAULT.seed
+    convert_timeout: float = _DEFAULT.convert_timeout
+    convert_memory_gb: float = _DEFAULT.convert_memory_gb
 
 
 class SuiteFile(_Strict):
@@ -139,7 +147,7 @@ class SuiteFile(_Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     description: str = ""
-    recipes: Annotated[list[str], Field(min_length=1)]
+    recipes: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
     devices: Annotated[list[str], Field(min_length=1)]
     backends: list[str] = []
     model: Annotated[dict[str, ModelFile], Field(min_length=1)]

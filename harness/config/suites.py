@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,22 @@ from pydantic import TypeAdapter
 from harness.config.devices import device_files, device_from, find_device, refuse_threads
 from harness.config.paths import profiles_dir
 from harness.config.schema import DatasetFile, ModelFile, PolicyFile, SuiteFile
-from harness.config.toml_source import TomlSource, suggest
+from harness.config.toml_source import TomlSource
 from harness.domain import Backend, Dataset, Device, Model, Policy, Preprocessing, Suite
-from harness.errors import ConfigError, UsageError
+from harness.errors import ConfigError, UsageError, suggest
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The names that the registries offer; ``calibrating`` recipes need a calibration split."""
+    """The names that the registries offer.
+
+    ``recipe`` gives a recipe's shortest text and the splits that it needs, from text or a
+    table; it raises ``UsageError``. ``reference`` tells a model's source that is no path.
+    """
 
     recipes: Collection[str]
-    calibrating: Collection[str]
+    recipe: Callable[[str | Mapping[str, Any]], tuple[str, frozenset[str]]]
+    reference: Callable[[str], bool]
     transports: Collection[str]
     datasets: Collection[str]
     builtins: Collection[str]
@@ -54,20 +59,15 @@ def load_suite(
             source.printable((kind, key), key)
     datasets = {key: _dataset(source, key, value, known) for key, value in file.dataset.items()}
     models = tuple(_model(source, key, value, file, known) for key, value in file.model.items())
-    chosen = tuple(dict.fromkeys(recipes or file.recipes))
-    for position, recipe in enumerate(chosen):
-        if recipe not in known.recipes:
-            if recipes:
-                raise UsageError(f"unknown recipe {recipe!r}", hint=suggest(recipe, known.recipes))
-            raise source.unknown(("recipes", position), "recipe", recipe, known.recipes)
-    _need_calibration(source, chosen, models, datasets, known)
+    chosen = _recipes(source, file, recipes, known)
+    _need_splits(source, chosen, models, datasets)
     found = _devices(source, file, tuple(dict.fromkeys(devices)), known)
     return Suite(
         name=file.name,
         description=file.description,
         models=models,
         datasets=datasets,
-        recipes=chosen,
+        recipes=tuple(chosen),
         devices=found,
         backends=_backends(source, file, found),
         policy=_policy(source, file.policy, policy or {}),
@@ -106,7 +106,7 @@ def _dataset(source: TomlSource, name: str, file: DatasetFile, known: Known) -> 
         raise source.unknown((*where, "source"), "dataset source", file.source, known.datasets)
     paths = {
         key: source.file((*where, key), text) if (text := getattr(file, key)) else None
-        for key in ("path", "calibration")
+        for key in ("path", "calibration", "training")
     }
     if paths["path"] is None and file.source != "digits":
         raise source.error(where, f"dataset {name} needs a path")
@@ -117,6 +117,7 @@ def _dataset(source: TomlSource, name: str, file: DatasetFile, known: Known) -> 
         source=file.source,
         path=paths["path"],
         calibration=paths["calibration"],
+        training=paths["training"],
         samples_key=file.samples_key,
         labels_key=file.labels_key,
         image_size=file.image_size,
@@ -133,6 +134,8 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
         builtin = file.file.removeprefix("builtin:")
         if builtin not in known.builtins:
             raise source.unknown((*where, "file"), "built-in model", builtin, known.builtins)
+        path = file.file
+    elif known.reference(file.file):
         path = file.file
     else:
         path = str(source.file((*where, "file"), file.file))
@@ -154,30 +157,55 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
             ) from None
     else:
         labels = tuple(file.labels)
-    return Model(name, path, file.dataset, preprocessing, labels)
+    base = str(source.path.parent.resolve()) if known.reference(file.file) else ""
+    return Model(name, path, file.dataset, preprocessing, labels, base)
 
 
 def _several(value: float | list[float]) -> tuple[float, ...]:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
-def _need_calibration(
+def _recipes(
+    source: TomlSource, file: SuiteFile, chosen: Collection[str], known: Known
+) -> dict[str, frozenset[str]]:
+    """Shortest text -> needed splits of every recipe, each once."""
+    if chosen:
+        return dict(known.recipe(text) for text in chosen)
+    found = {}
+    for position, value in enumerate(file.recipes):
+        try:
+            text, splits = known.recipe(value)
+        except UsageError as error:
+            raise source.error(("recipes", position), error.message, hint=error.hint) from None
+        found[text] = splits
+    return found
+
+
+def _need_splits(
     source: TomlSource,
-    recipes: tuple[str, ...],
+    chosen: Mapping[str, frozenset[str]],
     models: tuple[Model, ...],
     datasets: dict[str, Dataset],
-    known: Known,
 ) -> None:
-    needing = [recipe for recipe in recipes if recipe in known.calibrating]
     for model in models:
         dataset = datasets[model.dataset]
-        if needing and dataset.calibration is None and dataset.source != "digits":
-            raise source.error(
-                ("dataset", dataset.name),
-                f"the recipe {needing[0]} calibrates, and dataset {dataset.name} has no "
-                "calibration samples",
-                hint='add calibration = "..." with samples that are not evaluated',
-            )
+        if dataset.source == "digits":
+            continue
+        for recipe, splits in chosen.items():
+            if "training" in splits and dataset.training is None:
+                raise source.error(
+                    ("dataset", dataset.name),
+                    f"the recipe {recipe} trains, and dataset {dataset.name} has no training "
+                    "samples",
+                    hint='add training = "..." with labelled samples that are not evaluated',
+                )
+            if "calibration" in splits and dataset.calibration is dataset.training is None:
+                raise source.error(
+                    ("dataset", dataset.name),
+                    f"the recipe {recipe} calibrates, and dataset {dataset.name} has no "
+                    "calibration samples",
+                    hint='add calibration = "..." with samples that are not evaluated',
+                )
 
 
 def _devices(

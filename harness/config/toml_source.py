@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, suggest
 
 _KEY = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
 _DOTTED = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
@@ -134,15 +134,6 @@ class TomlSource:
                 hint=f"did you mean {nearest}?" if nearest else None,
             )
         return path
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """The nearest known name, or all of them."""
-    names = list(dict.fromkeys(known))
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.55)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return "known: " + ", ".join(names) if names else "none is known here"
 
 
 def _nearest_file(path: Path) -> str | None:

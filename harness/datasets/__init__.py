@@ -1,7 +1,8 @@
 """Labelled samples. A new source is one file with a ``load`` and one line in ``SOURCES``."""
 
 from harness.datasets import digits, image_folder, npz
-from harness.datasets.loading import Loader, Samples, load_dataset
+from harness.datasets.lint import lint
+from harness.datasets.loading import Loader, Samples, Split, load_dataset, load_split
 
 SOURCES: dict[str, Loader] = {
     "npz": npz.load,
@@ -9,4 +10,4 @@ SOURCES: dict[str, Loader] = {
     "digits": digits.load,
 }
 
-__all__ = ["SOURCES", "Loader", "Samples", "load_dataset"]
+__all__ = ["SOURCES", "Loader", "Samples", "Split", "lint", "load_dataset", "load_split"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.loading import Samples
+from harness.datasets.loading import Split
 from harness.domain import Dataset
 from harness.errors import MissingExtraError
 
@@ -37,9 +37,8 @@ def split(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return images[keep], labels[keep]
 
 
-def load(dataset: Dataset) -> Samples:
-    """The test split, calibrated from the training split."""
+def load(dataset: Dataset, split_name: str) -> Split:
+    """The test split for evaluation, the training split for the rest."""
     del dataset
-    images, labels = split("test")
-    calibration, _ = split("train")
-    return Samples(images, labels, calibration, tuple(str(digit) for digit in range(10)))
+    images, labels = split("test" if split_name == "evaluation" else "train")
+    return Split(images, labels, tuple(str(digit) for digit in range(10)))

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.loading import Samples
+from harness.datasets.loading import Split
 from harness.domain import Dataset
 from harness.errors import DatasetError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
 
 
-def load(dataset: Dataset) -> Samples:
+def load(dataset: Dataset, split: str) -> Split:
     """Images as RGB bytes (n, height, width, 3), resized to ``image_size``, sorted by name.
 
     Class indices follow the sorted names of the subfolders; an empty class folder is refused.
     """
-    if dataset.path is None or dataset.image_size is None:
+    path = dataset.split_path(split)
+    if path is None or dataset.image_size is None:
         raise DatasetError(
             f"dataset {dataset.name}: an image folder needs path and image_size = [height, width]"
         )
-    images, labels, names = _read(dataset, dataset.path)
-    calibration = images[:0]
-    if dataset.calibration is not None:
-        calibration, _, _ = _read(dataset, dataset.calibration)
-    return Samples(images, labels, calibration, names)
+    return _read(dataset, path)
 
 
-def _read(
-    dataset: Dataset, folder: Path
-) -> tuple[NDArray[Any], NDArray[np.int64], tuple[str, ...]]:
+def _read(dataset: Dataset, folder: Path) -> Split:
     where = f"dataset {dataset.name}"
     if not folder.is_dir():
         raise DatasetError(f"{where}: there is no folder {folder}")
@@ -54,7 +48,7 @@ def _read(
         for file in files:
             images.append(_image(where, file, dataset))
             labels.append(index)
-    return np.stack(images), np.asarray(labels, dtype=np.int64), tuple(classes)
+    return Split(np.stack(images), np.asarray(labels, dtype=np.int64), tuple(classes))
 
 
 def _image(where: str, file: Path, dataset: Dataset) -> NDArray[np.uint8]:

@@ -15,43 +15,105 @@ from harness.errors import DatasetError
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """``samples`` (n, ...) as stored, ``labels`` (n,) class indices, and calibration samples.
-
-    ``calibration`` is empty where the dataset declares none. ``class_names`` is empty where
-    the source has none.
-    """
+class Split:
+    """``samples`` (n, ...) as stored, ``labels`` (n,) where there are any, class names."""
 
     samples: NDArray[Any]
-    labels: NDArray[np.int64]
-    calibration: NDArray[Any]
+    labels: NDArray[Any] | None = None
     class_names: tuple[str, ...] = ()
 
 
-Loader = Callable[[Dataset], Samples]
+#: ``(dataset, split)`` -> samples; split is ``evaluation``, ``calibration`` or ``training``.
+Loader = Callable[[Dataset, str], Split]
 
 
-def load_dataset(dataset: Dataset, sources: Mapping[str, Loader]) -> Samples:
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The checked splits of a dataset; ``calibration`` and ``training`` where asked for."""
+
+    evaluation: Split
+    calibration: Split | None = None
+    training: Split | None = None
+
+    @property
+    def samples(self) -> NDArray[Any]:
+        """The evaluation samples (n, ...) as stored."""
+        return self.evaluation.samples
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The evaluation labels (n,), class indices."""
+        assert self.evaluation.labels is not None
+        return self.evaluation.labels
+
+
+def load_dataset(
+    dataset: Dataset,
+    sources: Mapping[str, Loader],
+    *,
+    calibration: int = 0,
+    training: bool = False,
+) -> Samples:
     """Load and check a dataset; raises ``DatasetError``.
 
-    Refused: no samples, samples that are not numbers, not finite or of another type than
-    the calibration's, labels that are not class indices or not one per sample, and
-    calibration samples that are evaluation samples too.
+    ``calibration`` samples are taken, spread evenly over their split; ``training`` takes all of
+    its. Refused: no samples, samples that are not numbers, not finite or of another type than
+    those of the other splits, labels that are not class indices or not one per sample, and
+    evaluation samples that stand in another split too.
     """
-    loaded = sources[dataset.source](dataset)
-    samples, labels = loaded.samples, np.asarray(loaded.labels)
-    name = f"dataset {dataset.name}"
+    load = sources[dataset.source]
+    evaluation = checked(f"dataset {dataset.name}", load(dataset, "evaluation"))
+    if dataset.limit:
+        evaluation = _take(evaluation, spread(len(evaluation.samples), dataset.limit))
+    evaluated: set[bytes] | None = None
+    others: dict[str, Split | None] = {"calibration": None, "training": None}
+    for name, wanted in (("calibration", calibration), ("training", training)):
+        if not wanted:
+            continue
+        what = f"dataset {dataset.name}: {name}"
+        split = checked(what, load(dataset, name), labels=name == "training")
+        _refuse_unlike(what, split.samples, evaluation.samples)
+        if name == "calibration":
+            split = _take(split, spread(len(split.samples), calibration))
+        evaluated = evaluated or {digest(sample) for sample in evaluation.samples}
+        _refuse_shared(f"dataset {dataset.name}", name, split.samples, evaluated)
+        others[name] = split
+    return Samples(evaluation, **others)
+
+
+def load_split(
+    dataset: Dataset, sources: Mapping[str, Loader], *, labels: bool, count: int = 0
+) -> Split:
+    """One set of samples by itself: the dataset's own path; ``count`` of them, 0 for all."""
+    split = checked(
+        f"dataset {dataset.name}", sources[dataset.source](dataset, "calibration"), labels=labels
+    )
+    return _take(split, spread(len(split.samples), count)) if count else split
+
+
+def checked(name: str, split: Split, *, labels: bool = True) -> Split:
+    """A split whose samples and labels can be used; raises ``DatasetError``."""
+    samples = split.samples
     if samples.ndim < 2 or len(samples) == 0:
         raise DatasetError(f"{name}: needs samples of shape (n, ...), not {samples.shape}")
     if samples.dtype.kind not in "uif":
         raise DatasetError(f"{name}: samples are {samples.dtype}, not numbers")
     if samples.dtype.kind == "f" and not np.isfinite(samples).all():
         raise DatasetError(f"{name}: samples hold NaN or infinite values")
+    found = None
+    if split.labels is not None:
+        found = _class_indices(name, np.asarray(split.labels), len(samples))
+    elif labels:
+        raise DatasetError(f"{name}: there are no labels", hint="name them with labels_key")
+    return Split(np.ascontiguousarray(samples), found, split.class_names)
+
+
+def _class_indices(name: str, labels: NDArray[Any], count: int) -> NDArray[np.int64]:
     if labels.ndim == 2 and 1 in labels.shape:
         labels = labels.reshape(-1)
-    if labels.shape != (len(samples),):
+    if labels.shape != (count,):
         raise DatasetError(
-            f"{name}: {len(samples)} samples and labels of shape {labels.shape}",
+            f"{name}: {count} samples and labels of shape {labels.shape}",
             hint="labels must be one class index per sample",
         )
     if labels.dtype.kind not in "ui":
@@ -59,41 +121,38 @@ def load_dataset(dataset: Dataset, sources: Mapping[str, Loader]) -> Samples:
     labels = labels.astype(np.int64)
     if labels.min() < 0:
         raise DatasetError(f"{name}: a label is negative")
-    if dataset.limit:
-        chosen = _spread(len(samples), dataset.limit)
-        samples, labels = samples[chosen], labels[chosen]
-    calibration = loaded.calibration
-    if len(calibration):
-        if calibration.shape[1:] != samples.shape[1:] or calibration.dtype != samples.dtype:
-            raise DatasetError(
-                f"{name}: calibration samples are {calibration.dtype} {calibration.shape[1:]}, "
-                f"evaluation samples {samples.dtype} {samples.shape[1:]}"
-            )
-        calibration = calibration[_spread(len(calibration), dataset.calibration_samples)]
-        _refuse_shared(name, samples, calibration)
-    return Samples(
-        np.ascontiguousarray(samples),
-        labels,
-        np.ascontiguousarray(calibration),
-        loaded.class_names,
-    )
+    return labels
 
 
-def _spread(length: int, count: int) -> NDArray[np.int64]:
+def _take(split: Split, places: NDArray[np.int64]) -> Split:
+    labels = None if split.labels is None else split.labels[places]
+    return Split(np.ascontiguousarray(split.samples[places]), labels, split.class_names)
+
+
+def _refuse_unlike(what: str, samples: NDArray[Any], evaluated: NDArray[Any]) -> None:
+    if samples.shape[1:] != evaluated.shape[1:] or samples.dtype != evaluated.dtype:
+        raise DatasetError(
+            f"{what} samples are {samples.dtype} {samples.shape[1:]}, "
+            f"evaluation samples {evaluated.dtype} {evaluated.shape[1:]}"
+        )
+
+
+def spread(length: int, count: int) -> NDArray[np.int64]:
     """``count`` places evenly over the whole, so that sorted classes are all there."""
     return np.linspace(0, length - 1, min(length, count)).astype(np.int64)
 
 
-def _refuse_shared(name: str, samples: NDArray[Any], calibration: NDArray[Any]) -> None:
-    evaluated = {_digest(sample) for sample in samples}
-    shared = [index for index, sample in enumerate(calibration) if _digest(sample) in evaluated]
+def _refuse_shared(name: str, split: str, samples: NDArray[Any], evaluated: set[bytes]) -> None:
+    shared = [index for index, sample in enumerate(samples) if digest(sample) in evaluated]
     if shared:
+        verb = "calibrate" if split == "calibration" else "train"
         raise DatasetError(
-            f"{name}: {len(shared)} of {len(calibration)} calibration samples are evaluation "
-            f"samples too (the first is calibration sample {shared[0]})",
-            hint="calibrate on a split of its own: shared samples flatter the accuracy",
+            f"{name}: {len(shared)} of {len(samples)} {split} samples are evaluation "
+            f"samples too (the first is {split} sample {shared[0]})",
+            hint=f"{verb} on a split of its own: shared samples flatter the accuracy",
         )
 
 
-def _digest(sample: NDArray[Any]) -> bytes:
+def digest(sample: NDArray[Any]) -> bytes:
+    """A hash of one sample's bytes."""
     return hashlib.blake2b(np.ascontiguousarray(sample).data, digest_size=16).digest()

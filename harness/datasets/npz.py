@@ -10,36 +10,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.loading import Samples
+from harness.datasets.loading import Split
 from harness.domain import Dataset
 from harness.errors import DatasetError
 
 
-def load(dataset: Dataset) -> Samples:
-    """Arrays ``samples_key`` (n, ...) and ``labels_key`` (n,); calibration from its own file."""
-    if dataset.path is None:
-        raise DatasetError(f"dataset {dataset.name}: an npz dataset needs a path")
-    arrays = _arrays(dataset, dataset.path, (dataset.samples_key, dataset.labels_key))
-    calibration = arrays[0][:0]
-    if dataset.calibration is not None:
-        (calibration,) = _arrays(dataset, dataset.calibration, (dataset.samples_key,))
-    return Samples(arrays[0], arrays[1], calibration)
+def load(dataset: Dataset, split: str) -> Split:
+    """Arrays ``samples_key`` (n, ...) and ``labels_key`` (n,) of the split's own archive.
+
+    A calibration split needs no labels.
+    """
+    path = dataset.split_path(split)
+    if path is None:
+        raise DatasetError(f"dataset {dataset.name}: an npz dataset needs a path ({split})")
+    arrays = _arrays(
+        dataset, path, dataset.samples_key, dataset.labels_key, needed=split != "calibration"
+    )
+    return Split(arrays[0], arrays[1])
 
 
-def _arrays(dataset: Dataset, path: Path, keys: tuple[str, ...]) -> list[NDArray[Any]]:
+def _arrays(
+    dataset: Dataset, path: Path, samples: str, labels: str, *, needed: bool
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
     name = f"dataset {dataset.name}: {path}"
     try:
         # Opened here: NumPy leaves the file of a damaged archive open.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DatasetError(f"{name} is not an .npz archive")
+            keys = [samples, labels] if needed else [samples]
             missing = [key for key in keys if key not in archive.files]
             if missing:
                 raise DatasetError(
                     f"{name} has no array {missing[0]!r}, only {', '.join(archive.files)}",
                     hint="name its arrays with samples_key and labels_key",
                 )
-            return [archive[key] for key in keys]
+            return archive[samples], archive[labels] if labels in archive.files else None
     except FileNotFoundError:
         raise DatasetError(f"dataset {dataset.name}: there is no file {path}") from None
     except (

@@ -32,8 +32,10 @@ class Preprocessing:
 class Model:
     """A trained network as the user has it.
 
-    ``source`` is a path, or ``builtin:NAME`` for a model that the harness makes itself.
-    Its identity is the content hash that the reader in ``harness.models`` computes.
+    ``source`` is a path, ``builtin:NAME`` for a model that the harness makes itself,
+    ``keras:ARCHITECTURE``, or ``package.module:function`` for a Python factory, whose module
+    is looked for below ``base`` first. Its identity is the hash that the reader in
+    ``harness.models`` computes.
     """
 
     name: str
@@ -41,11 +43,15 @@ class Model:
     dataset: str
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     labels: tuple[str, ...] = ()
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Labelled samples: an evaluation split and, from other samples, a calibration split.
+    """Labelled samples: an evaluation split and, from other samples, two splits more.
+
+    ``calibration`` sets the ranges of integer recipes (the training split where it is not
+    given), ``training`` is what recipes that train fine-tune on.
 
     ``source`` names an entry of the datasets registry; the other fields are that source's
     settings. ``limit`` takes only so many samples, evenly spread (0: all).
@@ -56,8 +62,17 @@ class Dataset:
     source: str
     path: Path | None = None
     calibration: Path | None = None
+    training: Path | None = None
     samples_key: str = "images"
     labels_key: str = "labels"
     image_size: tuple[int, int] | None = None
     limit: int = 0
     calibration_samples: int = 200
+
+    def split_path(self, split: str) -> Path | None:
+        """Where ``evaluation``, ``calibration`` or ``training`` samples come from."""
+        return {
+            "evaluation": self.path,
+            "calibration": self.calibration or self.training,
+            "training": self.training,
+        }[split]

@@ -14,7 +14,9 @@ class Policy:
     in any case at ``max_seconds`` or ``max_runs``. ``trials`` fresh agent processes are
     measured per job. ``silence_timeout`` is how long an agent may say nothing,
     ``busy_timeout`` how long to wait for a device that another session holds.
-    ``output_checks`` samples are compared with the host's reference.
+    ``output_checks`` samples are compared with the host's reference. A conversion is ended
+    after ``convert_timeout`` without a sign of life, or when it uses more than
+    ``convert_memory_gb`` (0: three quarters of the host's memory).
     """
 
     trials: int = 5
@@ -32,6 +34,8 @@ class Policy:
     output_checks: int = 16
     measure: tuple[str, ...] = ("latency", "accuracy")
     seed: int = 0
+    convert_timeout: float = 900.0
+    convert_memory_gb: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -49,6 +53,8 @@ class Policy:
             ("retry_delay", 0, 600),
             ("output_checks", 1, 1000),
             ("seed", 0, 1 << 62),
+            ("convert_timeout", 1, 604_800),
+            ("convert_memory_gb", 0, 65_536),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from harness.domain import Model
 from harness.errors import ModelError
-from harness.models.reader import Reader, Source, first_bytes, input_shape
+from harness.models.keras_source import from_keras, missing_code
+from harness.models.reader import Reader, Source, first_bytes
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def _claims(path: Path) -> bool:
+def _claims(_source: str, path: Path) -> bool:
     return path.suffix in {".h5", ".hdf5"} or first_bytes(path, 8) == _SIGNATURE
 
 
-def _check(path: Path) -> None:
+def _check(_model: Model, path: Path) -> None:
     head = first_bytes(path, 64)
     if not head.startswith(_SIGNATURE):
         raise ModelError("not an HDF5 file, though its name says so")
@@ -43,7 +45,7 @@ def _end_of_file(head: bytes) -> int | None:
     return int(end)
 
 
-def _converter(path: Path) -> Source:
+def _load(_source: str, path: Path) -> Source:
     import h5py
     import tensorflow as tf
 
@@ -54,13 +56,14 @@ def _converter(path: Path) -> Source:
                 hint="save the whole model: model.save('name.keras')",
             )
         version = str(file.attrs.get("keras_version", "2"))
-    if version.startswith("3"):
-        loaded = tf.keras.models.load_model(str(path), compile=False)
-    else:
-        import tf_keras
+    with missing_code():
+        if version.startswith("3"):
+            loaded = tf.keras.models.load_model(str(path), compile=False)
+        else:
+            import tf_keras
 
-        loaded = tf_keras.models.load_model(str(path), compile=False)
-    return Source(tf.lite.TFLiteConverter.from_keras_model(loaded), input_shape(loaded))
+            loaded = tf_keras.models.load_model(str(path), compile=False)
+    return from_keras(loaded)
 
 
-READER = Reader("Keras .h5", _claims, _check, _converter)
+READER = Reader("Keras .h5", _claims, _check, _load)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from harness.domain import Model
 from harness.errors import ModelError
-from harness.models.reader import Reader, Source, input_shape
+from harness.models.keras_source import from_keras, missing_code
+from harness.models.reader import Reader, Source
 
 
-def _claims(path: Path) -> bool:
+def _claims(_source: str, path: Path) -> bool:
     return path.suffix == ".keras"
 
 
-def _check(path: Path) -> None:
+def _check(_model: Model, path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
@@ -25,12 +27,13 @@ def _check(path: Path) -> None:
         raise ModelError("the archive has no config.json, so it is not a Keras model")
 
 
-def _converter(path: Path) -> Source:
+def _load(_source: str, path: Path) -> Source:
     import tensorflow as tf
 
-    # safe_mode refuses Lambda layers, whose code would be run from the file.
-    loaded = tf.keras.models.load_model(str(path), compile=False, safe_mode=True)
-    return Source(tf.lite.TFLiteConverter.from_keras_model(loaded), input_shape(loaded))
+    with missing_code():
+        # safe_mode refuses Lambda layers, whose code would be run from the file.
+        loaded = tf.keras.models.load_model(str(path), compile=False, safe_mode=True)
+    return from_keras(loaded)
 
 
-READER = Reader("Keras .keras", _claims, _check, _converter)
+READER = Reader("Keras .keras", _claims, _check, _load)

@@ -3,46 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.cache import file_sha256
 from harness.domain import Model
 from harness.errors import ModelError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A ``tf.lite.TFLiteConverter`` and its one input's shape without the batch axis.
+    """A model that was loaded for conversion.
 
-    ``input_shape`` is ``None`` where there is not exactly one input.
+    ``converter()`` gives a fresh ``tf.lite.TFLiteConverter``. ``inputs`` are name, shape
+    without the batch axis (``None`` for a free size, ``None`` as a whole for an unknown
+    rank) and type name of every input. ``layers`` is the Keras model where there is a graph
+    of layers, else ``no_layers`` says why there is none. ``weights()`` yields name and values.
     """
 
-    converter: Any
-    input_shape: tuple[int | None, ...] | None
+    converter: Callable[[], Any]
+    inputs: tuple[tuple[str, tuple[int | None, ...] | None, str], ...]
+    layers: Any | None
+    no_layers: str
+    weights: Callable[[], Iterable[tuple[str, NDArray[Any]]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     """One source format.
 
-    ``claims(path)`` looks at names and first bytes only. ``check(path)`` raises
-    ``ModelError`` for a file that is empty, truncated or of another format, without
-    TensorFlow. ``converter(path)`` loads it for conversion; ``None`` where the source is
-    deployable as it is and there is nothing to convert from.
+    ``claims(source, path)`` looks at names and first bytes only. ``check(model, path)``
+    raises ``ModelError`` for a source that is missing, empty, truncated or of another format,
+    without TensorFlow. ``load(source, path)`` loads it for conversion, in a conversion process
+    (``path`` is the model's ``base`` for a reference); ``None`` for a ready ``.tflite``.
+    ``identity(model, path)`` is the hash of what the model is made of. ``is_file`` tells
+    sources that are files or folders from references.
     """
 
     title: str
-    claims: Callable[[Path], bool]
-    check: Callable[[Path], None]
-    converter: Callable[[Path], Source] | None
+    claims: Callable[[str, Path], bool]
+    check: Callable[[Model, Path], None]
+    load: Callable[[str, Path], Source] | None
+    identity: Callable[[Model, Path], str] = lambda model, path: content_sha256(path)
+    is_file: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """A model whose file was found, checked and hashed."""
+    """A model whose source was found, checked and hashed."""
 
     model: Model
     path: Path
@@ -54,25 +67,26 @@ class ResolvedModel:
 def resolve(model: Model, readers: Mapping[str, Reader]) -> ResolvedModel:
     """The reader's findings for ``model.source``; raises ``ModelError``."""
     path = Path(model.source)
-    if not path.exists():
-        raise ModelError(f"model {model.name}: there is no file {path}")
-    if path.is_file() and path.stat().st_size == 0:
-        raise ModelError(f"model {model.name}: {path} is empty")
     for name, reader in readers.items():
+        if reader.is_file and not path.exists():
+            continue
         try:
-            claimed = reader.claims(path)
+            claimed = reader.claims(model.source, path)
         except OSError as error:
             raise ModelError(f"model {model.name}: cannot read {path}: {error.strerror}") from None
         if claimed:
             try:
-                reader.check(path)
+                if reader.is_file and path.is_file() and path.stat().st_size == 0:
+                    raise ModelError("it is empty")
+                reader.check(model, path)
+                identity = reader.identity(model, path)
             except ModelError as error:
                 raise ModelError(
-                    f"model {model.name}: {path}: {error.message}", hint=error.hint
+                    f"model {model.name}: {model.source}: {error.message}", hint=error.hint
                 ) from None
-            return ResolvedModel(
-                model, path, name, content_sha256(path), reader.converter is not None
-            )
+            return ResolvedModel(model, path, name, identity, reader.load is not None)
+    if not path.exists():
+        raise ModelError(f"model {model.name}: there is no file {path}")
     raise ModelError(
         f"model {model.name}: {path} is of no format that the harness reads",
         hint="it reads " + "; ".join(reader.title for reader in readers.values()),
@@ -96,9 +110,3 @@ def first_bytes(path: Path, count: int) -> bytes:
         return b""
     with open(path, "rb") as stream:
         return stream.read(count)
-
-
-def input_shape(keras_model: Any) -> tuple[int | None, ...] | None:
-    """The shape of a Keras model's one input without the batch axis; ``None`` for several."""
-    inputs: list[Any] = list(keras_model.inputs or [])
-    return tuple(inputs[0].shape[1:]) if len(inputs) == 1 else None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from harness.domain import Model
 from harness.errors import ModelError
 from harness.models.reader import Reader, Source
 
 
-def _claims(path: Path) -> bool:
+def _claims(_source: str, path: Path) -> bool:
     return path.is_dir()
 
 
-def _check(path: Path) -> None:
+def _check(_model: Model, path: Path) -> None:
     graph = path / "saved_model.pb"
     if not graph.is_file():
         raise ModelError("the folder has no saved_model.pb, so it is not a SavedModel")
@@ -20,20 +23,41 @@ def _check(path: Path) -> None:
         raise ModelError("saved_model.pb is empty")
 
 
-def _converter(path: Path) -> Source:
+def _load(_source: str, path: Path) -> Source:
     import tensorflow as tf
 
-    signatures = tf.saved_model.load(str(path)).signatures
+    loaded = tf.saved_model.load(str(path))
+    signatures = loaded.signatures
     if not signatures:
         raise ModelError(
             "the SavedModel has no signatures, so its inputs are unknown",
             hint="save it with model.export(folder) or with signatures=...",
         )
     name = "serving_default" if "serving_default" in signatures else sorted(signatures)[0]
-    inputs = list(signatures[name].structured_input_signature[1].values())
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(path), signature_keys=[name])
-    shape = tuple(inputs[0].shape[1:]) if len(inputs) == 1 and inputs[0].shape.rank else None
-    return Source(converter, shape)
+    function = signatures[name]
+    inputs = function.structured_input_signature[1].values()
+
+    def weights() -> Iterator[tuple[str, Any]]:
+        for variable in function.variables:
+            if variable.dtype.is_floating:
+                yield variable.name, variable.numpy()
+
+    return Source(
+        converter=lambda: tf.lite.TFLiteConverter.from_saved_model(
+            str(path), signature_keys=[name]
+        ),
+        inputs=tuple(
+            (
+                str(spec.name),
+                None if spec.shape.rank is None else tuple(spec.shape.as_list()[1:]),
+                spec.dtype.name,
+            )
+            for spec in inputs
+        ),
+        layers=None,
+        no_layers="a SavedModel has no graph of layers; bring the Keras file for this recipe",
+        weights=weights,
+    )
 
 
-READER = Reader("SavedModel folders", _claims, _check, _converter)
+READER = Reader("SavedModel folders", _claims, _check, _load)

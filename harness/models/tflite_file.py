@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.domain import Model
 from harness.errors import ModelError
 from harness.models.reader import Reader, first_bytes
 from harness.simulation.graph import read_graph
@@ -11,11 +12,11 @@ from harness.simulation.graph import read_graph
 _IDENTIFIER = b"TFL3"
 
 
-def _claims(path: Path) -> bool:
+def _claims(_source: str, path: Path) -> bool:
     return path.suffix == ".tflite" or first_bytes(path, 8)[4:8] == _IDENTIFIER
 
 
-def _check(path: Path) -> None:
+def _check(_model: Model, path: Path) -> None:
     if first_bytes(path, 8)[4:8] != _IDENTIFIER:
         raise ModelError(
             "not a TensorFlow Lite file: the identifier TFL3 is missing",

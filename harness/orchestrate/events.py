@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.domain import Job, JobStatus, Stage
 
@@ -35,6 +36,15 @@ class VariantReady:
     cached: bool
     seconds: float | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Converting:
+    """How far a long conversion is: ``epoch`` of ``epochs``, what it measured, what remains."""
+
+    model: str
+    recipe: str
+    said: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,7 @@ Event = (
     RunStarted
     | Preparing
     | VariantReady
+    | Converting
     | DeviceConnected
     | PushProgress
     | TrialStarted

@@ -6,47 +6,46 @@ from typing import Any
 
 from harness.devices.bundle import agent_bundle
 from harness.errors import HarnessError
+from harness.orchestrate.data import Data, load_data
 from harness.orchestrate.plan import Plan, resolve
-from harness.orchestrate.prepare import Data, load_data
-from harness.recipes import RECIPES
-from harness.recipes.builder import BuildRequest, cached
+from harness.orchestrate.prepare import build_request
+from harness.recipes import parse_recipe
+from harness.recipes.builder import cached
 from harness.recipes.builtin import PREFIX, builtin_path
 
 #: Where a variant is not in the cache: its size over that of the source file.
 _SIZE_GUESS = 0.5
 
+#: Bytes, for a source that is no file.
+_UNKNOWN_SIZE = 10_000_000
+
 
 def forecast(plan: Plan) -> dict[str, Any]:
     """Jobs, variants and how many are cached, bytes per device, seconds; touches no device."""
     suite = plan.suite
+    chosen = [parse_recipe(text) for text in suite.recipes]
     data: dict[str, Data] = {}
     for model in suite.models:
         if model.dataset not in data:
-            needs = any(RECIPES[name].needs_calibration for name in suite.recipes)
-            data[model.dataset] = load_data(suite.datasets[model.dataset], with_calibration=needs)
+            data[model.dataset] = load_data(suite.datasets[model.dataset], chosen, model)
     sizes: dict[tuple[str, str], int] = {}
     in_cache = 0
     for model in suite.models:
-        for recipe in suite.recipes:
+        for recipe in chosen:
             builtin = model.source.removeprefix(PREFIX)
             if model.source.startswith(PREFIX) and not builtin_path(builtin).exists():
-                sizes[model.name, recipe] = 300_000
+                sizes[model.name, recipe.text] = 300_000
                 continue
             resolved = resolve(model)
-            samples = data[model.dataset]
             try:
-                found = cached(
-                    BuildRequest(
-                        resolved, recipe, samples.calibration, samples.calibration_sha256,
-                        samples.calibration_count, model.preprocessing,
-                    )
-                ) if resolved.convertible else None  # fmt: skip
+                request = build_request(resolved, recipe, suite, data[model.dataset])
+                found = None if recipe.recipe.unchanged else cached(request)
             except HarnessError:
                 found = None
-            in_cache += found is not None or not resolved.convertible
-            source = resolved.path.stat().st_size
-            guess = int(source * _SIZE_GUESS) if resolved.convertible else source
-            sizes[model.name, recipe] = found.size_bytes if found else guess
+            in_cache += found is not None or recipe.recipe.unchanged
+            source = resolved.path.stat().st_size if resolved.path.is_file() else _UNKNOWN_SIZE
+            guess = source if recipe.recipe.unchanged else int(source * _SIZE_GUESS)
+            sizes[model.name, recipe.text] = found.size_bytes if found else guess
     variants = sum(sizes.values())
     shared = sum(item.samples.size for item in data.values()) + agent_bundle().size
     most = max((item.count for item in data.values()), default=0)

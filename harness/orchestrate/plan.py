@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.domain import Job, Model, Suite
 from harness.errors import ModelError, UsageError
 from harness.models import ResolvedModel, resolve_model
-from harness.recipes import RECIPES
-from harness.recipes.builder import converter_versions
+from harness.recipes import RECIPES, ChosenRecipe, parse_recipe
 from harness.recipes.builtin import PREFIX, builtin_path
+from harness.recipes.request import installed
 
 #: Rough seconds for the estimate of a dry run: a conversion, an agent's start, one inference.
 _CONVERSION_SECONDS = 4.0
@@ -52,26 +52,39 @@ def make_plan(suite: Suite) -> Plan:
     jobs: list[Job] = []
     for model in suite.models:
         convertible = _convertible(model)
-        for name in suite.recipes:
-            converts = RECIPES[name].configure is not None
-            if converts and convertible is False:
-                raise UsageError(
-                    f"model {model.name} is a ready .tflite file: the recipe {name} cannot "
-                    "convert it",
-                    hint='use recipes = ["as_is"] for it',
-                )
-            if not converts and convertible is True:
-                raise UsageError(
-                    f"model {model.name} is not a .tflite file: the recipe {name} deploys a file "
-                    "as it is",
-                    hint="use float32, int8 or another recipe that converts",
-                )
-            if converts:
-                converter_versions()
+        for text in suite.recipes:
+            if convertible is not None:
+                refuse_misfit(model, parse_recipe(text), convertible=convertible)
             for device in suite.devices:
                 for backend in suite.backends or (device.default_backend,):
-                    jobs.append(Job(len(jobs), model.name, name, device.name, device.kind, backend))
+                    jobs.append(Job(len(jobs), model.name, text, device.name, device.kind, backend))
     return Plan(suite, tuple(jobs))
+
+
+def refuse_misfit(model: Model, chosen: ChosenRecipe, *, convertible: bool) -> None:
+    """Refuse a recipe that the model's format does not allow, and a missing converter."""
+    recipe = chosen.recipe
+    if recipe.unchanged:
+        if convertible:
+            raise UsageError(
+                f"model {model.name} is not a .tflite file: the recipe {recipe.name} deploys a "
+                "file as it is",
+                hint="use float32, int8 or another recipe that converts",
+            )
+        return
+    if not convertible and recipe.quantize is None and recipe.finish is None:
+        able = [name for name, item in RECIPES.items() if item.quantize or item.unchanged]
+        raise UsageError(
+            f"model {model.name} is a ready .tflite file: the recipe {recipe.name} cannot "
+            "convert it",
+            hint="recipes for it: " + ", ".join(able),
+        )
+    packages = ["tensorflow", "tf-keras"] if convertible else []
+    if recipe.needs_training:
+        packages.append("tensorflow-model-optimization")
+    if recipe.quantize and (recipe.from_float_file or not convertible):
+        packages.append("ai-edge-quantizer")
+    installed(packages)
 
 
 def _convertible(model: Model) -> bool | None:
@@ -89,7 +102,7 @@ def resolve(model: Model) -> ResolvedModel:
     """A model whose built-in source was made already is read from its file."""
     if model.source.startswith(PREFIX):
         path: Path = builtin_path(model.source.removeprefix(PREFIX))
-        model = Model(model.name, str(path), model.dataset, model.preprocessing, model.labels)
+        model = replace(model, source=str(path))
     return resolve_model(model)
 
 

@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.cache import cache_dir, file_sha256, json_sha256, whole_file
-from harness.datasets import SOURCES, load_dataset
+from harness.cache import cache_dir, json_sha256, whole_file
 from harness.devices import Blob
-from harness.domain import Dataset, Model, Policy, Stage, Suite, Variant
+from harness.domain import Model, Policy, Stage, Suite, Variant
 from harness.errors import ConversionError, HarnessError, ModelError
 from harness.models import ResolvedModel
 from harness.models.preprocess import fits
-from harness.orchestrate.events import Listener, Preparing, VariantReady
+from harness.orchestrate.data import Data, calibration_count, load_data
+from harness.orchestrate.events import Converting, Listener, Preparing, VariantReady
 from harness.orchestrate.plan import resolve
-from harness.recipes import RECIPES
-from harness.recipes.builder import BuildRequest, build, build_builtin, shorten
+from harness.recipes import ChosenRecipe, parse_recipe
+from harness.recipes.builder import build, build_builtin
 from harness.recipes.builtin import PREFIX, builtin_path
+from harness.recipes.process import shorten
+from harness.recipes.request import BuildRequest
 
 #: Changes when the same request would give another reference.
 REFERENCE_VERSION = 1
 
 #: Seconds the host may take to load a variant and run the output check's samples.
 _VERIFY_TIMEOUT = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """A dataset as devices get it: one file of samples, and the labels that stay here."""
-
-    samples: Blob
-    count: int
-    sample_shape: tuple[int, ...]
-    labels: NDArray[np.int64]
-    labels_sha256: str
-    calibration: Path | None
-    calibration_sha256: str | None
-    calibration_count: int
-    class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +78,18 @@ def prepare(
     """
     pairs = list(dict.fromkeys(needed))
     models = {model.name: model for model in suite.models}
-    used = dict.fromkeys(models[name].dataset for name, _ in pairs)
-    calibrating = {models[name].dataset for name, r in pairs if RECIPES[r].needs_calibration}
+    chosen = {text: parse_recipe(text) for _, text in pairs}
     data: dict[str, Data] = {}
     resolved: dict[str, ResolvedModel] = {}
     prepared: dict[tuple[str, str], Ready | NotReady] = {}
-    for name in used:
+    for name in dict.fromkeys(models[name].dataset for name, _ in pairs):
         tell(Preparing(f"loading dataset {name}"))
+        of_dataset = [pair for pair in pairs if models[pair[0]].dataset == name]
+        recipes = [chosen[text] for text in dict.fromkeys(text for _, text in of_dataset)]
         try:
-            data[name] = load_data(suite.datasets[name], with_calibration=name in calibrating)
+            data[name] = load_data(suite.datasets[name], recipes, models[of_dataset[0][0]])
         except HarnessError as error:
-            lost = [pair for pair in pairs if models[pair[0]].dataset == name]
-            prepared.update({pair: NotReady(error, Stage.READ) for pair in lost})
+            prepared.update({pair: NotReady(error, Stage.READ) for pair in of_dataset})
     pairs = [pair for pair in pairs if pair not in prepared]
     for name in dict.fromkeys(name for name, _ in pairs):
         source = models[name].source
@@ -122,9 +106,9 @@ def prepare(
                 {pair: NotReady(error, Stage.READ) for pair in pairs if pair[0] == name}
             )
     requests = [
-        _request(resolved[name], recipe, models[name], data[models[name].dataset])
-        for name, recipe in pairs
-        if (name, recipe) not in prepared
+        build_request(resolved[name], chosen[text], suite, data[models[name].dataset])
+        for name, text in pairs
+        if (name, text) not in prepared
     ]
     if requests:
         tell(Preparing(f"preparing {len(requests)} variant(s)"))
@@ -143,7 +127,17 @@ def prepare(
         except HarnessError as error:
             prepared[name, recipe] = NotReady(error, Stage.VERIFY, outcome)
 
-    build(requests, done, stopped)
+    def progress(request: BuildRequest, said: Mapping[str, Any]) -> None:
+        tell(Converting(request.model.model.name, request.recipe, said))
+
+    build(
+        requests,
+        done,
+        stopped,
+        progress,
+        timeout=suite.policy.convert_timeout,
+        memory_limit=int(suite.policy.convert_memory_gb * 1e9),
+    )
     return prepared
 
 
@@ -166,51 +160,18 @@ def _check_fit(model: Model, data: Data) -> None:
         )
 
 
-def load_data(dataset: Dataset, *, with_calibration: bool) -> Data:
-    """Load a dataset and keep its samples as files named by their content."""
-    loaded = load_dataset(dataset, SOURCES)
-    samples = _keep(loaded.samples, f"dataset {dataset.name}")
-    calibration = (
-        _keep(loaded.calibration, "calibration")
-        if with_calibration and len(loaded.calibration)
-        else None
-    )
-    return Data(
-        samples=samples,
-        count=len(loaded.samples),
-        sample_shape=loaded.samples.shape[1:],
-        labels=loaded.labels,
-        labels_sha256=hashlib.sha256(loaded.labels.astype("<i8").tobytes()).hexdigest(),
-        calibration=calibration.path if calibration else None,
-        calibration_sha256=calibration.sha256 if calibration else None,
-        calibration_count=len(loaded.calibration),
-        class_names=loaded.class_names,
-    )
-
-
-def _keep(array: NDArray[Any], what: str) -> Blob:
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
-    digest = hashlib.sha256(head.getvalue())
-    body = memoryview(array.data).cast("B")
-    digest.update(body)
-    path = cache_dir("host", "datasets") / f"{digest.hexdigest()}.npy"
-    size = head.tell() + len(body)
-    if not path.exists() or file_sha256(path) != digest.hexdigest():
-        with whole_file(path) as part, open(part, "wb") as stream:
-            stream.write(head.getvalue())
-            stream.write(body)
-    return Blob(path, digest.hexdigest(), size, what)
-
-
-def _request(resolved: ResolvedModel, recipe: str, model: Model, data: Data) -> BuildRequest:
+def build_request(
+    resolved: ResolvedModel, chosen: ChosenRecipe, suite: Suite, data: Data
+) -> BuildRequest:
+    """The request for one variant, with the splits that its recipe takes."""
+    model = resolved.model
+    count = calibration_count(chosen, suite.datasets[model.dataset])
     return BuildRequest(
         model=resolved,
-        recipe=recipe,
-        calibration=data.calibration,
-        calibration_sha256=data.calibration_sha256,
-        calibration_samples=data.calibration_count,
+        chosen=chosen,
         preprocessing=model.preprocessing,
+        calibration=data.calibrations[count] if count else None,
+        training=data.training if chosen.recipe.needs_training else None,
     )
 
 

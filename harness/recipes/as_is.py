@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from harness.recipes.recipe import Recipe
 
-RECIPE = Recipe("as_is", "a ready .tflite file, unchanged", None)
+RECIPE = Recipe(name="as_is", summary="a ready .tflite file, unchanged")

@@ -3,74 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.cache import cache_dir, file_sha256, json_sha256, whole_file
-from harness.domain import Preprocessing, Variant
-from harness.errors import ConversionError, HarnessError, MissingExtraError
-from harness.models import ResolvedModel
-from harness.recipes import RECIPES
+from harness.cache import cache_dir, file_sha256, whole_file
+from harness.domain import Variant
+from harness.errors import ConversionError, HarnessError
 from harness.recipes.builtin import BUILTINS, builtin_path
-from harness.simulation import read_graph
-
-#: Seconds a conversion may take.
-CONVERT_TIMEOUT = 900.0
-
-
-@dataclass(frozen=True, slots=True)
-class BuildRequest:
-    """One variant to make. ``calibration`` is a ``.npy`` of stored samples, by its hash."""
-
-    model: ResolvedModel
-    recipe: str
-    calibration: Path | None
-    calibration_sha256: str | None
-    calibration_samples: int
-    preprocessing: Preprocessing
-
-    def key(self) -> str:
-        """The hash of everything that determines the variant's bytes."""
-        recipe = RECIPES[self.recipe]
-        value: dict[str, Any] = {
-            "model": self.model.sha256,
-            "recipe": [recipe.name, recipe.version],
-        }
-        if recipe.configure is not None:
-            value["converter"] = converter_versions()
-        if recipe.needs_calibration:
-            value["calibration"] = self.calibration_sha256
-            value["preprocessing"] = asdict(self.preprocessing)
-        return json_sha256(value)
-
+from harness.recipes.manifest import file_facts, manifest, refuse_broken_promise
+from harness.recipes.process import TIMEOUT, Worker, shorten
+from harness.recipes.request import BuildRequest, installed
 
 Outcome = Variant | HarnessError
 
+#: ``(request, outcome, from_cache)`` as each variant is there.
+Done = Callable[[BuildRequest, Outcome, bool], None]
 
-def converter_versions() -> dict[str, str]:
-    """Versions of what converts, read without importing it.
-
-    Raises ``MissingExtraError`` where TensorFlow is not installed.
-    """
-    found = {}
-    for name in ("tensorflow", "tf-keras"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            raise MissingExtraError(
-                f"converting a model needs {name}, which is not installed",
-                hint="pip install 'edge-harness[convert]'",
-            ) from None
-    return found
+#: ``(request, what a long conversion says of itself)``.
+Progress = Callable[[BuildRequest, Mapping[str, Any]], None]
 
 
 def cached(request: BuildRequest) -> Variant | None:
@@ -78,23 +32,28 @@ def cached(request: BuildRequest) -> Variant | None:
     folder = cache_dir("host", "variants")
     manifest_file = folder / f"{request.key()}.json"
     try:
-        manifest = json.loads(manifest_file.read_text())
-        path = folder / f"{manifest['sha256']}.tflite"
-        if path.stat().st_size != manifest["size_bytes"] or file_sha256(path) != manifest["sha256"]:
+        found = json.loads(manifest_file.read_text())
+        path = folder / f"{found['sha256']}.tflite"
+        if path.stat().st_size != found["size_bytes"] or file_sha256(path) != found["sha256"]:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return _variant(request, manifest, path)
+    return _variant(request, found, path)
 
 
 def build(
     requests: Sequence[BuildRequest],
-    done: Callable[[BuildRequest, Outcome, bool], None],
+    done: Done,
     stopped: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda request, said: None,
+    *,
+    timeout: float = TIMEOUT,
+    memory_limit: int = 0,
 ) -> None:
-    """Make every variant; ``done(request, outcome, from_cache)`` as each is there.
+    """Make every variant; ``done`` is called as each is there.
 
-    Once ``stopped``, what is still being made is given up.
+    Once ``stopped``, what is still being made is given up. ``timeout`` is in seconds
+    without a sign of life, ``memory_limit`` in bytes per conversion (0: most of the machine).
 
     A conversion that fails gives a ``ConversionError`` as its outcome; the others go on.
     """
@@ -102,22 +61,70 @@ def build(
     for request in requests:
         if stopped():
             return
-        if RECIPES[request.recipe].configure is None:
+        if request.chosen.recipe.unchanged:
             done(request, _as_is(request), False)
-            continue
-        found = cached(request)
-        if found is not None:
+        elif (found := cached(request)) is not None:
             done(request, found, True)
         else:
             missing.append(request)
-    if not missing:
-        return
-    with Worker() as worker:
-        waiting = {worker.submit(_task(request)): request for request in missing}
-        for number, answer in worker.answers(len(waiting)):
-            done(waiting[number], _outcome(waiting[number], answer, worker.part(number)), False)
+    if missing:
+        with Worker(timeout, memory_limit) as worker:
+            _Building(worker, missing, done, progress).run(stopped)
+
+
+class _Building:
+    """The variants that have to be made, in one conversion process."""
+
+    def __init__(
+        self, worker: Worker, missing: Sequence[BuildRequest], done: Done, progress: Progress
+    ) -> None:
+        self._worker = worker
+        self._missing = missing
+        self._asked = {request.key() for request in missing}
+        self._done = done
+        self._progress = progress
+        self._running: dict[int, BuildRequest] = {}
+        self._waiting: dict[str, list[BuildRequest]] = defaultdict(list)
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        floats = {item.key(): item for item in self._missing if item.recipe == "float32"}
+        for request in self._missing:
+            if not request.needs_float_file:
+                continue
+            base = request.float_request()
+            found = cached(base)
+            if found is not None:
+                self._submit(request, found.path)
+            else:
+                self._waiting[base.key()].append(request)
+                floats.setdefault(base.key(), base)
+        for request in floats.values():  # first, since others wait for them
+            self._submit(request)
+        for request in self._missing:
+            if not request.needs_float_file and request.key() not in floats:
+                self._submit(request)
+        for number, message in self._worker.messages():
+            request = self._running[number]
+            if "progress" in message:
+                self._progress(request, message["progress"])
+            else:
+                self._finished(request, _outcome(request, message, self._worker.part(number)))
             if stopped():
                 return
+
+    def _submit(self, request: BuildRequest, float_file: Path | None = None) -> None:
+        by_quantizer = float_file is not None or not request.model.convertible
+        number = self._worker.submit(_task(request, float_file), tensorflow=not by_quantizer)
+        self._running[number] = request
+
+    def _finished(self, request: BuildRequest, outcome: Outcome) -> None:
+        if request.key() in self._asked:
+            self._done(request, outcome, False)
+        for dependent in self._waiting.pop(request.key(), ()):
+            if isinstance(outcome, Variant):
+                self._submit(dependent, outcome.path)
+            else:
+                self._done(dependent, outcome, False)
 
 
 def build_builtin(name: str) -> Path:
@@ -125,12 +132,13 @@ def build_builtin(name: str) -> Path:
     target = builtin_path(name)
     if target.exists():
         return target
-    converter_versions()
+    installed(("tensorflow", "tf-keras"))
     with Worker() as worker:
-        number = worker.submit({"task": "build", "builtin": name, "suffix": ".h5"})
-        ((_, answer),) = worker.answers(1)
-        if not answer["ok"]:
-            raise ConversionError(f"could not make the model {name}: {shorten(answer['error'])}")
+        number = worker.submit({"task": "build", "builtin": name})
+        for _, message in worker.messages():
+            if not message["ok"]:
+                error = shorten(message["error"])
+                raise ConversionError(f"could not make the model {name}: {error}")
         with whole_file(target) as part:
             shutil.copyfile(worker.part(number), part)
     return target
@@ -141,181 +149,64 @@ def known_builtins() -> Mapping[str, Any]:
     return BUILTINS
 
 
-class Worker:
-    """A conversion process and what is in flight in it; a context manager.
-
-    It dies with the orchestrator: its stdin ends, and with it the process and its children.
-    """
-
-    def __init__(self) -> None:
-        self._folder = cache_dir("host", "work", f"{os.getpid()}-{threading.get_ident()}")
-        environment = dict(os.environ)
-        environment.update(
-            TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1", TF_ENABLE_ONEDNN_OPTS="0"
-        )
-        self._log = open(self._folder / "worker.log", "wb")  # noqa: SIM115  closed in __exit__
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.recipes.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-            start_new_session=True,
-        )
-        self._count = 0
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-        self._log.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def part(self, number: int) -> Path:
-        """Where the task of this number leaves its file."""
-        return self._folder / f"{number}.out"
-
-    def submit(self, task: dict[str, Any]) -> int:
-        """Hand a task over; returns its number."""
-        assert self._process.stdin
-        number = self._count
-        self._count += 1
-        request = {
-            "id": number,
-            "timeout": CONVERT_TIMEOUT,
-            "out": str(self.part(number)),
-            **task,
-        }
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # answers() tells why the process has ended
-        return number
-
-    def answers(self, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The last ``count`` answers as they come.
-
-        When the process dies, there is one failure for each that is still missing.
-        """
-        assert self._process.stdout
-        missing = set(range(self._count - count, self._count))
-        for line in self._process.stdout:
-            answer = json.loads(line)
-            missing.discard(answer["id"])
-            yield answer["id"], answer
-            if not missing:
-                return
-        tail = (self._folder / "worker.log").read_text(errors="replace")[-2000:]
-        for number in sorted(missing):
-            error = f"the conversion process ended (code {self._process.wait()}): {tail}"
-            yield number, {"ok": False, "kind": "Crash", "error": error}
-
-
-def _task(request: BuildRequest) -> dict[str, Any]:
+def _task(request: BuildRequest, float_file: Path | None) -> dict[str, Any]:
+    calibration, training = request.calibration, request.training
     return {
         "task": "convert",
-        "source": str(request.model.path),
+        "source": request.model.model.source,
+        "base": request.model.model.base,
         "format": request.model.format,
-        "recipe": request.recipe,
-        "calibration": str(request.calibration) if request.calibration else None,
+        "recipe": request.identity,
+        "float_file": str(float_file) if float_file else None,
+        "calibration": str(calibration.samples) if calibration else None,
+        "training": [str(training.samples), str(training.labels)] if training else None,
         "preprocessing": asdict(request.preprocessing),
+        "checkpoint": str(cache_dir("host", "training") / request.key()),
     }
 
 
 def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Outcome:
     what = f"converting {request.model.model.name} with {request.recipe}"
     if not answer["ok"]:
-        return ConversionError(f"{what} failed: {shorten(answer['error'])}")
+        hint = answer.get("hint")
+        return ConversionError(f"{what} failed: {shorten(answer['error'])}", hint=hint)
     try:
         sha256 = file_sha256(made)
-        manifest = {
-            "key": request.key(),
-            "sha256": sha256,
-            "size_bytes": made.stat().st_size,
-            "model_sha256": request.model.sha256,
-            "recipe": request.recipe,
-            "recipe_version": RECIPES[request.recipe].version,
-            "converter": converter_versions(),
-            "calibration_sha256": request.calibration_sha256
-            if RECIPES[request.recipe].needs_calibration
-            else None,
-            "calibration_samples": request.calibration_samples
-            if RECIPES[request.recipe].needs_calibration
-            else None,
-            "preprocessing": asdict(request.preprocessing),
-            "seconds": answer["seconds"],
-            "peak_memory_bytes": answer["peak_memory_bytes"],
-        }
         folder = cache_dir("host", "variants")
         path = folder / f"{sha256}.tflite"
+        facts = file_facts(made)
+        refuse_broken_promise(request, facts, what)
+        found = {**manifest(request, answer), **facts, "sha256": sha256}
         with whole_file(path) as part:
             shutil.copyfile(made, part)
-        manifest.update(_facts(path))
-        if RECIPES[request.recipe].full_integer and not manifest["full_integer"]:
-            return ConversionError(f"{what} left operators in float: {manifest['float_operators']}")
         with whole_file(folder / f"{request.key()}.json") as part:
-            part.write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            part.write_text(json.dumps(found, indent=1, sort_keys=True))
     except HarnessError as error:
         return error
     except OSError as error:
-        return ConversionError(f"{what}: cannot keep the variant: {error.strerror or error}")
-    return _variant(request, manifest, path)
+        return ConversionError(
+            f"{what}: cannot keep the variant: {error.strerror or error}",
+            hint="free some space, or set HARNESS_CACHE to a folder on another disk",
+        )
+    return _variant(request, found, path)
 
 
 def _as_is(request: BuildRequest) -> Outcome:
     path = request.model.path
-    manifest = {
+    found = {
+        **manifest(request, {}),
+        **file_facts(path),
         "sha256": request.model.sha256,
-        "size_bytes": path.stat().st_size,
-        "model_sha256": request.model.sha256,
-        "recipe": request.recipe,
-        "preprocessing": asdict(request.preprocessing),
-        **_facts(path),
     }
-    return _variant(request, manifest, path)
+    return _variant(request, found, path)
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    graph = read_graph(path)
-    floats = sorted({op.name for op in graph.operators if op.activation in {"float32", "float16"}})
-    return {
-        "operators": len(graph.operators),
-        "macs": graph.macs,
-        "full_integer": graph.full_integer,
-        "stateful": graph.stateful,
-        "integer16_activations": graph.integer16_activations,
-        "float_operators": ", ".join(floats),
-    }
-
-
-def _variant(request: BuildRequest, manifest: Mapping[str, Any], path: Path) -> Variant:
+def _variant(request: BuildRequest, found: Mapping[str, Any], path: Path) -> Variant:
     return Variant(
         request.model.model.name,
         request.recipe,
-        manifest["sha256"],
+        found["sha256"],
         path,
-        manifest["size_bytes"],
-        manifest,
+        found["size_bytes"],
+        found,
     )
-
-
-def shorten(text: str, limit: int = 600) -> str:
-    """What matters of a converter's message: no stack, no colour codes, no blank lines."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    kept = [
-        line
-        for line in lines
-        if not re.match(r'(File "|Traceback|at |\^|~|During handling|The above exception)', line)
-    ]
-    short = " ".join(kept or lines)
-    return short if len(short) <= limit else short[: limit - 3] + "..."

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.recipes.recipe import Recipe
+from harness.recipes.recipe import Operators, Recipe, Values
+from harness.recipes.shared import CALIBRATION, PER_CHANNEL, full_integer, static
 
 
-def _configure(tf: Any, converter: Any) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+def _convert(tf: Any, converter: Any, values: Values) -> None:
+    full_integer(tf, converter, values)
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
 
 
+def _quantize(quantizer: Any, values: Values, _operators: Operators) -> None:
+    static(quantizer, values)
+
+
 RECIPE = Recipe(
-    "int8",
-    "full integer: weights, activations, input and output in int8",
-    _configure,
+    name="int8",
+    summary="full integer: weights, activations, input and output in int8",
+    parameters=(CALIBRATION, PER_CHANNEL),
+    convert=_convert,
+    quantize=_quantize,
     needs_calibration=True,
     full_integer=True,
 )

@@ -2,10 +2,11 @@
 
     python -m harness.recipes.worker
 
-Reads one JSON request per line from stdin and answers with one JSON line on stdout when
-it is done, in any order; at most ``PARALLEL`` children at a time. A child that crashes
-or hangs takes only its own conversion with it, and nothing it prints reaches the answers.
-Ends when stdin does.
+Reads one JSON request per line from stdin and writes JSON lines to stdout: any number with
+``progress``, then one with ``ok`` for each request, in any order; at most ``PARALLEL``
+children at a time. A child that crashes, hangs or eats the memory takes only its own
+conversion with it, and nothing it prints reaches the answers. TensorFlow is imported when
+the first request needs it. Ends when stdin does.
 """
 
 from __future__ import annotations
@@ -16,60 +17,26 @@ import select
 import signal
 import time
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 #: Children at a time.
 PARALLEL = 2
 
-#: Characters of an error that are kept; an answer must fit into a pipe at once.
+#: Characters of an error that are kept.
 MAX_ERROR = 8000
-_PIPE_BYTES = 65_536
+
+#: Seconds between two looks at the children.
+_TICK = 0.02
 
 
-def convert(request: dict[str, Any]) -> dict[str, Any]:
-    """Make one variant: ``source``, ``format``, ``recipe``, ``calibration``, ``out``."""
-    import numpy as np
-    import tensorflow as tf
+def _convert(request: dict[str, Any], tell: Any) -> dict[str, Any]:
+    from harness.recipes.conversion import convert
 
-    from harness.domain import Preprocessing
-    from harness.models import READERS
-    from harness.models.preprocess import to_real
-    from harness.recipes import RECIPES
-
-    recipe = RECIPES[request["recipe"]]
-    build = READERS[request["format"]].converter
-    if build is None or recipe.configure is None:
-        raise ValueError(f"a {request['format']} source cannot be converted with {recipe.name}")
-    source = build(Path(request["source"]))
-    fixed = [size for size in source.input_shape or () if size is not None]
-    if len(fixed) != len(source.input_shape or ()):
-        raise ValueError(
-            f"the model's input has free dimensions {source.input_shape}; "
-            "fix them all but the batch before converting"
-        )
-    converter = source.converter
-    if recipe.needs_calibration:
-        samples = np.load(request["calibration"], allow_pickle=False)
-        prepared = to_real(samples, Preprocessing(**request["preprocessing"]))
-        if source.input_shape is None:
-            raise ValueError("calibration feeds exactly one input, and this model has several")
-        batches = prepared.reshape((len(prepared), 1, *fixed))
-
-        def representative() -> Any:
-            for batch in batches:
-                yield [batch]
-
-        converter.representative_dataset = representative
-    recipe.configure(tf, converter)
-    started = time.perf_counter()
-    content = converter.convert()
-    Path(request["out"]).write_bytes(content)
-    return {"seconds": round(time.perf_counter() - started, 3)}
+    return convert(request, tell)
 
 
-def build_model(request: dict[str, Any]) -> dict[str, Any]:
+def _build_model(request: dict[str, Any], _tell: Any) -> dict[str, Any]:
     """Make a built-in model's file: ``builtin``, ``out``."""
     from harness.recipes.builtin import BUILTINS
 
@@ -78,66 +45,134 @@ def build_model(request: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": round(time.perf_counter() - started, 3)}
 
 
-_TASKS = {"convert": convert, "build": build_model}
+_TASKS = {"convert": _convert, "build": _build_model}
 
 
 def _child(request: dict[str, Any], pipe: int) -> None:
     """In the forked child: do the task, answer through the pipe, end at once."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
+    from harness.errors import HarnessError
+
+    log = os.open(request["out"] + ".log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stream = os.fdopen(pipe, "w", buffering=1)
+
+    def tell(progress: dict[str, Any]) -> None:
+        stream.write(json.dumps({"progress": progress}) + "\n")
+
     try:
-        answer: dict[str, Any] = {"ok": True, **_TASKS[request["task"]](request)}
-        answer["peak_memory_bytes"] = _peak_memory()
+        answer: dict[str, Any] = {"ok": True, **_TASKS[request["task"]](request, tell)}
+        answer["peak_memory_bytes"] = _memory("self", "VmHWM")
     except BaseException as error:  # whatever a converter raises is an answer, not an end
-        answer = {"ok": False, "kind": type(error).__name__, "error": str(error)[:MAX_ERROR]}
+        text = error.message if isinstance(error, HarnessError) else str(error)
+        answer = {"ok": False, "kind": type(error).__name__, "error": text[:MAX_ERROR]}
+        if isinstance(error, HarnessError):
+            answer["hint"] = error.hint
+        if isinstance(error, OSError) and error.errno is not None:
+            answer["errno"] = error.errno
     try:
-        os.write(pipe, json.dumps(answer).encode())
+        stream.write(json.dumps(answer) + "\n")
+        stream.flush()
     finally:
         os._exit(0)
 
 
-def _peak_memory() -> int | None:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    request: dict[str, Any]
-    deadline: float
-    pipe: int
-
-
-def _fork(request: dict[str, Any]) -> tuple[int, _Running]:
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _child(request, writing)
-    os.close(writing)
-    return pid, _Running(request, time.monotonic() + request["timeout"], reading)
-
-
-def _poll(pid: int, child: _Running) -> dict[str, Any] | None:
-    """The answer of a child that has ended, or has to end; ``None`` while it works."""
-    ended, status = os.waitpid(pid, os.WNOHANG)
-    if not ended:
-        if time.monotonic() <= child.deadline:
-            return None
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        text = f"no result after {child.request['timeout']:g} s; the conversion was ended"
-        return {"ok": False, "kind": "Timeout", "error": text}
+def _memory(pid: int | str, field: str) -> int:
+    """A size in bytes from ``/proc/PID/status``; 0 where there is none."""
     try:
-        answer: dict[str, Any] = json.loads(os.read(child.pipe, _PIPE_BYTES))
-    except ValueError:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+class _Running:
+    """A child and what came of it so far."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.request = request
+        reading, writing = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(reading)
+            _child(request, writing)
+        os.close(writing)
+        os.set_blocking(reading, False)
+        self._pipe = reading
+        self._buffer = b""
+        self._deadline = time.monotonic() + request["timeout"]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What it said since the last call; progress puts its deadline off."""
+        while True:
+            try:
+                chunk = os.read(self._pipe, 1 << 16)
+            except BlockingIOError:
+                break
+            if not chunk:
+                break
+            self._buffer += chunk
+        *lines, self._buffer = self._buffer.split(b"\n")
+        if lines:
+            self._deadline = time.monotonic() + self.request["timeout"]
+        return [json.loads(line) for line in lines]
+
+    def trouble(self) -> dict[str, Any] | None:
+        """Why it has to be ended, if it has to."""
+        limit = self.request.get("memory_limit") or 0
+        used = _memory(self.pid, "RssAnon") if limit else 0
+        if limit and used > limit:
+            text = f"it used more than {limit / 1e9:.3g} GB of memory; the conversion was ended"
+            return {"ok": False, "kind": "Memory", "error": text}
+        if time.monotonic() > self._deadline:
+            text = f"no result after {self.request['timeout']:g} s; the conversion was ended"
+            return {"ok": False, "kind": "Timeout", "error": text}
+        return None
+
+    def end(self) -> None:
+        """Kill it."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def ended(self) -> dict[str, Any] | None:
+        """A crash's answer once the process is gone; ``None`` while it lives."""
+        gone, status = os.waitpid(self.pid, os.WNOHANG)
+        if not gone:
+            return None
         code = os.waitstatus_to_exitcode(status)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return {"ok": False, "kind": "Crash", "error": f"the converter crashed ({name})"}
-    return answer
+        try:
+            log = Path(self.request["out"] + ".log").read_text(errors="replace")
+        except OSError:
+            log = ""
+        last = log.strip()[-MAX_ERROR:]
+        error = f"the converter crashed ({name})" + (f": {last}" if last else "")
+        return {"ok": False, "kind": "Crash", "error": error}
+
+    def close(self) -> None:
+        """Free the pipe."""
+        os.close(self._pipe)
+
+
+def _look(child: _Running, say: Any) -> bool:
+    """Pass on what a child said; whether it is done."""
+    answer = child.ended()
+    for message in child.messages():
+        if "progress" in message:
+            say(child.request["id"], message)
+        else:
+            say(child.request["id"], message)
+            if answer is None:
+                os.waitpid(child.pid, 0)
+            return True
+    if answer is None and (answer := child.trouble()) is not None:
+        child.end()
+    if answer is not None:
+        say(child.request["id"], answer)
+    return answer is not None
 
 
 def main() -> None:
@@ -145,31 +180,39 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the orchestrator decides when to end
-    import tensorflow  # noqa: F401  imported before forking, so that children need not
-    import tf_keras  # noqa: F401
+
+    def say(number: int, message: dict[str, Any]) -> None:
+        answers.write(json.dumps({"id": number, **message}) + "\n")
 
     waiting: deque[dict[str, Any]] = deque()
-    running: dict[int, _Running] = {}
+    running: list[_Running] = []
     buffer = b""
-    open_input = True
+    open_input, imported = True, False
     while open_input:
-        readable, _, _ = select.select([0], [], [], 0.02 if running else 1.0)
+        readable, _, _ = select.select([0], [], [], _TICK if running or waiting else 1.0)
         if readable:
             chunk = os.read(0, 1 << 16)
             open_input = bool(chunk)
             *lines, buffer = (buffer + chunk).split(b"\n")
             waiting.extend(json.loads(line) for line in lines)
+        # What needs no TensorFlow goes first: it runs while TensorFlow is being imported.
+        for request in [item for item in waiting if not item["tensorflow"]]:
+            if len(running) < PARALLEL:
+                waiting.remove(request)
+                running.append(_Running(request))
+        if waiting and waiting[0]["tensorflow"] and not imported:
+            import tensorflow  # noqa: F401  imported before forking, so that children need not
+            import tf_keras  # noqa: F401
+
+            imported = True
         while waiting and len(running) < PARALLEL:
-            pid, child = _fork(waiting.popleft())
-            running[pid] = child
-        for pid, child in list(running.items()):
-            answer = _poll(pid, child)
-            if answer is not None:
-                answers.write(json.dumps({"id": child.request["id"], **answer}) + "\n")
-                os.close(child.pipe)
-                del running[pid]
-    for pid in running:
-        os.kill(pid, signal.SIGKILL)
+            running.append(_Running(waiting.popleft()))
+        for child in list(running):
+            if _look(child, say):
+                child.close()
+                running.remove(child)
+    for child in running:
+        child.end()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from harness.domain import (
     DeviceKind,
     Job,
     JobStatus,
+    Model,
     Policy,
     Stage,
 )
@@ -27,40 +27,26 @@ from harness.errors import DatasetError, ModelError
 from harness.metrics import METRICS, Observations, TrialObservation
 from harness.models import READERS
 from harness.orchestrate import known_names
-from harness.recipes import RECIPES
 from harness.reports import FORMATS, view_run
 from harness.store import Store
 from harness.transports import TRANSPORTS
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipes(name: str, digits: dict[str, Path]) -> None:
-    recipe = RECIPES[name]
-    assert recipe.name == name and recipe.summary and recipe.version >= 1
-    assert inspect.getdoc(inspect.getmodule(type(recipe)))
-    if recipe.configure is not None:
-        assert digits[name].read_bytes()[4:8] == b"TFL3"
-
-
-@pytest.mark.parametrize("name", [name for name in RECIPES if RECIPES[name].full_integer])
-def test_full_integer_recipes_leave_no_float(name: str, digits: dict[str, Path]) -> None:
-    from harness.simulation import read_graph
-
-    assert read_graph(digits[name]).full_integer
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_readers_refuse_what_is_damaged(name: str, tmp_path: Path) -> None:
     reader = READERS[name]
     suffix = {"keras_h5": ".h5", "keras_v3": ".keras", "tflite": ".tflite"}.get(name)
+    source = {"architecture": "keras:NoSuchNet", "factory": "no_such_module:make"}.get(name)
     path = tmp_path / f"model{suffix or ''}"
-    if suffix is None:
-        path.mkdir()
-    else:
+    if suffix is not None:
         path.write_bytes(b"neither this nor that" * 10)
-    assert reader.claims(path) and reader.title
+    elif source is None:
+        path.mkdir()
+    source = source or str(path)
+    assert reader.claims(source, Path(source)) and reader.title
+    assert reader.is_file == Path(source).exists()
     with pytest.raises(ModelError):
-        reader.check(path)
+        reader.check(Model("m", source, "d", base=str(tmp_path)), Path(source))
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -79,16 +65,19 @@ def test_datasets(name: str, tmp_path: Path) -> None:
             labels=np.arange(3),
         )
     end = {"npz": ".npz"}.get(name, "")
-    loaded = load_dataset(
-        Dataset("d", name, tmp_path / f"test{end}", tmp_path / f"train{end}", image_size=(8, 6)),
-        SOURCES,
-    )
+    other = tmp_path / f"train{end}"
+    dataset = Dataset("d", name, tmp_path / f"test{end}", training=other, image_size=(8, 6))
+    loaded = load_dataset(dataset, SOURCES, calibration=2, training=True)
     assert len(loaded.samples) == len(loaded.labels) > 0
-    assert loaded.labels.dtype == np.int64 and len(loaded.calibration) > 0
-    assert loaded.calibration.shape[1:] == loaded.samples.shape[1:]
+    assert loaded.labels.dtype == np.int64
+    assert loaded.calibration and len(loaded.calibration.samples) == 2
+    assert loaded.training and loaded.training.labels is not None
+    assert len(loaded.training.labels) == len(loaded.training.samples) >= 3
+    for split in (loaded.calibration, loaded.training):
+        assert split.samples.shape[1:] == loaded.samples.shape[1:]
     if name == "image_folder":
         assert loaded.samples.shape == (3, 8, 6, 3)
-        assert loaded.class_names == ("class0", "class1", "class2")
+        assert loaded.evaluation.class_names == ("class0", "class1", "class2")
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name != "digits"])

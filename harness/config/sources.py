@@ -1,0 +1,83 @@
+"""Models and datasets that are named on the command line instead of in a suite."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from harness.domain import Dataset, Model, Preprocessing
+from harness.errors import DatasetError, ModelError, UsageError
+
+
+def source_model(
+    source: str, preprocessing: Preprocessing | None = None, labels: str | Path | None = None
+) -> Model:
+    """The model of a source, named after it; ``labels`` is a file with one name per line."""
+    names: tuple[str, ...] = ()
+    if labels is not None:
+        try:
+            names = tuple(Path(labels).read_text(encoding="utf-8", errors="replace").splitlines())
+        except OSError as error:
+            raise ModelError(f"cannot read the labels {labels}: {error.strerror}") from None
+    path = Path(source)
+    where = str(path.absolute()) if path.exists() else source
+    return Model(
+        name=model_name(source),
+        source=where,
+        dataset="",
+        preprocessing=preprocessing or Preprocessing(),
+        labels=names,
+        base=str(Path.cwd()),
+    )
+
+
+def model_name(source: str) -> str:
+    """A short name: the file's, the architecture's or the function's."""
+    if Path(source).exists():
+        path = Path(source)
+        return path.stem if path.is_file() else path.resolve().name
+    name = source.split(":", 1)[-1] if ":" in source else Path(source).stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name.replace("weights=none", "")).strip("-") or "model"
+
+
+def named_dataset(
+    name: str, source: str | None, image_size: tuple[int, int] | None = None
+) -> Dataset | None:
+    """The dataset of an ``.npz``, a folder of images or ``digits``; raises ``DatasetError``."""
+    if source is None:
+        return None
+    if source == "digits":
+        return Dataset(name, "digits")
+    path = Path(source)
+    if not path.exists():
+        raise DatasetError(
+            f"there is no dataset {source}", hint="an .npz, a folder of images, or digits"
+        )
+    path = path.absolute()
+    kind = "image_folder" if path.is_dir() else "npz"
+    if kind == "image_folder" and image_size is None:
+        raise DatasetError(
+            f"{source} is a folder of images, whose size must be given",
+            hint="--image-size 224x224",
+        )
+    return Dataset(name, kind, path=path, calibration=path, training=path, image_size=image_size)
+
+
+def preprocessing(scale: float, mean: str, std: str) -> Preprocessing:
+    """A preprocessing from texts such as ``0.485,0.456,0.406``; raises ``UsageError``."""
+    try:
+        return Preprocessing(
+            scale, *(tuple(float(item) for item in text.split(",")) for text in (mean, std))
+        )
+    except ValueError as error:
+        raise UsageError(f"--scale, --mean, --std: {error}") from None
+
+
+def image_size(text: str | None) -> tuple[int, int] | None:
+    """``HEIGHTxWIDTH``, or one side for both; raises ``UsageError``."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    if match is None or int(match[1]) == 0:
+        raise UsageError(f"--image-size takes HEIGHTxWIDTH, not {text!r}", hint="224x224")
+    return int(match[1]), int(match[2] or match[1])

@@ -1,0 +1,195 @@
+"""Variants as files, without a suite: what ``harness convert`` does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.cache import whole_file
+from harness.datasets import SOURCES, lint, load_split
+from harness.domain import Dataset, Model, Variant
+from harness.errors import HarnessError, UsageError
+from harness.models import ResolvedModel
+from harness.orchestrate.data import calibration_count, store_split
+from harness.orchestrate.plan import refuse_misfit, resolve
+from harness.recipes import RECIPES, ChosenRecipe, parse_recipe
+from harness.recipes.builder import build, build_builtin
+from harness.recipes.builtin import PREFIX
+from harness.recipes.process import TIMEOUT
+from harness.recipes.request import BuildRequest, StoredSplit
+
+#: What ``--recipe`` takes for every recipe that applies.
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What came of one recipe: a ``file`` with its manifest, or the reason why there is none.
+
+    ``status`` is ``ok``, ``failed`` or ``skipped``; ``cached`` tells that nothing was made anew.
+    """
+
+    recipe: str
+    status: str
+    file: Path | None = None
+    manifest_file: Path | None = None
+    variant: Variant | None = None
+    cached: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The samples that recipes may take: for their ranges, and to train on."""
+
+    calibration: Dataset | None = None
+    training: Dataset | None = None
+
+
+def convert(
+    model: Model,
+    recipes: Sequence[str],
+    out: Path,
+    splits: Splits,
+    *,
+    done: Callable[[Converted], None] = lambda converted: None,
+    progress: Callable[[str, Mapping[str, Any]], None] = lambda recipe, said: None,
+    stopped: Callable[[], bool] = lambda: False,
+    timeout: float = TIMEOUT,
+    memory_limit: int = 0,
+) -> list[Converted]:
+    """Make the variants of one model and put them into ``out`` with their manifests.
+
+    ``recipes`` are texts, or ``all`` for every one that applies to the model and the splits.
+    What is in the cache is copied from it. Raises ``UsageError`` for what can never work:
+    a model that cannot be read, a recipe that does not apply, a folder that cannot be made.
+    """
+    if model.source.startswith(PREFIX):
+        build_builtin(model.source.removeprefix(PREFIX))
+    resolved = resolve(model)
+    chosen, skipped = _choose(resolved, recipes, splits)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {out}: {error.strerror}") from None
+    requests = _requests(resolved, chosen, splits)
+    found: dict[str, Converted] = {}
+    for item in skipped:
+        found[item.recipe] = item
+        done(item)
+
+    def finished(request: BuildRequest, outcome: Variant | HarnessError, cached: bool) -> None:
+        if isinstance(outcome, Variant):
+            converted = _written(outcome, out, cached)
+        else:
+            converted = Converted(request.recipe, "failed", reason=outcome.one_line)
+        found[request.recipe] = converted
+        done(converted)
+
+    def said(request: BuildRequest, message: Mapping[str, Any]) -> None:
+        progress(request.recipe, message)
+
+    build(requests, finished, stopped, said, timeout=timeout, memory_limit=memory_limit)
+    order = [item.text for item in chosen] + [item.recipe for item in skipped]
+    return [found[text] for text in order if text in found]
+
+
+def _choose(
+    resolved: ResolvedModel, texts: Sequence[str], splits: Splits
+) -> tuple[list[ChosenRecipe], list[Converted]]:
+    """Recipes to make, each once, and those of ``all`` that do not apply with the reason."""
+    chosen: dict[str, ChosenRecipe] = {}
+    skipped: list[Converted] = []
+    for text in texts:
+        if text != ALL:
+            one = parse_recipe(text)
+            refuse_misfit(resolved.model, one, convertible=resolved.convertible)
+            missing = _missing_split(one, splits)
+            if missing:
+                raise UsageError(f"the recipe {one.text} {missing}")
+            chosen[one.text] = one
+            continue
+        for name in RECIPES:
+            one = parse_recipe(name)
+            reason = _why_not(resolved, one, splits)
+            if reason is None:
+                chosen[name] = one
+            elif name not in chosen:
+                skipped.append(Converted(name, "skipped", reason=reason))
+    return list(chosen.values()), [item for item in skipped if item.recipe not in chosen]
+
+
+def _why_not(resolved: ResolvedModel, chosen: ChosenRecipe, splits: Splits) -> str | None:
+    if chosen.recipe.name == "int8_selective":
+        return "it needs the names of what stays in float: int8_selective(keep_float=[...])"
+    try:
+        refuse_misfit(resolved.model, chosen, convertible=resolved.convertible)
+    except UsageError as error:
+        return error.message
+    return _missing_split(chosen, splits)
+
+
+def _missing_split(chosen: ChosenRecipe, splits: Splits) -> str | None:
+    if chosen.recipe.needs_training and splits.training is None:
+        return "trains: give it labelled samples with --train"
+    if chosen.recipe.needs_calibration and splits.calibration is splits.training is None:
+        return "calibrates: give it samples with --calibration"
+    return None
+
+
+def _requests(
+    resolved: ResolvedModel, chosen: Sequence[ChosenRecipe], splits: Splits
+) -> list[BuildRequest]:
+    calibrations: dict[int, StoredSplit] = {}
+    source = splits.calibration or splits.training
+    for one in chosen:
+        if source is None or not one.recipe.needs_calibration:
+            continue
+        count = calibration_count(one, source)
+        if count not in calibrations:
+            split = load_split(source, SOURCES, labels=False, count=count)
+            scale = resolved.model.preprocessing.scale
+            findings = lint(str(source.name), split, scale=scale)
+            calibrations[count] = store_split(split, "calibration", findings)
+    training = None
+    if splits.training is not None and any(one.recipe.needs_training for one in chosen):
+        training = store_split(load_split(splits.training, SOURCES, labels=False), "training")
+    return [
+        BuildRequest(
+            resolved,
+            one,
+            resolved.model.preprocessing,
+            calibrations[calibration_count(one, source)]
+            if source and one.recipe.needs_calibration
+            else None,
+            training if one.recipe.needs_training else None,
+        )
+        for one in chosen
+    ]
+
+
+def _written(variant: Variant, out: Path, cached: bool) -> Converted:
+    """Copy a variant and its manifest to where the user wants them."""
+    name = file_name(variant.model, variant.recipe)
+    file, manifest_file = out / f"{name}.tflite", out / f"{name}.json"
+    try:
+        with whole_file(file) as part:
+            shutil.copyfile(variant.path, part)
+            part.chmod(0o644)
+        with whole_file(manifest_file) as part:
+            part.write_text(json.dumps(dict(variant.manifest), indent=1, sort_keys=True) + "\n")
+            part.chmod(0o644)
+    except HarnessError as error:
+        return Converted(variant.recipe, "failed", reason=error.one_line)
+    return Converted(variant.recipe, "ok", file, manifest_file, variant, cached)
+
+
+def file_name(model: str, recipe: str) -> str:
+    """``model_recipe`` with only what file names may hold everywhere."""
+    kept = "".join(letter if letter.isalnum() or letter in "-_.=" else "-" for letter in recipe)
+    clean = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in model)
+    return f"{clean.strip('-.') or 'model'}_{kept.strip('-')}"[:200]

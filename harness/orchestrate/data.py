@@ -1,0 +1,119 @@
+"""Datasets as jobs need them: files by content for devices and conversions, labels here."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.cache import cache_dir, file_sha256, whole_file
+from harness.datasets import SOURCES, Split, lint, load_dataset
+from harness.devices import Blob
+from harness.domain import Dataset, Model
+from harness.recipes import ChosenRecipe
+from harness.recipes.request import StoredSplit
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A dataset as devices get it: one file of samples, and the labels that stay here.
+
+    ``calibrations`` holds the calibration samples by their number, ``training`` the whole
+    training split; both only where a recipe asked for them.
+    """
+
+    samples: Blob
+    count: int
+    sample_shape: tuple[int, ...]
+    labels: NDArray[np.int64]
+    labels_sha256: str
+    class_names: tuple[str, ...]
+    calibrations: dict[int, StoredSplit] = field(default_factory=dict)
+    training: StoredSplit | None = None
+
+    @property
+    def classes(self) -> int:
+        """How many classes the labels know."""
+        return max(len(self.class_names), int(self.labels.max()) + 1)
+
+
+def load_data(
+    dataset: Dataset, recipes: Iterable[ChosenRecipe], model: Model | None = None
+) -> Data:
+    """Load what the recipes need of a dataset and keep it as files; raises ``DatasetError``."""
+    wanted = list(recipes)
+    counts = sorted({calibration_count(item, dataset) for item in wanted} - {0})
+    training = any(item.recipe.needs_training for item in wanted)
+    loaded = load_dataset(dataset, SOURCES, training=training)
+    samples = keep(loaded.samples, f"dataset {dataset.name}")
+    data = Data(
+        samples=samples,
+        count=len(loaded.samples),
+        sample_shape=loaded.samples.shape[1:],
+        labels=loaded.labels,
+        labels_sha256=labels_sha256(loaded.labels),
+        class_names=loaded.evaluation.class_names,
+        training=store_split(loaded.training, "training") if loaded.training else None,
+    )
+    for count in counts:
+        split = load_dataset(dataset, SOURCES, calibration=count).calibration
+        assert split is not None
+        findings = lint(
+            f"dataset {dataset.name}",
+            split,
+            classes=data.classes,
+            evaluation=loaded.samples,
+            scale=model.preprocessing.scale if model else 1.0,
+        )
+        data.calibrations[count] = store_split(split, "calibration", findings)
+    return data
+
+
+def calibration_count(chosen: ChosenRecipe, dataset: Dataset) -> int:
+    """How many calibration samples a recipe takes: its own number, else the dataset's."""
+    if not chosen.recipe.needs_calibration:
+        return 0
+    own = chosen["calibration"]
+    assert isinstance(own, int)
+    return own if "calibration" in chosen.given else dataset.calibration_samples
+
+
+def store_split(split: Split, what: str, findings: tuple[str, ...] = ()) -> StoredSplit:
+    """A split as files named by their content."""
+    samples = keep(split.samples, what)
+    labels = keep(split.labels, f"{what} labels") if split.labels is not None else None
+    return StoredSplit(
+        samples.path,
+        samples.sha256,
+        len(split.samples),
+        labels.path if labels else None,
+        labels.sha256 if labels else None,
+        findings,
+    )
+
+
+def labels_sha256(labels: NDArray[np.int64]) -> str:
+    """The hash of labels, apart from how they are stored."""
+    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+
+
+def keep(array: NDArray[Any], what: str) -> Blob:
+    """An array as a ``.npy`` of the cache, named by its content."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
+    digest = hashlib.sha256(head.getvalue())
+    body = memoryview(array.data).cast("B")
+    digest.update(body)
+    path: Path = cache_dir("host", "datasets") / f"{digest.hexdigest()}.npy"
+    size = head.tell() + len(body)
+    if not path.exists() or file_sha256(path) != digest.hexdigest():
+        with whole_file(path) as part, open(part, "wb") as stream:
+            stream.write(head.getvalue())
+            stream.write(body)
+    return Blob(path, digest.hexdigest(), size, what)

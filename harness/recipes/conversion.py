@@ -1,0 +1,154 @@
+"""One conversion, in a child of the conversion process: a source and a recipe -> a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.domain import Preprocessing
+from harness.errors import ConversionError, ModelError
+from harness.models import READERS, Source
+from harness.models.preprocess import to_real
+from harness.recipes.recipe import ChosenRecipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Tells the orchestrator how far a long conversion is.
+Tell = Callable[[dict[str, Any]], None]
+
+
+def convert(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    """Make one variant and write it to ``out``; returns what the manifest says of its making.
+
+    ``source``, ``base``, ``format``: the model. ``recipe``: its identity.
+    ``float_file``: the ``float32`` variant, for recipes that start from it.
+    ``calibration``: a ``.npy`` of stored samples; ``training``: samples and labels.
+    Raises ``ConversionError`` and ``ModelError``, and whatever a converter raises.
+    """
+    from harness.recipes import parse_recipe
+
+    chosen = parse_recipe(request["recipe"])
+    started = time.perf_counter()
+    if request["float_file"] or request["format"] == "tflite":
+        content, facts = _requantized(chosen, request)
+    else:
+        content, facts = _converted(chosen, request, tell)
+    out = Path(request["out"])
+    out.write_bytes(content)
+    if chosen.recipe.finish is not None:
+        facts.update(chosen.recipe.finish(out, chosen.values))
+    return {"seconds": round(time.perf_counter() - started, 3), **facts}
+
+
+def _converted(
+    chosen: ChosenRecipe, request: Mapping[str, Any], tell: Tell
+) -> tuple[bytes, dict[str, Any]]:
+    """Through a ``tf.lite.TFLiteConverter``, after training where the recipe trains."""
+    import tensorflow as tf
+
+    recipe = chosen.recipe
+    reader = READERS[request["format"]]
+    assert reader.load is not None
+    assert recipe.convert is not None
+    where = Path(request["source"] if reader.is_file else request["base"])
+    source = reader.load(request["source"], where)
+    _refuse_unusable(source)
+    facts: dict[str, Any] = {}
+    if recipe.train is not None:
+        trained = recipe.train(source, request, chosen.values, tell)
+        source, facts = trained.source, trained.facts
+    converter = source.converter()
+    if recipe.needs_calibration:
+        batches = _batches(source, request)
+
+        def representative() -> Iterator[list[NDArray[np.float32]]]:
+            for batch in batches:
+                yield [batch]
+
+        converter.representative_dataset = representative
+    recipe.convert(tf, converter, chosen.values)
+    content: bytes = converter.convert()
+    return content, facts
+
+
+def _refuse_unusable(source: Source) -> None:
+    """Refuse inputs that no variant can have, and weights that are no numbers."""
+    import numpy as np
+
+    for name, shape, dtype in source.inputs:
+        if dtype == "string":
+            raise ModelError(
+                f"its input {name!r} takes strings, and TensorFlow Lite's recipes take numbers",
+                hint="cut the text processing off the model and feed token ids",
+            )
+        if shape is None or any(size is None for size in shape):
+            raise ModelError(
+                f"the model's input {name!r} has free dimensions "
+                f"{'of unknown number' if shape is None else list(shape)}",
+                hint="fix them all but the batch before converting",
+            )
+    for name, values in source.weights():
+        wrong = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
+        if wrong:
+            raise ModelError(
+                f"its weights {name} hold {wrong} values that are NaN or infinite",
+                hint="the training diverged or the file is damaged: use an earlier checkpoint",
+            )
+
+
+def _batches(source: Source, request: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Calibration inputs (n, 1, *shape) as the model takes them."""
+    import numpy as np
+
+    if len(source.inputs) != 1:
+        raise ConversionError(
+            f"calibration feeds exactly one input, and this model has {len(source.inputs)}",
+            hint="use a recipe without calibration: dynamic_int8, float16, weight_only_int8",
+        )
+    samples = np.load(request["calibration"], allow_pickle=False)
+    shape = source.inputs[0][1]
+    prepared = prepare(samples, request["preprocessing"], shape or (), "calibration")
+    return prepared.reshape((len(prepared), 1, *prepared.shape[1:]))
+
+
+def prepare(
+    samples: NDArray[Any],
+    preprocessing: Mapping[str, Any],
+    shape: tuple[int | None, ...],
+    what: str,
+) -> NDArray[np.float32]:
+    """Stored samples as the model's float input (n, *shape); raises ``ConversionError``."""
+    import numpy as np
+
+    wanted = tuple(int(size or 0) for size in shape)
+    if np.prod(samples.shape[1:]) != np.prod(wanted):
+        raise ConversionError(
+            f"{what} samples have the shape {list(samples.shape[1:])}, the model takes "
+            f"{list(wanted)}",
+            hint="use samples of that shape (image_folder: set image_size)",
+        )
+    return to_real(samples, Preprocessing(**preprocessing)).reshape((len(samples), *wanted))
+
+
+def _requantized(chosen: ChosenRecipe, request: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """Through ai-edge-quantizer, from a float ``.tflite``."""
+    from harness.recipes import requantize
+
+    recipe = chosen.recipe
+    content = Path(request["float_file"] or request["source"]).read_bytes()
+    if recipe.quantize is None:
+        return content, {}  # only ``finish`` has something to do
+    quantizer = requantize.FloatFile(content)
+    calibration = None
+    if recipe.needs_calibration:
+        import numpy as np
+
+        samples = np.load(request["calibration"], allow_pickle=False)
+        calibration = prepare(
+            samples, request["preprocessing"], quantizer.input_shape(), "calibration"
+        )
+    return quantizer.quantize(recipe.quantize, chosen.values, calibration), {}

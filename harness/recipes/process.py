@@ -1,0 +1,130 @@
+"""The orchestrator's end of the conversion process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from harness.cache import cache_dir
+
+#: Seconds a conversion may take without a sign of life.
+TIMEOUT = 900.0
+
+
+class Worker:
+    """A conversion process and what is in flight in it; a context manager.
+
+    It dies with the orchestrator: its stdin ends, and with it the process and its children.
+    ``memory_limit`` bytes are what one conversion may use beyond what TensorFlow itself
+    occupies; 0: three quarters of the machine's memory.
+    """
+
+    def __init__(self, timeout: float = TIMEOUT, memory_limit: int = 0) -> None:
+        self._folder = cache_dir("host", "work", f"{os.getpid()}-{threading.get_ident()}")
+        self._limits = {"timeout": timeout, "memory_limit": memory_limit or _most_memory()}
+        environment = dict(os.environ)
+        environment.update(
+            TF_CPP_MIN_LOG_LEVEL="3",
+            CUDA_VISIBLE_DEVICES="-1",
+            TF_ENABLE_ONEDNN_OPTS="0",
+            TF_USE_LEGACY_KERAS="1",
+        )
+        self._log = open(self._folder / "worker.log", "wb")  # noqa: SIM115  closed in __exit__
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.recipes.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            start_new_session=True,
+        )
+        self._count = 0
+        self._open: set[int] = set()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def part(self, number: int) -> Any:
+        """Where the task of this number leaves its file."""
+        return self._folder / f"{number}.out"
+
+    def submit(self, task: dict[str, Any], *, tensorflow: bool = True) -> int:
+        """Hand a task over; returns its number. Without ``tensorflow`` it need not wait for it."""
+        assert self._process.stdin
+        number = self._count
+        self._count += 1
+        self._open.add(number)
+        request = {
+            "id": number,
+            "tensorflow": tensorflow,
+            "out": str(self.part(number)),
+            **self._limits,
+            **task,
+        }
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # messages() tells why the process has ended
+        return number
+
+    def messages(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Progress and answers as they come, until every task has its answer.
+
+        Tasks may be handed over meanwhile. When the process dies, there is one failure for
+        each task that has no answer yet.
+        """
+        assert self._process.stdout
+        while self._open:
+            line = self._process.stdout.readline()
+            if not line:
+                break
+            message = json.loads(line)
+            if "progress" not in message:
+                self._open.discard(message["id"])
+            yield message["id"], message
+        if not self._open:
+            return
+        tail = (self._folder / "worker.log").read_text(errors="replace")[-2000:]
+        for number in sorted(self._open):
+            error = f"the conversion process ended (code {self._process.wait()}): {tail}"
+            yield number, {"ok": False, "kind": "Crash", "error": error}
+        self._open.clear()
+
+
+def _most_memory() -> int:
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 0.75)
+
+
+def shorten(text: str, limit: int = 600) -> str:
+    """What matters of a converter's message: no stack, no colour codes, no blank lines."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kept = [
+        line
+        for line in lines
+        if not re.match(
+            r'(File "|Traceback|at |\^|~|During handling|The above exception|[WI]\d{4} )', line
+        )
+    ]
+    short = " ".join(kept or lines)
+    return short if len(short) <= limit else short[: limit - 3] + "..."
