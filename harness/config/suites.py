@@ -141,6 +141,9 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
             file.preprocessing.scale,
             _several(file.preprocessing.mean),
             _several(file.preprocessing.std),
+            file.preprocessing.colour,
+            file.preprocessing.layout,
+            file.preprocessing.resize,
         )
     except ValueError as error:
         raise source.error((*where, "preprocessing"), f"model {name}: {error}") from None

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -271,7 +271,7 @@ def _verify(
         "variant": str(variant.path),
         "samples": str(data.samples.path),
         "count": count,
-        "preprocessing": asdict(model.preprocessing),
+        "preprocessing": model.preprocessing.as_json(),
         "stateful": bool(variant.manifest.get("stateful")),
     }
     key = json_sha256(

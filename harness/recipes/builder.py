@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class BuildRequest:
             value["converter"] = converter_versions()
         if recipe.needs_calibration:
             value["calibration"] = self.calibration_sha256
-            value["preprocessing"] = asdict(self.preprocessing)
+            value["preprocessing"] = self.preprocessing.as_json()
         return json_sha256(value)
 
 
@@ -227,7 +227,7 @@ def _task(request: BuildRequest) -> dict[str, Any]:
         "format": request.model.format,
         "recipe": request.recipe,
         "calibration": str(request.calibration) if request.calibration else None,
-        "preprocessing": asdict(request.preprocessing),
+        "preprocessing": request.preprocessing.as_json(),
     }
 
 
@@ -251,7 +251,7 @@ def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Ou
             "calibration_samples": request.calibration_samples
             if RECIPES[request.recipe].needs_calibration
             else None,
-            "preprocessing": asdict(request.preprocessing),
+            "preprocessing": request.preprocessing.as_json(),
             "seconds": answer["seconds"],
             "peak_memory_bytes": answer["peak_memory_bytes"],
         }
@@ -278,7 +278,7 @@ def _as_is(request: BuildRequest) -> Outcome:
         "size_bytes": path.stat().st_size,
         "model_sha256": request.model.sha256,
         "recipe": request.recipe,
-        "preprocessing": asdict(request.preprocessing),
+        "preprocessing": request.preprocessing.as_json(),
         **_facts(path),
     }
     return _variant(request, manifest, path)
