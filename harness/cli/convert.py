@@ -35,9 +35,9 @@ def convert(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The folder for the files.", metavar="DIR")
     ] = Path(),
-    scale: ScaleOption = 1.0,
-    mean: MeanOption = "0",
-    std: StdOption = "1",
+    scale: ScaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     labels: LabelsOption = None,
     image_size: ImageSizeOption = None,
     format: Annotated[

@@ -44,12 +44,14 @@ DataOption = Annotated[
 ]  # fmt: skip
 
 ScaleOption = Annotated[
-    float, typer.Option("--scale", help="Preprocessing: (sample * scale - mean) / std.")
+    float | None,
+    typer.Option("--scale", help="Preprocessing: (sample * scale - mean) / std; default 1, 0, 1."),
 ]
 MeanOption = Annotated[
-    str, typer.Option("--mean", help="One value, or one per channel: 0.485,0.456,0.406.")
+    str | None,
+    typer.Option("--mean", help="One value, or one per channel: 0.485,0.456,0.406."),
 ]
-StdOption = Annotated[str, typer.Option("--std", help="One value, or one per channel.")]
+StdOption = Annotated[str | None, typer.Option("--std", help="One value, or one per channel.")]
 LabelsOption = Annotated[
     str | None,
     typer.Option("--labels", help="Class names, one per line, for the file's metadata."),

@@ -27,6 +27,15 @@ class PreprocessingFile(_Strict):
     scale: float = 1.0
     mean: float | list[float] = 0.0
     std: float | list[float] = 1.0
+    colour: Literal["", "rgb", "bgr", "gray"] = Field(
+        default="", description="what the samples' channels are; told to apps"
+    )
+    layout: Literal["", "nhwc", "nchw"] = Field(
+        default="", description="order of the samples' axes; told to apps"
+    )
+    resize: Literal["", "bilinear", "nearest", "bicubic", "area", "crop", "letterbox"] = Field(
+        default="", description="how the samples got their size; told to apps"
+    )
 
 
 class ModelFile(_Strict):

@@ -28,6 +28,7 @@ def source_model(
         preprocessing=preprocessing or Preprocessing(),
         labels=names,
         base=str(Path.cwd()),
+        preprocessing_given=preprocessing is not None,
     )
 
 
@@ -63,12 +64,18 @@ def named_dataset(
     return Dataset(name, kind, path=path, calibration=path, training=path, image_size=image_size)
 
 
-def preprocessing(scale: float, mean: str, std: str) -> Preprocessing:
-    """A preprocessing from texts such as ``0.485,0.456,0.406``; raises ``UsageError``."""
+def preprocessing(scale: float | None, mean: str | None, std: str | None) -> Preprocessing | None:
+    """A preprocessing from texts such as ``0.485,0.456,0.406``; ``None`` where none is given.
+
+    Raises ``UsageError`` for what is no number.
+    """
+    if scale is None and mean is None and std is None:
+        return None
     try:
-        return Preprocessing(
-            scale, *(tuple(float(item) for item in text.split(",")) for text in (mean, std))
-        )
+        values = [
+            tuple(float(item) for item in text.split(",")) for text in (mean or "0", std or "1")
+        ]
+        return Preprocessing(1.0 if scale is None else scale, values[0], values[1])
     except ValueError as error:
         raise UsageError(f"--scale, --mean, --std: {error}") from None
 

@@ -144,6 +144,9 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
             file.preprocessing.scale,
             _several(file.preprocessing.mean),
             _several(file.preprocessing.std),
+            file.preprocessing.colour,
+            file.preprocessing.layout,
+            file.preprocessing.resize,
         )
     except ValueError as error:
         raise source.error((*where, "preprocessing"), f"model {name}: {error}") from None
@@ -158,7 +161,15 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
     else:
         labels = tuple(file.labels)
     base = str(source.path.parent.resolve()) if known.reference(file.file) else ""
-    return Model(name, path, file.dataset, preprocessing, labels, base)
+    return Model(
+        name,
+        path,
+        file.dataset,
+        preprocessing,
+        labels,
+        base,
+        preprocessing_given="preprocessing" in file.model_fields_set,
+    )
 
 
 def _several(value: float | list[float]) -> tuple[float, ...]:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+COLOURS = ("rgb", "bgr", "gray")
+LAYOUTS = ("nhwc", "nchw")
+RESIZES = ("bilinear", "nearest", "bicubic", "area", "crop", "letterbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +19,18 @@ class Preprocessing:
 
     ``mean`` and ``std`` have one value, or one per channel (last axis), in units of the
     scaled sample.
+
+    ``colour``, ``layout`` and ``resize`` say of what kind the stored samples are, which an app
+    has to make alike; empty where nobody said. ``crop`` cuts the middle out after scaling the
+    shorter side, ``letterbox`` scales the longer side and fills up.
     """
 
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    colour: str = ""
+    layout: str = ""
+    resize: str = ""
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.scale, *self.mean, *self.std))):
@@ -26,6 +39,38 @@ class Preprocessing:
             raise ValueError("mean and std need at least one value, and std no zero")
         if len(self.mean) > 1 and len(self.std) > 1 and len(self.mean) != len(self.std):
             raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}")
+        for name, known in (("colour", COLOURS), ("layout", LAYOUTS), ("resize", RESIZES)):
+            if getattr(self, name) not in ("", *known):
+                raise ValueError(f"{name} is one of {', '.join(known)}, or left out")
+
+    @property
+    def identity(self) -> bool:
+        """Whether samples go into the model as they are, and nothing else is said of them."""
+        return (
+            self.scale == 1
+            and not any(self.mean)
+            and all(value == 1 for value in self.std)
+            and not (self.colour or self.layout or self.resize)
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """As a JSON value; what is not said is left out, so that what was hashed stays so."""
+        value = asdict(self)
+        value.update(mean=list(self.mean), std=list(self.std))
+        return {
+            name: part
+            for name, part in value.items()
+            if part or name not in ("colour", "layout", "resize")
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of ``as_json``; raises ``ValueError`` or ``TypeError`` for anything else."""
+        fields = dict(value)
+        for name in ("mean", "std"):
+            if name in fields:
+                fields[name] = tuple(float(part) for part in fields[name])
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +79,8 @@ class Model:
 
     ``source`` is a path, ``builtin:NAME`` for a model that the harness makes itself,
     ``keras:ARCHITECTURE``, or ``package.module:function`` for a Python factory, whose module
-    is looked for below ``base`` first. Its identity is the hash that the reader in
-    ``harness.models`` computes.
+    is looked for below ``base`` first. Where no preprocessing was given, a ready file's own
+    counts. Its identity is the hash that the reader in ``harness.models`` computes.
     """
 
     name: str
@@ -44,6 +89,7 @@ class Model:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     labels: tuple[str, ...] = ()
     base: str = ""
+    preprocessing_given: bool = True
 
 
 @dataclass(frozen=True, slots=True)

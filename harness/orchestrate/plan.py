@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.domain import Job, Model, Suite
 from harness.errors import ModelError, UsageError
 from harness.models import ResolvedModel, resolve_model
+from harness.models.tflite_file import preprocessing_of
 from harness.recipes import RECIPES, ChosenRecipe, parse_recipe
 from harness.recipes.builtin import PREFIX, builtin_path
 from harness.recipes.request import installed
@@ -99,11 +100,23 @@ def _convertible(model: Model) -> bool | None:
 
 
 def resolve(model: Model) -> ResolvedModel:
-    """A model whose built-in source was made already is read from its file."""
+    """The model, found and checked; what was left open of a ready file comes from its metadata.
+
+    A model whose built-in source was made already is read from its file.
+    """
     if model.source.startswith(PREFIX):
         path: Path = builtin_path(model.source.removeprefix(PREFIX))
         model = replace(model, source=str(path))
-    return resolve_model(model)
+    found = resolve_model(model)
+    if found.format == "tflite" and not (model.preprocessing_given and model.labels):
+        own = preprocessing_of(found.path)
+        if own is not None:
+            model = replace(
+                model,
+                preprocessing=model.preprocessing if model.preprocessing_given else own[0],
+                labels=model.labels or own[1],
+            )
+    return replace(found, model=model)
 
 
 def trial_order(jobs: Sequence[Job], trials: int, seed: int) -> list[tuple[Job, int]]:

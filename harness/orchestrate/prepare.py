@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -100,6 +100,7 @@ def prepare(
                     tell(Preparing(f"training the built-in model {builtin}"))
                 build_builtin(builtin)
             resolved[name] = resolve(models[name])
+            models[name] = resolved[name].model
             _check_fit(models[name], data[models[name].dataset])
         except HarnessError as error:
             prepared.update(
@@ -232,7 +233,7 @@ def _verify(
         "variant": str(variant.path),
         "samples": str(data.samples.path),
         "count": count,
-        "preprocessing": asdict(model.preprocessing),
+        "preprocessing": model.preprocessing.as_json(),
         "stateful": bool(variant.manifest.get("stateful")),
     }
     key = json_sha256(

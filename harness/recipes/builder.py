@@ -6,13 +6,13 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.cache import cache_dir, file_sha256, whole_file
 from harness.domain import Variant
 from harness.errors import ConversionError, HarnessError
+from harness.models import metadata
 from harness.recipes.builtin import BUILTINS, builtin_path
 from harness.recipes.manifest import file_facts, manifest, refuse_broken_promise
 from harness.recipes.process import TIMEOUT, Worker, shorten
@@ -160,7 +160,7 @@ def _task(request: BuildRequest, float_file: Path | None) -> dict[str, Any]:
         "float_file": str(float_file) if float_file else None,
         "calibration": str(calibration.samples) if calibration else None,
         "training": [str(training.samples), str(training.labels)] if training else None,
-        "preprocessing": asdict(request.preprocessing),
+        "preprocessing": request.preprocessing.as_json(),
         "checkpoint": str(cache_dir("host", "training") / request.key()),
     }
 
@@ -171,6 +171,8 @@ def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Ou
         hint = answer.get("hint")
         return ConversionError(f"{what} failed: {shorten(answer['error'])}", hint=hint)
     try:
+        if request.says_something:
+            made.write_bytes(_with_metadata(request, made.read_bytes()))
         sha256 = file_sha256(made)
         folder = cache_dir("host", "variants")
         path = folder / f"{sha256}.tflite"
@@ -189,6 +191,18 @@ def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Ou
             hint="free some space, or set HARNESS_CACHE to a folder on another disk",
         )
     return _variant(request, found, path)
+
+
+def _with_metadata(request: BuildRequest, content: bytes) -> bytes:
+    """The variant with its preprocessing and labels, so that an app needs nothing beside it."""
+    model = request.model.model
+    return metadata.write(
+        content,
+        name=model.name,
+        description=f"{model.name}, {request.identity}",
+        preprocessing=request.preprocessing,
+        labels=model.labels,
+    )
 
 
 def _as_is(request: BuildRequest) -> Outcome:

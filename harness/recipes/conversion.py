@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.domain import Preprocessing
 from harness.errors import ConversionError, ModelError
-from harness.models import READERS, Source
+from harness.models import READERS, Source, metadata
 from harness.models.preprocess import to_real
 from harness.recipes.recipe import ChosenRecipe
 
@@ -131,7 +131,7 @@ def prepare(
             f"{list(wanted)}",
             hint="use samples of that shape (image_folder: set image_size)",
         )
-    return to_real(samples, Preprocessing(**preprocessing)).reshape((len(samples), *wanted))
+    return to_real(samples, Preprocessing.from_json(preprocessing)).reshape((len(samples), *wanted))
 
 
 def _requantized(chosen: ChosenRecipe, request: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
@@ -139,7 +139,8 @@ def _requantized(chosen: ChosenRecipe, request: Mapping[str, Any]) -> tuple[byte
     from harness.recipes import requantize
 
     recipe = chosen.recipe
-    content = Path(request["float_file"] or request["source"]).read_bytes()
+    # What travels with the file is written anew for each variant.
+    content = metadata.original(Path(request["float_file"] or request["source"]).read_bytes())
     if recipe.quantize is None:
         return content, {}  # only ``finish`` has something to do
     quantizer = requantize.FloatFile(content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def manifest(request: BuildRequest, answer: Mapping[str, Any]) -> dict[str, Any]
         "recipe": request.identity,
         "recipe_version": recipe.version,
         "parameters": dict(chosen.values),
-        "preprocessing": asdict(request.preprocessing),
+        "preprocessing": request.preprocessing.as_json(),
     }
     if not recipe.unchanged:
         found["converter"] = converter_versions(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from harness.cache import json_sha256
 from harness.domain import Preprocessing
 from harness.errors import MissingExtraError
 from harness.models import ResolvedModel
+from harness.models.metadata import worth_writing
 from harness.recipes import parse_recipe
 from harness.recipes.recipe import ChosenRecipe, written
 
@@ -66,6 +67,12 @@ class BuildRequest:
         """The request for the ``float32`` variant of the same model."""
         return replace(self, chosen=parse_recipe("float32"), calibration=None, training=None)
 
+    @property
+    def says_something(self) -> bool:
+        """Whether preprocessing or labels travel with the file; ready files keep their own."""
+        labels = self.model.model.labels
+        return not self.chosen.recipe.unchanged and worth_writing(self.preprocessing, labels)
+
     def key(self) -> str:
         """The hash of everything that determines the variant's bytes."""
         recipe = self.chosen.recipe
@@ -80,8 +87,14 @@ class BuildRequest:
             value["calibration"] = self.calibration.sha256
         if recipe.needs_training and self.training:
             value["training"] = [self.training.sha256, self.training.labels_sha256]
+        if self.says_something:
+            value["metadata"] = [
+                self.model.model.name,
+                self.preprocessing.as_json(),
+                self.model.model.labels,
+            ]
         if recipe.needs_calibration or recipe.needs_training:
-            value["preprocessing"] = asdict(self.preprocessing)
+            value["preprocessing"] = self.preprocessing.as_json()
         return json_sha256(value)
 
 

@@ -122,6 +122,21 @@ def test_a_suite_survives_the_store(suite_file: Callable[..., Path]) -> None:
     assert suite_from_json(json.loads(json.dumps(suite_to_json(suite)))) == suite
 
 
+def test_what_apps_are_told_of_samples(suite_file: Callable[..., Path]) -> None:
+    path = suite_file(devices=["local"])
+    plain = path.read_text()
+    path.write_text(plain.replace("scale = 0.0625", 'scale = 0.0625, colour = "bgr"'))
+    suite = load_suite(path, known_names())
+    assert suite.models[0].preprocessing.colour == "bgr"
+    stored = suite_to_json(suite)
+    for name in ("colour", "layout", "resize"):
+        del stored["models"][0]["preprocessing"][name]
+    assert suite_from_json(stored).models[0].preprocessing.colour == ""
+    path.write_text(plain.replace("scale = 0.0625", 'scale = 0.0625, layout = "NHWC"'))
+    with pytest.raises(ConfigError, match="layout"):
+        load_suite(path, known_names())
+
+
 def test_schemas_on_disk_are_the_ones_in_the_code() -> None:
     for name, value in schemas().items():
         kept = json.loads((ROOT / "profiles" / "schema" / name).read_text())

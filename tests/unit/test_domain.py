@@ -55,7 +55,15 @@ def test_a_lighter_policy_says_what_is_lighter() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"std": (0.0,)}, {"mean": ()}, {"mean": (1, 2), "std": (1, 2, 3)}]
+    "wrong",
+    [
+        {"std": (0.0,)},
+        {"mean": ()},
+        {"mean": (1, 2), "std": (1, 2, 3)},
+        {"colour": "RGB"},
+        {"layout": "chw"},
+        {"resize": "nice"},
+    ],
 )
 def test_preprocessing_without_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):
