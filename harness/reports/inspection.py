@@ -120,9 +120,13 @@ def inspect_file(path: Path) -> Inspection:
 def _foreign(path: Path) -> ModelError:
     for reader in READERS.values():
         if reader.converter is not None and reader.claims(path):
+            try:
+                reader.check(path)
+            except ModelError:
+                break
             return ModelError(
-                f"{path} is not a .tflite file (it is read as {reader.title}): convert it first",
-                hint=f"harness convert {path}",
+                f"{path} is a model to be converted ({reader.title}), not a .tflite file",
+                hint=f"make one first: harness convert {path}",
             )
     return ModelError(
         f"{path} is not a TensorFlow Lite file: the identifier TFL3 is missing",

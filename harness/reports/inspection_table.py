@@ -61,7 +61,8 @@ def _facts(inspection: Inspection) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{parameters(graph):,} in {_bytes(graph.weight_bytes)} of constants{rest}"
     yield "per inference", f"{graph.macs:,} multiply-accumulates{rest}"
     yield "activations", f"{_bytes(graph.peak_activation_bytes)} at once, at the most{rest}"
-    yield "computes in", "integers only" if graph.full_integer else "floats, or more than 8 bits"
+    others = [*graph.float_types, *(["int16"] if graph.integer16_activations else [])]
+    yield "computes in", "8-bit integers" if graph.full_integer else ", ".join(others) or "other"
     for island in float_islands(graph):
         yield "float", f"operators {_ranges(island.operators)}: {island.reason}"
     coarse = per_tensor_weights(graph)
@@ -159,7 +160,7 @@ def _words(quantization: Quantization | None) -> str:
     if quantization.per_axis:
         return f"{len(quantization.scales)} scales, axis {quantization.axis}"
     zero = quantization.zero_points[0] if quantization.zero_points else 0
-    return f"scale {quantization.scales[0]:.6g}, zero {zero}"
+    return f"scale {quantization.scales[0]:.4g}, zero {zero}"
 
 
 def _bytes(count: int) -> str:
