@@ -5,6 +5,7 @@ import harness
 result = harness.run("suite.toml")
 result.table()                      # a pandas DataFrame
 harness.load("last").table()
+harness.inspect("model.tflite").as_dict()
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import RunResult, load, run
+    from harness.api import RunResult, inspect, load, run
 
 __version__ = "0.1.0"
 
-__all__ = ["RunResult", "__version__", "load", "run"]
+__all__ = ["RunResult", "__version__", "inspect", "load", "run"]
 
 
 def __getattr__(name: str) -> Any:
     # Importing the package stays cheap: the command line must answer --help at once.
-    if name in ("RunResult", "load", "run"):
+    if name in ("RunResult", "inspect", "load", "run"):
         from harness import api
 
         return getattr(api, name)

@@ -17,6 +17,7 @@ from harness.orchestrate.convert import Converted
 from harness.orchestrate.events import Listener
 from harness.recipes.process import TIMEOUT
 from harness.reports import FORMATS, RunView, frame, job_rows, view_run
+from harness.reports.inspection import Inspection, inspect_file
 from harness.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
@@ -144,3 +145,11 @@ def load(run_id: str = "last", *, store: str | Store = DEFAULT_STORE) -> RunResu
     """A run from the store: its id, an unambiguous beginning of one, or ``last``."""
     opened = store if isinstance(store, Store) else Store(store, create=False)
     return RunResult(view_run(opened, run_id))
+
+
+def inspect(file: str | Path) -> Inspection:
+    """What is in a ``.tflite`` file: ``.as_dict()`` holds all of it.
+
+    Raises ``ModelError`` for a damaged or foreign file.
+    """
+    return inspect_file(Path(file))

@@ -5,7 +5,8 @@
     │   ├── ConfigError             a TOML file: file, line, nearest name
     │   ├── ModelError              a model file that cannot be read
     │   ├── DatasetError            samples or labels that do not fit
-    │   └── MissingExtraError       an optional package is not installed
+    │   ├── MissingExtraError       an optional package is not installed
+    │   └── MissingToolError        a program that the harness runs is not installed
     ├── JobError                    one job failed; the others go on          exit 3
     │   ├── ConversionError         a recipe could not make its variant
     │   ├── UnsupportedError        the device cannot run this by nature
@@ -83,6 +84,10 @@ class DatasetError(UsageError):
 
 class MissingExtraError(UsageError):
     """An optional part of the harness needs a package that is not installed."""
+
+
+class MissingToolError(UsageError):
+    """A program that the harness runs is not on this machine."""
 
 
 class JobError(HarnessError):

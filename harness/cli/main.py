@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harness.cli import convert, devices, export, recipes, report, run, runs, table
+from harness.cli import convert, devices, export, inspect, recipes, report, run, runs, table
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("runs")(runs.runs)
 app.command("table")(table.table)
 app.command("export")(export.export)
 app.command("report")(report.report)
+app.command("inspect")(inspect.inspect)
 app.command("devices")(devices.devices)
 app.command("recipes")(recipes.recipes)
 

@@ -108,7 +108,7 @@ def _choose(
         if text != ALL:
             one = parse_recipe(text)
             refuse_misfit(resolved.model, one, convertible=resolved.convertible)
-            missing = _missing_split(one, splits)
+            missing = _missing_split(resolved, one, splits)
             if missing:
                 raise UsageError(f"the recipe {one.text} {missing}")
             chosen[one.text] = one
@@ -130,13 +130,14 @@ def _why_not(resolved: ResolvedModel, chosen: ChosenRecipe, splits: Splits) -> s
         refuse_misfit(resolved.model, chosen, convertible=resolved.convertible)
     except UsageError as error:
         return error.message
-    return _missing_split(chosen, splits)
+    return _missing_split(resolved, chosen, splits)
 
 
-def _missing_split(chosen: ChosenRecipe, splits: Splits) -> str | None:
+def _missing_split(resolved: ResolvedModel, chosen: ChosenRecipe, splits: Splits) -> str | None:
     if chosen.recipe.needs_training and splits.training is None:
         return "trains: give it labelled samples with --train"
-    if chosen.recipe.needs_calibration and splits.calibration is splits.training is None:
+    calibrates = chosen.recipe.calibrates(convertible=resolved.convertible)
+    if calibrates and splits.calibration is splits.training is None:
         return "calibrates: give it samples with --calibration"
     return None
 

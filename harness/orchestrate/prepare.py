@@ -167,11 +167,12 @@ def build_request(
     """The request for one variant, with the splits that its recipe takes."""
     model = resolved.model
     count = calibration_count(chosen, suite.datasets[model.dataset])
+    calibrates = chosen.recipe.calibrates(convertible=resolved.convertible)
     return BuildRequest(
         model=resolved,
         chosen=chosen,
         preprocessing=model.preprocessing,
-        calibration=data.calibrations[count] if count else None,
+        calibration=data.calibrations[count] if count and calibrates else None,
         training=data.training if chosen.recipe.needs_training else None,
     )
 

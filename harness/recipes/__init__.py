@@ -13,6 +13,7 @@ from harness.recipes import (
     as_is,
     dynamic_int4,
     dynamic_int8,
+    edgetpu,
     float16,
     float32,
     int8,
@@ -38,6 +39,7 @@ RECIPES: dict[str, Recipe] = {
     "weight_only_int4": weight_only_int4.RECIPE,
     "dynamic_int4": dynamic_int4.RECIPE,
     "int8_selective": int8_selective.RECIPE,
+    "edgetpu": edgetpu.RECIPE,
     "as_is": as_is.RECIPE,
 }
 

@@ -177,7 +177,7 @@ def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Ou
         folder = cache_dir("host", "variants")
         path = folder / f"{sha256}.tflite"
         facts = file_facts(made)
-        refuse_broken_promise(request, facts, what)
+        refuse_broken_promise(request, made, what)
         found = {**manifest(request, answer), **facts, "sha256": sha256}
         with whole_file(path) as part:
             shutil.copyfile(made, part)

@@ -26,4 +26,5 @@ RECIPE = Recipe(
     quantize=_quantize,
     needs_calibration=True,
     full_integer=True,
+    integer_ends=True,
 )

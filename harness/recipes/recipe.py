@@ -77,7 +77,8 @@ class Recipe:
     With none of them the source file is deployed as it is.
 
     ``version`` changes whenever the same input would give another file. ``full_integer``
-    promises a variant without float operators, which is verified.
+    promises a variant without float operators, which is verified; ``integer_ends`` that the
+    input and the output are integers too.
     """
 
     name: str
@@ -89,12 +90,17 @@ class Recipe:
     finish: Callable[[Any, Values], Any] | None = None
     needs_calibration: bool = False
     full_integer: bool = False
+    integer_ends: bool = False
     version: int = 1
 
     @property
     def needs_training(self) -> bool:
         """Whether it trains, and so needs a training split."""
         return self.train is not None
+
+    def calibrates(self, *, convertible: bool) -> bool:
+        """Whether it takes calibration samples; of a ready file some recipes only use the rest."""
+        return self.needs_calibration and (convertible or self.quantize is not None)
 
     @property
     def unchanged(self) -> bool:

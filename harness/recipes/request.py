@@ -14,10 +14,11 @@ from harness.errors import MissingExtraError
 from harness.models import ResolvedModel
 from harness.models.metadata import worth_writing
 from harness.recipes import parse_recipe
+from harness.recipes.edgetpu_compiler import TOOL, tool_version
 from harness.recipes.recipe import ChosenRecipe, written
 
 #: Changes when a manifest holds other things than before.
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,10 @@ def converter_versions(request: BuildRequest) -> dict[str, str]:
 
     Raises ``MissingExtraError`` where a package is not installed.
     """
-    return installed(packages(request))
+    found = installed(packages(request))
+    if request.chosen.recipe.finish is not None:
+        found[TOOL] = tool_version()
+    return found
 
 
 def installed(names: Sequence[str]) -> dict[str, str]:

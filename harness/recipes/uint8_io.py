@@ -21,4 +21,5 @@ RECIPE = Recipe(
     convert=_convert,
     needs_calibration=True,
     full_integer=True,
+    integer_ends=True,
 )

@@ -92,7 +92,10 @@ def _cpu(operator: Operator, gain: float, profile: Mapping[str, Any]) -> float:
 
 def _edgetpu(graph: Graph, profile: Mapping[str, Any]) -> float:
     if not graph.full_integer:
-        kinds = sorted({op.activation for op in graph.operators} - {"int8", "uint8", "int32"})
+        kinds = sorted(
+            ({op.activation for op in graph.operators} | set(graph.float_types))
+            - {"int8", "uint8", "int32", "int64", "bool"}
+        )
         raise UnsupportedError(
             f"an Edge TPU runs full-integer models only; this variant computes in "
             f"{', '.join(kinds)}",

@@ -85,11 +85,19 @@ def test_a_conversion_that_fails_leaves_the_other_models_alone(
 
 
 def test_recipes_that_a_source_does_not_allow(digits: dict[str, Path], tmp_path: Path) -> None:
-    ready = write_suite(tmp_path / "a.toml", model=str(digits["int8"]), recipes=["int8"])
-    with pytest.raises(UsageError, match="as_is"):
+    ready = write_suite(tmp_path / "a.toml", model=str(digits["int8"]), recipes=["uint8_io"])
+    with pytest.raises(UsageError, match="recipes for it: .*as_is"):
         run(ready)
     with pytest.raises(UsageError, match="as it is"):
         run(write_suite(tmp_path / "b.toml", recipes=["as_is"]))
+
+
+def test_a_quantized_file_is_not_quantized_again(digits: dict[str, Path], tmp_path: Path) -> None:
+    rows = run(
+        write_suite(tmp_path / "a.toml", model=str(digits["int8"]), recipes=["dynamic_int8"])
+    )
+    assert rows["dynamic_int8"]["status"] == "failed"
+    assert "quantized already" in rows["dynamic_int8"]["error"]
 
 
 def test_an_operator_that_the_runtime_lacks(digits: dict[str, Path], tmp_path: Path) -> None:

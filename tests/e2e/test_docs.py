@@ -42,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, digits: dict[str, Path]) ->
     np.savez(where / "test.npz", images=images[:100], labels=np.arange(100) % 10)
     np.savez(where / "train.npz", images=images[100:])
     (where / "model.h5").write_bytes(digits["model"].read_bytes())
+    (where / "model.tflite").write_bytes(digits["int8"].read_bytes())
     (where / "labels.txt").write_text("\n".join("0123456789"))
     (where / "mine.toml").write_text(blocks(ROOT / "README.md", "toml")[0])
     done = subprocess.run(

@@ -1,0 +1,39 @@
+"""``harness inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .tflite file.", metavar="FILE")],
+    format: Annotated[
+        str, typer.Option("--format", help="table or json.", metavar="FORMAT")
+    ] = "table",
+    tensors: Annotated[
+        bool, typer.Option("--tensors", help="Also list every tensor (json always does).")
+    ] = False,
+) -> None:
+    """Show what is in a .tflite file: operators, types, costs, what an Edge TPU would map."""
+    import json
+    import shutil
+    import sys
+
+    from harness.cli.output import console
+    from harness.errors import UsageError
+    from harness.reports import inspection_table
+    from harness.reports.inspection import inspect_file
+
+    if format not in ("table", "json"):
+        raise UsageError(f"unknown format {format!r}", hint="known: table, json")
+    found = inspect_file(file)
+    if format == "json":
+        print(json.dumps(found.as_dict(), indent=1, allow_nan=False))
+    elif sys.stdout.isatty():
+        console().print(inspection_table.renderable(found, tensors=tensors))
+    else:
+        width = shutil.get_terminal_size((100, 24)).columns
+        print(inspection_table.render(found, width, tensors=tensors))
