@@ -14,6 +14,9 @@ from harness.errors import UsageError
 from harness.orchestrate import Outcome, Stop, execute, known_names, make_plan
 from harness.orchestrate import convert as conversion
 from harness.orchestrate.convert import Converted
+from harness.orchestrate.debug import Effort as Effort
+from harness.orchestrate.debug import Examination
+from harness.orchestrate.debug import debug as examine
 from harness.orchestrate.events import Listener
 from harness.recipes.process import TIMEOUT
 from harness.reports import FORMATS, RunView, frame, job_rows, view_run
@@ -138,6 +141,40 @@ def convert(
         stopped=stopped,
         timeout=timeout,
         memory_limit=int(memory_limit_gb * 1e9),
+    )
+
+
+def debug(
+    model: str,
+    recipe: str,
+    data: str,
+    *,
+    calibration: str | None = None,
+    training: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    image_size: tuple[int, int] | None = None,
+    effort: Effort | None = None,
+    progress: Callable[[str, Mapping[str, Any]], None] = lambda recipe, said: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Examination:
+    """Rank a model's operators by what quantizing them costs, on labelled samples ``data``.
+
+    Raises ``UsageError`` for a recipe that cannot keep operators in float,
+    ``ConversionError`` where a file cannot be made or compared.
+    """
+    evaluation = named_dataset("evaluation", data, image_size)
+    assert evaluation is not None
+    return examine(
+        source_model(model, preprocessing),
+        recipe,
+        evaluation,
+        conversion.Splits(
+            named_dataset("calibration", calibration, image_size),
+            named_dataset("training", training, image_size),
+        ),
+        effort or Effort(),
+        progress=progress,
+        stopped=stopped,
     )
 
 

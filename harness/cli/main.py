@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harness.cli import convert, devices, export, inspect, recipes, report, run, runs, table
+from harness.cli import convert, debug, devices, export, inspect, recipes, report, run, runs, table
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 app.command("run")(run.run)
 app.command("convert")(convert.convert)
+app.command("debug")(debug.debug)
 app.command("runs")(runs.runs)
 app.command("table")(table.table)
 app.command("export")(export.export)

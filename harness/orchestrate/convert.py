@@ -68,9 +68,7 @@ def convert(
     What is in the cache is copied from it. Raises ``UsageError`` for what can never work:
     a model that cannot be read, a recipe that does not apply, a folder that cannot be made.
     """
-    if model.source.startswith(PREFIX):
-        build_builtin(model.source.removeprefix(PREFIX))
-    resolved = resolve(model)
+    resolved = _resolved(model)
     chosen, skipped = _choose(resolved, recipes, splits)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -96,6 +94,26 @@ def convert(
     build(requests, finished, stopped, said, timeout=timeout, memory_limit=memory_limit)
     order = [item.text for item in chosen] + [item.recipe for item in skipped]
     return [found[text] for text in order if text in found]
+
+
+def convertible_request(model: Model, chosen: ChosenRecipe, splits: Splits) -> BuildRequest:
+    """The request for one recipe of a model that is named outside of a suite.
+
+    Raises ``UsageError`` where the model, the recipe and the splits do not go together.
+    """
+    resolved = _resolved(model)
+    refuse_misfit(resolved.model, chosen, convertible=resolved.convertible)
+    missing = _missing_split(resolved, chosen, splits)
+    if missing:
+        raise UsageError(f"the recipe {chosen.text} {missing}")
+    (request,) = _requests(resolved, [chosen], splits)
+    return request
+
+
+def _resolved(model: Model) -> ResolvedModel:
+    if model.source.startswith(PREFIX):
+        build_builtin(model.source.removeprefix(PREFIX))
+    return resolve(model)
 
 
 def _choose(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.cache import cache_dir
+from harness.errors import ModelError, suggest
 
 PREFIX = "builtin:"
 
@@ -58,6 +59,8 @@ BUILTINS: dict[str, tuple[int, Callable[[Path], None]]] = {"digits_cnn": (1, mak
 
 
 def builtin_path(name: str) -> Path:
-    """Where a built-in model is kept once it was made."""
+    """Where a built-in model is kept once it was made; raises ``ModelError`` for no such one."""
+    if name not in BUILTINS:
+        raise ModelError(f"unknown built-in model {name!r}", hint=suggest(name, BUILTINS))
     version, _ = BUILTINS[name]
     return cache_dir("host", "models") / f"{name}-{version}.h5"

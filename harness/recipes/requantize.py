@@ -86,7 +86,7 @@ class FloatFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # keeping every tensor is the purpose here
             return quantizer.calibrate(
-                {key: ({name: sample[None]} for sample in calibration)}, num_threads=1
+                {key: [{name: sample[None]} for sample in calibration]}, num_threads=1
             )
 
     def _input_of_signature(self) -> tuple[str, str]:

@@ -45,7 +45,13 @@ def _build_model(request: dict[str, Any], _tell: Any) -> dict[str, Any]:
     return {"seconds": round(time.perf_counter() - started, 3)}
 
 
-_TASKS = {"convert": _convert, "build": _build_model}
+def _debug(request: dict[str, Any], tell: Any) -> dict[str, Any]:
+    from harness.recipes.loss.task import debug
+
+    return debug(request, tell)
+
+
+_TASKS = {"convert": _convert, "build": _build_model, "debug": _debug}
 
 
 def _child(request: dict[str, Any], pipe: int) -> None:

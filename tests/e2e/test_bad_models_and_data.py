@@ -86,7 +86,7 @@ def test_a_conversion_that_fails_leaves_the_other_models_alone(
 
 def test_recipes_that_a_source_does_not_allow(digits: dict[str, Path], tmp_path: Path) -> None:
     ready = write_suite(tmp_path / "a.toml", model=str(digits["int8"]), recipes=["uint8_io"])
-    with pytest.raises(UsageError, match="recipes for it: .*as_is"):
+    with pytest.raises(UsageError, match=r"recipes for it: .*as_is"):
         run(ready)
     with pytest.raises(UsageError, match="as it is"):
         run(write_suite(tmp_path / "b.toml", recipes=["as_is"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,13 +18,15 @@ _CASTS = {"QUANTIZE", "DEQUANTIZE"}
 class Pair:
     """One operator in both files: ``index`` counts those of the float file.
 
-    ``name`` is the tensor that it makes, as the float file calls it. ``float_operator`` and
-    ``quantized_operator`` are objects of the schema.
+    ``name`` is the tensor that it makes, as the float file calls it; ``layer`` the shortest
+    name that ``keep_float`` understands. ``float_operator`` and ``quantized_operator`` are
+    objects of the schema.
     """
 
     index: int
     kind: str
     name: str
+    layer: str
     float_operator: Any
     quantized_operator: Any
 
@@ -76,7 +80,25 @@ def pair(float_model: Any, quantized_model: Any) -> list[Pair]:
             hint="the converter fused them otherwise; debug int8_selective or weight_only_int8, "
             "which keep the float file's operators",
         )
+    names = [output_name(float_model, operator) for operator in both[0]]
+    layers = short_names(names)
     return [
-        Pair(index, kind, output_name(float_model, a), a, b)
-        for index, (kind, a, b) in enumerate(zip(kinds[0], *both, strict=True))
+        Pair(index, *parts)
+        for index, parts in enumerate(zip(kinds[0], names, layers, *both, strict=True))
     ]
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """For each output name the layer in it that no other has, else the whole name.
+
+    A converter joins the layers that it fused: ``model/relu/Relu;model/conv/Conv2D``. The last
+    one is the layer with the weights; layers begin with a small letter, TensorFlow's own
+    operators with a capital.
+    """
+    parts = [name.replace(";", "/").split("/") for name in names]
+    counts = Counter(part for found in parts for part in set(found))
+    short = []
+    for name, found in zip(names, parts, strict=True):
+        own = [part for part in found if counts[part] == 1 and part[:1].islower()]
+        short.append(own[-1] if own else name)
+    return short

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -72,22 +73,26 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     for number, error in enumerate(suspects):
         effects[error.pair.name] = kept([error.pair.name])
         tell({"step": "keeping operators in float", "epoch": number + 1, "epochs": len(suspects)})
+    noise = accuracy_noise(baseline.agreement, len(inputs))
     ranked = sorted(
-        suspects, key=lambda item: _gain(effects[item.pair.name], baseline), reverse=True
+        suspects, key=lambda item: _gain(effects[item.pair.name], baseline, noise), reverse=True
     )
     together = []
     for count in range(1, len(ranked) + 1):
         names = [item.pair.name for item in ranked[:count]]
-        together.append({"keep_float": names, **asdict(kept(names))})
+        together.append(
+            {"keep_float": [item.pair.layer for item in ranked[:count]], **asdict(kept(names))}
+        )
         tell({"step": "keeping several in float", "epoch": count, "epochs": len(ranked)})
     found = {
         "recipe": chosen.identity,
         "samples": len(inputs),
         "local_samples": len(some),
-        "float": asdict(judge(float_content, inputs, labels, exact)),
+        "float_file": asdict(judge(float_content, inputs, labels, exact)),
         "deployed": asdict(judge(quantized, inputs, labels, exact)),
         "quantized": asdict(baseline),
-        "operators": _rows(errors, effects, baseline),
+        "accuracy_noise": noise,
+        "operators": _rows(errors, effects, baseline, noise),
         "together": together,
     }
     Path(request["out"]).write_text(json.dumps(found))
@@ -106,14 +111,28 @@ def _worst(errors: Sequence[LocalError], count: int) -> list[LocalError]:
     return list(mixed.values())
 
 
-def _gain(kept: Outcome, baseline: Outcome) -> tuple[float, float]:
-    """Accuracy won, then decibels won; equal outputs are the most that can be won."""
+def accuracy_noise(agreement: float | None, samples: int) -> float:
+    """Two standard errors of a difference of accuracies on the same samples.
+
+    Only samples on which two files disagree can change their difference (McNemar); without
+    knowing which is right, the variance is at most that share over the number of samples.
+    """
+    share = 0.0 if agreement is None else 1 - agreement
+    return 2 * math.sqrt(share / samples)
+
+
+def _gain(kept: Outcome, baseline: Outcome, noise: float) -> tuple[float, float]:
+    """Accuracy won beyond the noise, then decibels; equal outputs are the most that can be won."""
     accuracy = (kept.accuracy or 0.0) - (baseline.accuracy or 0.0)
-    return accuracy, (1e3 if kept.snr_db is None else kept.snr_db) - (baseline.snr_db or 0.0)
+    decibels = (1e3 if kept.snr_db is None else kept.snr_db) - (baseline.snr_db or 0.0)
+    return accuracy if accuracy > noise else 0.0, decibels
 
 
 def _rows(
-    errors: Sequence[LocalError], effects: Mapping[str, Outcome], baseline: Outcome
+    errors: Sequence[LocalError],
+    effects: Mapping[str, Outcome],
+    baseline: Outcome,
+    noise: float,
 ) -> list[dict[str, Any]]:
     rows = []
     for error in errors:
@@ -123,6 +142,7 @@ def _rows(
                 "index": error.pair.index,
                 "kind": error.pair.kind,
                 "name": error.pair.name,
+                "layer": error.pair.layer,
                 "rmse": error.rmse,
                 "scale": error.scale,
                 "rmse_over_scale": error.rmse_over_scale,
@@ -135,12 +155,12 @@ def _rows(
                 "snr_gain_db": _difference(effect.snr_db if effect else None, baseline.snr_db),
             }
         )
+    order = {name: _gain(outcome, baseline, noise) for name, outcome in effects.items()}
     return sorted(
         rows,
         key=lambda row: (
-            row["kept_float"] is not None,
-            row["accuracy_gain"] or 0.0,
-            row["snr_gain_db"] or 0.0,
+            row["name"] in order,
+            order.get(row["name"], (0.0, 0.0)),
             row["rmse_over_scale"] or 0.0,
         ),
         reverse=True,

@@ -1,0 +1,88 @@
+"""``harness debug``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.sources import (
+    CalibrationOption,
+    DataOption,
+    ImageSizeOption,
+    MeanOption,
+    ModelArgument,
+    ScaleOption,
+    StdOption,
+    TrainOption,
+)
+
+
+def debug(
+    model: ModelArgument,
+    data: DataOption,
+    recipe: Annotated[
+        str, typer.Option("--recipe", "-r", help="The recipe that loses accuracy.")
+    ] = "int8",
+    calibration: CalibrationOption = None,
+    train: TrainOption = None,
+    samples: Annotated[
+        int, typer.Option("--samples", help="Samples compared operator by operator.", min=1)
+    ] = 64,
+    evaluate: Annotated[
+        int, typer.Option("--evaluate", help="Samples evaluated end to end; 0: all.", min=0)
+    ] = 1000,
+    worst: Annotated[
+        int, typer.Option("--worst", help="How many operators to keep in float.", min=1)
+    ] = 8,
+    scale: ScaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    image_size: ImageSizeOption = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Also write a picture as HTML.", metavar="FILE")
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="table or json.", metavar="FORMAT")
+    ] = "table",
+) -> None:
+    """Show which operators cost a quantized model its accuracy.
+
+    Ranks them by the error that each makes by itself, then keeps the worst ones in float, one
+    at a time and together, and evaluates each. Ends with the int8_selective recipe that wins
+    back most.
+    """
+    import dataclasses
+    import json
+    import shutil
+
+    from harness import api
+    from harness.cli import converted
+    from harness.cli.interrupts import stop_on_signals
+    from harness.config import sources
+    from harness.reports import loss_table
+
+    converted.check_format(format)
+    with converted.listener() as listener, stop_on_signals() as stop:
+        found = api.debug(
+            model,
+            recipe,
+            data,
+            calibration=calibration,
+            training=train,
+            preprocessing=sources.preprocessing(scale, mean, std),
+            image_size=sources.image_size(image_size),
+            effort=api.Effort(samples, evaluate, worst),
+            progress=listener.progress,
+            stopped=stop,
+        )
+    if plot is not None:
+        from harness.reports import loss_plot
+
+        loss_plot.write(dataclasses.asdict(found), plot)
+    if format == "json":
+        print(json.dumps(dataclasses.asdict(found), indent=1))
+    else:
+        width = shutil.get_terminal_size((100, 24)).columns
+        print(loss_table.render(dataclasses.asdict(found), width))

@@ -1,0 +1,161 @@
+"""Which operators cost a quantized model its accuracy, for a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.reports import numbers
+
+#: Operators that were not kept in float are listed up to this many.
+_REST = 6
+
+
+def render(found: Mapping[str, Any], width: int) -> str:
+    """An examination as plain text of at most ``width`` columns; see ``orchestrate.debug``."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, color_system=None, emoji=False)
+    console.print(Text(f"{found['model']}, {found['recipe']}"))
+    console.print(Text(f"{found['samples']} samples end to end, {found['local_samples']} by "
+                       "operator"))  # fmt: skip
+    console.print()
+    console.print(_files(found))
+    console.print()
+    console.print(_operators(found))
+    console.print(
+        Text(
+            "error/scale: RMSE of the operator by itself in steps of its output (0.29 is "
+            "rounding alone).\nkept float: what the whole model wins when this operator alone "
+            "stays in float."
+        )
+    )
+    advice_text = advice(found)
+    if advice_text:
+        console.print()
+        console.print(Text(advice_text))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+
+
+def advice(found: Mapping[str, Any]) -> str:
+    """The next step, in words."""
+    exact, quantized = found["float_file"]["accuracy"], found["quantized"]["accuracy"]
+    if exact is not None and quantized is not None:
+        lost, noise = exact - quantized, found["accuracy_noise"]
+        if lost <= noise:
+            return (
+                f"the loss of {lost * 100:.2f} points is within what {found['samples']} samples "
+                f"can tell (about {noise * 100:.2f}): nothing has to be kept in float"
+            )
+    best = best_selection(found)
+    if best is None:
+        return "keeping these operators in float wins nothing: look at the calibration samples"
+    names = ", ".join(f'"{name}"' for name in best["keep_float"])
+    won = ""
+    if best["accuracy"] is not None:
+        won = f" (top-1 {best['accuracy'] * 100:.2f} %, {numbers.size(best['size_bytes'])})"
+    return f"next: int8_selective(keep_float=[{names}]){won}"
+
+
+def best_selection(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The smallest set of operators in float that wins back most of what can be won.
+
+    "Most" is all but a tenth of the accuracy, or without labels of the decibels, that the
+    best set wins.
+    """
+    key = "accuracy" if found["quantized"]["accuracy"] is not None else "snr_db"
+    base = found["quantized"][key]
+    sets = [item for item in found["together"] if item[key] is not None]
+    if not sets or base is None:
+        return None
+    best = max(item[key] for item in sets)
+    if best <= base:
+        return None
+    enough: Mapping[str, Any] = next(
+        item for item in sets if item[key] - base >= 0.9 * (best - base)
+    )
+    return enough
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+
+
+def _files(found: Mapping[str, Any]) -> Table:
+    table = _table()
+    for name, side in (
+        ("file", "left"), ("top-1", "right"), ("agrees", "right"), ("SNR", "right"),
+        ("size", "right"),
+    ):  # fmt: skip
+        table.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    rows = [
+        ("float", found["float_file"]),
+        ("the recipe's", found["deployed"]),
+        ("all quantized", found["quantized"]),
+    ]
+    for count, item in enumerate(found["together"], 1):
+        rows.append((f"the first {count} in float" if count > 1 else "the first in float", item))
+    for name, item in rows:
+        table.add_row(
+            name, _percent(item["accuracy"]), _percent(item["agreement"]), _db(item["snr_db"]),
+            numbers.size(item["size_bytes"]),
+        )  # fmt: skip
+    return table
+
+
+def _operators(found: Mapping[str, Any]) -> Table:
+    table = _table()
+    columns = (
+        ("", "right"), ("operator", "left"), ("error/scale", "right"), ("SNR", "right"),
+        ("kept float", "right"), ("layer", "left"),
+    )  # fmt: skip
+    for name, side in columns:
+        table.add_column(
+            name, justify=side, no_wrap=name != "layer", overflow="ellipsis",  # type: ignore[arg-type]
+        )  # fmt: skip
+    rest = 0
+    for row in found["operators"]:
+        if row["kept_float"] is None:
+            rest += 1
+            if rest > _REST:
+                continue
+        table.add_row(
+            str(row["index"]), row["kind"], _steps(row["rmse_over_scale"]), _db(row["snr_db"]),
+            _gain(row), Text(_clean(row["layer"]), overflow="ellipsis", no_wrap=True),
+        )  # fmt: skip
+    if rest > _REST:
+        table.add_row("", f"and {rest - _REST} more", "", "", "", "")
+    return table
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    if row["kept_float"] is None:
+        return ""
+    if row["accuracy_gain"] is not None:
+        return f"{row['accuracy_gain'] * 100:+.2f} pt, {_signed_db(row['snr_gain_db'])}"
+    return _signed_db(row["snr_gain_db"])
+
+
+def _signed_db(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f} dB"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value * 100:.2f} %"
+
+
+def _db(value: float | None) -> str:
+    return "equal" if value is None else f"{value:.1f} dB"
+
+
+def _steps(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _clean(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
