@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.config import load_suite
-from harness.config.sources import named_dataset, source_model
-from harness.domain import Preprocessing, Suite
+from harness.config import find_device, load_suite
+from harness.config.sources import joined_dataset, named_dataset, source_model
+from harness.domain import Policy, Preprocessing, Suite
 from harness.errors import UsageError
 from harness.orchestrate import Outcome, Stop, execute, known_names, make_plan
 from harness.orchestrate import convert as conversion
+from harness.orchestrate import search as searching
 from harness.orchestrate.convert import Converted
 from harness.orchestrate.debug import Effort as Effort
 from harness.orchestrate.debug import Examination
 from harness.orchestrate.debug import debug as examine
 from harness.orchestrate.events import Listener
+from harness.recipes import parse_recipe
 from harness.recipes.process import TIMEOUT
 from harness.reports import FORMATS, RunView, frame, job_rows, view_run
 from harness.reports.inspection import Inspection, inspect_file
 from harness.store import DEFAULT_STORE, Store
+from harness.transports import TRANSPORTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,6 +179,49 @@ def debug(
         progress=progress,
         stopped=stopped,
     )
+
+
+def search(
+    model: str,
+    data: str,
+    *,
+    calibration: str | None = None,
+    training: str | None = None,
+    max_accuracy_drop: float = 0.5,
+    minimize: str = "latency",
+    devices: Collection[str] = ("local",),
+    recipes: Sequence[str] = (),
+    budget_minutes: float = 30,
+    trials: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    image_size: tuple[int, int] | None = None,
+    store: str | Store = DEFAULT_STORE,
+    tell: Listener = lambda event: None,
+    stop: Stop | None = None,
+) -> searching.Found:
+    """The best variant that loses at most ``max_accuracy_drop`` points of accuracy.
+
+    Called again with the same arguments it goes on where it stopped. Raises ``UsageError`` for
+    what can never work.
+    """
+    dataset = joined_dataset(data, calibration, training, image_size)
+    named = source_model(model, preprocessing)
+    suite = Suite(
+        name=f"search {named.name}",
+        models=(replace(named, dataset=dataset.name),),
+        datasets={dataset.name: dataset},
+        recipes=tuple(
+            text
+            for text in recipes or searching.FIRST
+            if recipes or calibration or training or not parse_recipe(text).recipe.needs_calibration
+        ),
+        devices=tuple(find_device(name, TRANSPORTS) for name in dict.fromkeys(devices)),
+        backends=(),
+        policy=Policy(trials=Policy().trials if trials is None else trials),
+    )
+    opened = store if isinstance(store, Store) else Store(store, create=True)
+    goal = searching.Goal(minimize, max_accuracy_drop / 100, budget_minutes * 60)
+    return searching.search(opened, suite, goal, tell=tell, stop=stop)
 
 
 def load(run_id: str = "last", *, store: str | Store = DEFAULT_STORE) -> RunResult:

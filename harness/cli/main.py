@@ -7,7 +7,19 @@ import sys
 
 import typer
 
-from harness.cli import convert, debug, devices, export, inspect, recipes, report, run, runs, table
+from harness.cli import (
+    convert,
+    debug,
+    devices,
+    export,
+    inspect,
+    recipes,
+    report,
+    run,
+    runs,
+    search,
+    table,
+)
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -25,6 +37,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("convert")(convert.convert)
 app.command("debug")(debug.debug)
+app.command("search")(search.search)
 app.command("runs")(runs.runs)
 app.command("table")(table.table)
 app.command("export")(export.export)

@@ -118,6 +118,8 @@ def conversion(said: Mapping[str, Any]) -> str:
     parts = [str(said.get("step", "converting"))]
     if "epoch" in said:
         parts.append(f"epoch {said['epoch']} of {said['epochs']}")
+    if "done" in said:
+        parts.append(f"{said['done']} of {said['of']}")
     for name in ("loss", "metric", "val_loss", "val_metric"):
         if said.get(name) is not None:
             parts.append(f"{name} {said[name]:.4g}")

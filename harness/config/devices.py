@@ -11,6 +11,7 @@ from harness.config.paths import profiles_dir
 from harness.config.schema import DeviceFile
 from harness.config.toml_source import Path_, TomlSource
 from harness.domain import Backend, Device, DeviceKind
+from harness.errors import UsageError, suggest
 
 _LINK = ("host", "port", "user", "identity_file", "known_hosts", "ssh_config", "python",
          "runtime", "work_dir")  # fmt: skip
@@ -40,8 +41,11 @@ def known_devices(transports: Collection[str]) -> dict[str, Device]:
 
 
 def find_device(name: str, transports: Collection[str]) -> Device:
-    """The device of a profile file; raises ``ConfigError`` and ``KeyError`` if there is none."""
-    source = TomlSource(device_files()[name])
+    """The device of a profile file; raises ``UsageError`` if there is none, ``ConfigError``."""
+    files = device_files()
+    if name not in files:
+        raise UsageError(f"unknown device {name!r}", hint=suggest(name, files))
+    source = TomlSource(files[name])
     return device_from(source, name, source.data, (), transports)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from harness.domain import Dataset, Model, Preprocessing
@@ -88,3 +89,30 @@ def image_size(text: str | None) -> tuple[int, int] | None:
     if match is None or int(match[1]) == 0:
         raise UsageError(f"--image-size takes HEIGHTxWIDTH, not {text!r}", hint="224x224")
     return int(match[1]), int(match[2] or match[1])
+
+
+def joined_dataset(
+    evaluation: str,
+    calibration: str | None,
+    training: str | None,
+    image_size: tuple[int, int] | None = None,
+) -> Dataset:
+    """One dataset of splits that are named one by one; raises ``DatasetError``.
+
+    All must be of one kind: archives, folders of images, or the digits.
+    """
+    found = named_dataset("data", evaluation, image_size)
+    assert found is not None
+    others = [
+        named_dataset(name, source, image_size)
+        for name, source in (("calibration", calibration), ("training", training))
+    ]
+    for other in others:
+        if other is not None and other.source != found.source:
+            raise DatasetError(
+                f"the {other.name} samples are of the kind {other.source}, the evaluation "
+                f"samples of the kind {found.source}",
+                hint="bring all splits in one form",
+            )
+    paths = [other.path if other else None for other in others]
+    return replace(found, calibration=paths[0], training=paths[1])

@@ -82,13 +82,18 @@ def load_dataset(
 
 
 def load_split(
-    dataset: Dataset, sources: Mapping[str, Loader], *, labels: bool, count: int = 0
+    dataset: Dataset,
+    sources: Mapping[str, Loader],
+    split: str,
+    *,
+    labels: bool = False,
+    count: int = 0,
 ) -> Split:
-    """One set of samples by itself: the dataset's own path; ``count`` of them, 0 for all."""
-    split = checked(
-        f"dataset {dataset.name}", sources[dataset.source](dataset, "calibration"), labels=labels
+    """One split by itself, ``count`` samples of it (0: all); raises ``DatasetError``."""
+    found = checked(
+        f"dataset {dataset.name}", sources[dataset.source](dataset, split), labels=labels
     )
-    return _take(split, spread(len(split.samples), count)) if count else split
+    return _take(found, spread(len(found.samples), count)) if count else found
 
 
 def checked(name: str, split: Split, *, labels: bool = True) -> Split:

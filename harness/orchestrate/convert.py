@@ -170,13 +170,13 @@ def _requests(
             continue
         count = calibration_count(one, source)
         if count not in calibrations:
-            split = load_split(source, SOURCES, labels=False, count=count)
+            split = load_split(source, SOURCES, "calibration", count=count)
             scale = resolved.model.preprocessing.scale
             findings = lint(str(source.name), split, scale=scale)
             calibrations[count] = store_split(split, "calibration", findings)
     training = None
     if splits.training is not None and any(one.recipe.needs_training for one in chosen):
-        training = store_split(load_split(splits.training, SOURCES, labels=False), "training")
+        training = store_split(load_split(splits.training, SOURCES, "training"), "training")
     return [
         BuildRequest(
             resolved,

@@ -77,7 +77,7 @@ def debug(
             hint="debug one of " + ", ".join(able),
         )
     request = convertible_request(model, chosen, splits)
-    labelled = load_split(evaluation, SOURCES, labels=False, count=effort.evaluation_samples)
+    labelled = load_split(evaluation, SOURCES, "evaluation", count=effort.evaluation_samples)
     stored = store_split(labelled, "evaluation")
     float_file, quantized = _files(request, progress, stopped)
     task = {

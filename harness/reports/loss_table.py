@@ -63,23 +63,24 @@ def advice(found: Mapping[str, Any]) -> str:
 
 
 def best_selection(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The smallest set of operators in float that wins back most of what can be won.
+    """The first set of operators in float whose loss is within the noise, else the best set.
 
-    "Most" is all but a tenth of the accuracy, or without labels of the decibels, that the
-    best set wins.
+    Without labels the first that wins nine tenths of the decibels that can be won.
     """
-    key = "accuracy" if found["quantized"]["accuracy"] is not None else "snr_db"
-    base = found["quantized"][key]
-    sets = [item for item in found["together"] if item[key] is not None]
-    if not sets or base is None:
+    sets = found["together"]
+    exact, base = found["float_file"]["accuracy"], found["quantized"]
+    if exact is not None and base["accuracy"] is not None:
+        for item in sets:
+            if exact - item["accuracy"] <= item["accuracy_noise"]:
+                return dict(item)
+        best = max(sets, key=lambda item: item["accuracy"], default=None)
+        return dict(best) if best and best["accuracy"] > base["accuracy"] else None
+    sets = [item for item in sets if item["snr_db"] is not None]
+    if not sets or base["snr_db"] is None:
         return None
-    best = max(item[key] for item in sets)
-    if best <= base:
-        return None
-    enough: Mapping[str, Any] = next(
-        item for item in sets if item[key] - base >= 0.9 * (best - base)
-    )
-    return enough
+    most = max(item["snr_db"] for item in sets) - base["snr_db"]
+    enough = [item for item in sets if item["snr_db"] - base["snr_db"] >= 0.9 * most > 0]
+    return dict(enough[0]) if enough else None
 
 
 def _table() -> Table:
@@ -98,13 +99,16 @@ def _files(found: Mapping[str, Any]) -> Table:
         ("the recipe's", found["deployed"]),
         ("all quantized", found["quantized"]),
     ]
-    for count, item in enumerate(found["together"], 1):
-        rows.append((f"the first {count} in float" if count > 1 else "the first in float", item))
+    for item in found["together"]:
+        rows.append((f"+ {_clean(item['keep_float'][-1])[:34]} in float", item))
     for name, item in rows:
         table.add_row(
-            name, _percent(item["accuracy"]), _percent(item["agreement"]), _db(item["snr_db"]),
+            name,
+            numbers.percent(item["accuracy"]),
+            numbers.percent(item["agreement"]),
+            _db(item["snr_db"]),
             numbers.size(item["size_bytes"]),
-        )  # fmt: skip
+        )
     return table
 
 
@@ -143,10 +147,6 @@ def _gain(row: Mapping[str, Any]) -> str:
 
 def _signed_db(value: float | None) -> str:
     return "" if value is None else f"{value:+.1f} dB"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value * 100:.2f} %"
 
 
 def _db(value: float | None) -> str:

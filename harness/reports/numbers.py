@@ -36,6 +36,11 @@ def accuracy(row: dict[str, Any]) -> str:
     return f"{row['accuracy'] * 100:.2f} ±{half * 100:.1f}"
 
 
+def percent(value: float | None) -> str:
+    """A share as ``97.52 %``."""
+    return "-" if value is None else f"{value * 100:.2f} %"
+
+
 def points(value: float | None) -> str:
     """A difference of shares in percentage points, signed."""
     return "-" if value is None else f"{value * 100:+.2f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     some = inputs[np.linspace(0, len(inputs) - 1, request["local_samples"]).astype(int)]
     errors = local_errors(
         float_content, quantized, pairs, some,
-        lambda done, of: tell({"step": "local errors", "epoch": done, "epochs": of})
+        lambda done, of: tell({"step": "local errors", "done": done, "of": of})
         if done % 16 == 0 or done == of else None,
     )  # fmt: skip
     exact = outputs(float_content, inputs)
@@ -72,27 +72,19 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     effects: dict[str, Outcome] = {}
     for number, error in enumerate(suspects):
         effects[error.pair.name] = kept([error.pair.name])
-        tell({"step": "keeping operators in float", "epoch": number + 1, "epochs": len(suspects)})
+        tell({"step": "keeping operators in float", "done": number + 1, "of": len(suspects)})
     noise = accuracy_noise(baseline.agreement, len(inputs))
-    ranked = sorted(
-        suspects, key=lambda item: _gain(effects[item.pair.name], baseline, noise), reverse=True
-    )
-    together = []
-    for count in range(1, len(ranked) + 1):
-        names = [item.pair.name for item in ranked[:count]]
-        together.append(
-            {"keep_float": [item.pair.layer for item in ranked[:count]], **asdict(kept(names))}
-        )
-        tell({"step": "keeping several in float", "epoch": count, "epochs": len(ranked)})
+    judged = judge(float_content, inputs, labels, exact)
+    together = _together(suspects, effects, judged, len(inputs), kept, tell)
     found = {
         "recipe": chosen.identity,
         "samples": len(inputs),
         "local_samples": len(some),
-        "float_file": asdict(judge(float_content, inputs, labels, exact)),
+        "float_file": asdict(judged),
         "deployed": asdict(judge(quantized, inputs, labels, exact)),
         "quantized": asdict(baseline),
         "accuracy_noise": noise,
-        "operators": _rows(errors, effects, baseline, noise),
+        "operators": _rows(errors, effects, baseline),
         "together": together,
     }
     Path(request["out"]).write_text(json.dumps(found))
@@ -121,21 +113,48 @@ def accuracy_noise(agreement: float | None, samples: int) -> float:
     return 2 * math.sqrt(share / samples)
 
 
-def _gain(kept: Outcome, baseline: Outcome, noise: float) -> tuple[float, float]:
-    """Accuracy won beyond the noise, then decibels; equal outputs are the most that can be won."""
-    accuracy = (kept.accuracy or 0.0) - (baseline.accuracy or 0.0)
-    decibels = (1e3 if kept.snr_db is None else kept.snr_db) - (baseline.snr_db or 0.0)
-    return accuracy if accuracy > noise else 0.0, decibels
+def _together(
+    suspects: Sequence[LocalError],
+    alone: Mapping[str, Outcome],
+    exact: Outcome,
+    samples: int,
+    kept: Callable[[Sequence[str]], Outcome],
+    tell: Tell,
+) -> list[dict[str, Any]]:
+    """Forward selection: to what is in float already, add what wins most; until little is lost.
+
+    Operators hide each other's harm, so the effect of one alone is a poor guide to several.
+    """
+    left = {error.pair.name: error.pair.layer for error in suspects}
+    names: list[str] = []
+    steps: list[dict[str, Any]] = []
+    outcomes = dict(alone)
+    while left:
+        best = max(left, key=lambda name: _order(outcomes[name]))
+        names.append(best)
+        layers = [*(steps[-1]["keep_float"] if steps else ()), left.pop(best)]
+        steps.append({"keep_float": layers, **asdict(outcomes[best])})
+        tell({"step": "keeping several in float", "done": len(names), "of": len(suspects)})
+        reached, wanted = outcomes[best].accuracy, exact.accuracy
+        noise = accuracy_noise(outcomes[best].agreement, samples)
+        steps[-1]["accuracy_noise"] = noise
+        if reached is not None and wanted is not None and reached >= wanted - noise / 4:
+            break
+        outcomes = {name: kept([*names, name]) for name in left}
+    return steps
+
+
+def _order(outcome: Outcome) -> tuple[float, float]:
+    """Higher is better: accuracy in whole samples, then decibels; equal outputs are the best."""
+    return outcome.accuracy or 0.0, math.inf if outcome.snr_db is None else outcome.snr_db
 
 
 def _rows(
-    errors: Sequence[LocalError],
-    effects: Mapping[str, Outcome],
-    baseline: Outcome,
-    noise: float,
+    errors: Sequence[LocalError], effects: Mapping[str, Outcome], baseline: Outcome
 ) -> list[dict[str, Any]]:
+    """The operators, the largest error in steps of its output first."""
     rows = []
-    for error in errors:
+    for error in sorted(errors, key=_harm, reverse=True):
         effect = effects.get(error.pair.name)
         rows.append(
             {
@@ -155,16 +174,13 @@ def _rows(
                 "snr_gain_db": _difference(effect.snr_db if effect else None, baseline.snr_db),
             }
         )
-    order = {name: _gain(outcome, baseline, noise) for name, outcome in effects.items()}
-    return sorted(
-        rows,
-        key=lambda row: (
-            row["name"] in order,
-            order.get(row["name"], (0.0, 0.0)),
-            row["rmse_over_scale"] or 0.0,
-        ),
-        reverse=True,
-    )
+    return rows
+
+
+def _harm(error: LocalError) -> tuple[float, float]:
+    """By steps of the output's scale; float outputs by what is left of the signal."""
+    signal = -math.inf if error.snr_db is None else -error.snr_db
+    return error.rmse_over_scale or 0.0, signal
 
 
 def _difference(value: float | None, base: float | None) -> float | None:

@@ -1,0 +1,99 @@
+"""``harness search``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DEFAULT_STORE, StoreOption
+from harness.cli.sources import (
+    CalibrationOption,
+    DataOption,
+    ImageSizeOption,
+    MeanOption,
+    ModelArgument,
+    ScaleOption,
+    StdOption,
+    TrainOption,
+)
+
+
+def search(
+    model: ModelArgument,
+    data: DataOption,
+    calibration: CalibrationOption = None,
+    train: TrainOption = None,
+    max_accuracy_drop: Annotated[
+        float,
+        typer.Option("--max-accuracy-drop", help="Points of accuracy that may be lost.", min=0),
+    ] = 0.5,
+    minimize: Annotated[
+        str, typer.Option("--minimize", help="latency, size or memory.", metavar="GOAL")
+    ] = "latency",
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", "-d", help="A device with a profile; may be repeated."),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option("--recipe", "-r", help="Try these instead of the usual ones."),
+    ] = None,
+    budget: Annotated[
+        float, typer.Option("--budget", help="Minutes; the same command goes on later.", min=0.01)
+    ] = 30,
+    trials: Annotated[
+        int | None, typer.Option("--trials", help="Fresh agent processes per variant.", min=1)
+    ] = None,
+    scale: ScaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    image_size: ImageSizeOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    format: Annotated[
+        str, typer.Option("--format", help="table or json.", metavar="FORMAT")
+    ] = "table",
+) -> None:
+    """Find the best variant that keeps the accuracy within a bound.
+
+    Measures the recipes on the devices, and where integers lose too much, int8 with the operators
+    in float that 'harness debug' names. Exit code 1 if no variant keeps the bound on some
+    device.
+    """
+    import dataclasses
+    import json
+    import shutil
+
+    from harness import api
+    from harness.cli import converted, progress
+    from harness.cli.interrupts import stop_on_signals
+    from harness.config import sources
+    from harness.reports import search_table
+
+    converted.check_format(format)
+    with progress.listener() as tell, stop_on_signals() as stop:
+        found = api.search(
+            model,
+            data,
+            calibration=calibration,
+            training=train,
+            max_accuracy_drop=max_accuracy_drop,
+            minimize=minimize,
+            devices=device or ["local"],
+            recipes=recipe or (),
+            budget_minutes=budget,
+            trials=trials,
+            preprocessing=sources.preprocessing(scale, mean, std),
+            image_size=sources.image_size(image_size),
+            store=store,
+            tell=tell,
+            stop=stop,
+        )
+    rows = dataclasses.asdict(found)
+    if format == "json":
+        print(json.dumps(rows, indent=1))
+    else:
+        print(search_table.render(rows, shutil.get_terminal_size((100, 24)).columns))
+    if stop():
+        raise typer.Exit(130)
+    raise typer.Exit(0 if all(found.best.values()) else 1)

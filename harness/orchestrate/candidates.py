@@ -1,0 +1,98 @@
+"""Variants that were tried, and which of them to take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.domain import JobStatus
+from harness.store import JobRecord
+
+#: What may be minimized, and the measurement that tells it.
+GOALS = {"latency": "latency_median", "size": "size", "memory": "memory_peak"}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One variant on one device: ``accuracy`` and ``drop`` as shares, ``value`` of the goal.
+
+    ``within`` tells whether it keeps the bound, ``frontier`` whether no other candidate of the
+    device is at least as good in both and better in one. ``error`` says why there are no
+    numbers.
+    """
+
+    recipe: str
+    device: str
+    kind: str
+    run: str
+    accuracy: float | None = None
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    drop: float | None = None
+    value: float | None = None
+    value_low: float | None = None
+    value_high: float | None = None
+    unit: str = ""
+    size_bytes: int | None = None
+    variant_sha256: str | None = None
+    within: bool = False
+    frontier: bool = False
+    error: str = ""
+
+
+def candidate(record: JobRecord, goal: str) -> Candidate:
+    """What a job's record says of its variant."""
+    job = record.job
+    base = Candidate(job.recipe, job.device, job.kind.value, record.run)
+    if record.status is JobStatus.PENDING:
+        return replace(base, error="not measured yet")
+    if record.status is not JobStatus.OK:
+        return replace(base, error=record.error or record.status.value)
+    accuracy = record.measurements.get("top1")
+    value = record.measurements.get(GOALS[goal])
+    found = replace(base, size_bytes=record.size_bytes, variant_sha256=record.variant_sha256)
+    if accuracy is not None:
+        found = replace(
+            found,
+            accuracy=accuracy.value,
+            accuracy_low=accuracy.low,
+            accuracy_high=accuracy.high,
+        )
+    if value is not None:
+        found = replace(
+            found, value=value.value, value_low=value.low, value_high=value.high, unit=value.unit
+        )
+    return found
+
+
+def judged(tried: Sequence[Candidate], exact: str, bound: float) -> list[Candidate]:
+    """With each one's drop against the recipe ``exact`` on its device, bound and frontier."""
+    reference = {item.device: item.accuracy for item in tried if item.recipe == exact}
+    found = []
+    for item in tried:
+        base = reference.get(item.device)
+        if item.accuracy is not None and base is not None:
+            drop = base - item.accuracy
+            # A bound of 0.5 points is kept by a drop of 0.5, whatever the binary fractions say.
+            item = replace(item, drop=drop, within=drop <= bound + 1e-12)
+        found.append(item)
+    return [replace(item, frontier=_on_frontier(item, found)) for item in found]
+
+
+def _on_frontier(item: Candidate, others: Sequence[Candidate]) -> bool:
+    if item.accuracy is None or item.value is None:
+        return False
+    for other in others:
+        if other.device != item.device or other.accuracy is None or other.value is None:
+            continue
+        as_good = other.accuracy >= item.accuracy and other.value <= item.value
+        better = other.accuracy > item.accuracy or other.value < item.value
+        if as_good and better:
+            return False
+    return True
+
+
+def best_of(tried: Sequence[Candidate], device: str) -> Candidate | None:
+    """The candidate that keeps the bound and has the least value; ``None`` where none does."""
+    kept = [item for item in tried if item.device == device and item.within and item.value]
+    return min(kept, key=lambda item: (item.value or 0.0, item.size_bytes or 0), default=None)

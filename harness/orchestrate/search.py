@@ -1,0 +1,268 @@
+"""The best variant within a loss of accuracy: what ``harness search`` does.
+
+First a run over the recipes as they are; where integers lose too much, an examination of
+``int8`` and a second run over ``int8_selective`` with what it names. Both are ordinary runs of
+the store, so a search that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.cache import cache_dir, json_sha256, whole_file
+from harness.config import suite_to_json
+from harness.domain import Suite
+from harness.errors import HarnessError, StoreError, UsageError, suggest
+from harness.models import ResolvedModel
+from harness.orchestrate.candidates import GOALS, Candidate, best_of, candidate, judged
+from harness.orchestrate.convert import Splits
+from harness.orchestrate.debug import Effort, Examination, debug
+from harness.orchestrate.events import Converting, Event, Listener, Preparing, RunStarted
+from harness.orchestrate.plan import make_plan, refuse_misfit, resolve
+from harness.orchestrate.run import execute
+from harness.orchestrate.stop import Stop
+from harness.recipes import parse_recipe
+from harness.recipes.recipe import written
+from harness.store import Store
+
+#: What is tried before anything is kept in float.
+FIRST = (
+    "float32", "float16", "dynamic_int8", "int8", "int8_float_io", "int16x8", "weight_only_int8",
+)  # fmt: skip
+
+#: How many selective recipes are measured at most.
+_SELECTIVE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is wanted: the least of ``minimize`` with at most ``bound`` less accuracy.
+
+    ``bound`` is a share, ``budget_seconds`` the time after which nothing new is begun.
+    """
+
+    minimize: str
+    bound: float
+    budget_seconds: float
+
+    def __post_init__(self) -> None:
+        if self.minimize not in GOALS:
+            raise UsageError(
+                f"cannot minimize {self.minimize!r}", hint="known: " + ", ".join(GOALS)
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of a search: the best of each device, and everything that was tried.
+
+    ``complete`` is false where the budget or the user ended it; calling it again goes on.
+    """
+
+    model: str
+    minimize: str
+    bound: float
+    best: Mapping[str, Candidate | None]
+    tried: Sequence[Candidate]
+    runs: Sequence[str]
+    complete: bool
+
+
+def search(
+    store: Store,
+    suite: Suite,
+    goal: Goal,
+    *,
+    tell: Listener = lambda event: None,
+    stop: Stop | None = None,
+) -> Found:
+    """Try the suite's recipes, then selective ones, for its one model on its devices.
+
+    Raises ``UsageError`` for what can never work.
+    """
+    resolved = resolve(suite.models[0])
+    suite = replace(suite, recipes=_applicable(resolved, suite.recipes))
+    work = _Search(store, suite, resolved, goal, tell, stop or Stop())
+    work.run()
+    tried = judged(work.tried, suite.recipes[0], goal.bound)
+    return Found(
+        model=suite.models[0].name,
+        minimize=goal.minimize,
+        bound=goal.bound,
+        best={device.name: best_of(tried, device.name) for device in suite.devices},
+        tried=tried,
+        runs=list(work.state.runs.values()),
+        complete=work.complete,
+    )
+
+
+@dataclass(slots=True)
+class _State:
+    """What a search has done so far, kept in the cache under its key."""
+
+    file: Path
+    runs: dict[str, str] = field(default_factory=dict)
+    selective: list[str] | None = None
+
+    def save(self) -> None:
+        with whole_file(self.file) as part:
+            part.write_text(json.dumps({"runs": self.runs, "selective": self.selective}))
+
+
+class _Search:
+    def __init__(
+        self,
+        store: Store,
+        suite: Suite,
+        resolved: ResolvedModel,
+        goal: Goal,
+        tell: Listener,
+        stop: Stop,
+    ) -> None:
+        self._store, self._suite, self._goal, self._tell = store, suite, goal, tell
+        self._deadline = time.monotonic() + goal.budget_seconds
+        self._user, self._stop = stop, stop.within(goal.budget_seconds)
+        self._resolved = resolved
+        asked = [suite_to_json(suite), resolved.sha256, store.url]
+        self.state = _load(cache_dir("host", "searches") / f"{json_sha256(asked)}.json")
+        self.tried: list[Candidate] = []
+        self.complete = False
+
+    def run(self) -> None:
+        """Every stage that the budget allows."""
+        self.tried = self._stage("recipes", self._suite)
+        if self._unfinished():
+            return
+        if not self._integers_lose():
+            self.complete = True
+            return
+        if self.state.selective is None and not self._examine():
+            return
+        if self.state.selective:
+            exact = self._suite.recipes[0]
+            suite = replace(self._suite, recipes=(exact, *self.state.selective))
+            found = self._stage("selective", suite)
+            self.tried += [item for item in found if item.recipe != exact]
+        self.complete = not self._unfinished()
+
+    def _unfinished(self) -> bool:
+        return not self.tried or any(item.error == "not measured yet" for item in self.tried)
+
+    def _integers_lose(self) -> bool:
+        """Whether a device has no integer variant within the bound."""
+        tried = judged(self.tried, self._suite.recipes[0], self._goal.bound)
+        integers = [item for item in tried if item.recipe.startswith(("int8", "uint8"))]
+        kept = {item.device for item in integers if item.within}
+        return any(item.device not in kept for item in integers)
+
+    def _stage(self, name: str, suite: Suite) -> list[Candidate]:
+        """One run, gone on with where it was begun; what the store holds of it."""
+        begun = self.state.runs.get(name)
+        if begun is not None and not _known(self._store, begun):
+            begun = None
+        if not self._stop():
+            if begun is not None:
+                execute(self._store, resume=begun, tell=self._tell, stop=self._stop)
+            else:
+                self.state.runs.pop(name, None)
+                execute(
+                    self._store, plan=make_plan(suite), tell=self._noting(name), stop=self._stop
+                )
+        run = self.state.runs.get(name)
+        if run is None:
+            return []
+        return [candidate(record, self._goal.minimize) for record in self._store.jobs(run)]
+
+    def _noting(self, name: str) -> Listener:
+        """The listener, which also keeps a new run's id so that it can be gone on with."""
+
+        def tell(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                self.state.runs[name] = event.run
+                self.state.save()
+            self._tell(event)
+
+        return tell
+
+    def _examine(self) -> bool:
+        """Find the operators that cost ``int8`` its accuracy; false where time was over."""
+        if self._stop():
+            return False
+        self._tell(Preparing("integers lose too much: looking for the operators that do it"))
+        dataset = self._suite.datasets[self._suite.models[0].dataset]
+        name = self._suite.models[0].name
+        try:
+            found = debug(
+                self._resolved.model,
+                self._integer(),
+                dataset,
+                Splits(dataset, dataset),
+                Effort(),
+                progress=lambda recipe, said: self._tell(Converting(name, recipe, said)),
+                stopped=self._stop,
+            )
+        except HarnessError as error:
+            if self._stop():
+                return False
+            self._tell(Preparing(f"no selective recipes: {error.one_line}"))
+            self.state.selective = []
+        else:
+            self.state.selective = _selections(found, self._integer())
+        self.state.save()
+        return True
+
+    def _integer(self) -> str:
+        """The integer recipe whose parameters the selective ones share."""
+        return next((text for text in self._suite.recipes if text.startswith("int8")), "int8")
+
+
+def _load(file: Path) -> _State:
+    try:
+        kept = json.loads(file.read_text())
+        return _State(file, dict(kept["runs"]), kept["selective"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return _State(file)
+
+
+def _known(store: Store, run: str) -> bool:
+    try:
+        store.find_run(run)
+    except StoreError:
+        return False
+    return True
+
+
+def _applicable(resolved: ResolvedModel, recipes: Sequence[str]) -> tuple[str, ...]:
+    """The recipes that the model's format allows, the float reference first."""
+    kept = ["float32" if resolved.convertible else "as_is"]
+    for text in recipes:
+        chosen = parse_recipe(text)
+        try:
+            refuse_misfit(resolved.model, chosen, convertible=resolved.convertible)
+        except UsageError:
+            continue
+        kept.append(chosen.text)
+    return tuple(dict.fromkeys(kept))
+
+
+def _selections(found: Examination, integer: str) -> list[str]:
+    """``int8_selective`` recipes for the steps of the forward selection, some where there are many."""
+    per_channel = parse_recipe(integer).values.get("per_channel", True)
+    sets = [tuple(item["keep_float"]) for item in found.together]
+    worst = [row["layer"] for row in found.operators if (row["rmse_over_scale"] or 0) > 1]
+    if worst:
+        sets.append(tuple(worst))
+    if len(sets) > _SELECTIVE:
+        step = (len(sets) - 1) / (_SELECTIVE - 1)
+        sets = [sets[round(index * step)] for index in range(_SELECTIVE)]
+    texts = [
+        parse_recipe(
+            written("int8_selective", {"keep_float": names, "per_channel": per_channel})
+        ).text
+        for names in dict.fromkeys(sets)
+    ]
+    return list(dict.fromkeys(texts))

@@ -1,0 +1,85 @@
+"""What a search tried and which variant it found, for a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.reports import numbers
+
+
+def render(found: Mapping[str, Any], width: int) -> str:
+    """A search (``orchestrate.search.Found``) as plain text of at most ``width`` columns."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, color_system=None, emoji=False)
+    bound = f"{found['bound'] * 100:g} points of accuracy"
+    console.print(Text(f"{found['model']}: the least {found['minimize']} within {bound}"))
+    for device, best in found["best"].items():
+        of_device = [item for item in found["tried"] if item["device"] == device]
+        kind = of_device[0]["kind"] if of_device else ""
+        console.print()
+        console.print(Text(f"{device} ({kind})" if kind else device))
+        console.print(_table(found, of_device, best))
+        console.print(Text(_conclusion(device, best, of_device)))
+    console.print()
+    console.print(Text("* best   | on the frontier: no other is better in one and as good in both"))
+    console.print(Text("runs: " + (", ".join(found["runs"]) or "none")))
+    if not found["complete"]:
+        console.print(Text("not complete: the same command goes on where it stopped"))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+
+
+def _table(
+    found: Mapping[str, Any], rows: list[Mapping[str, Any]], best: Mapping[str, Any] | None
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("recipe", overflow="fold")
+    for name in ("accuracy", "drop", found["minimize"], "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for item in sorted(rows, key=lambda row: (row["value"] is None, row["value"] or 0)):
+        mark = "*" if best and item["recipe"] == best["recipe"] else ""
+        if item["error"]:
+            table.add_row("", Text(item["recipe"]), Text(_short(item["error"])), "", "", "")
+            continue
+        table.add_row(
+            mark + ("|" if item["frontier"] else ""),
+            Text(item["recipe"]),
+            numbers.percent(item["accuracy"]),
+            "" if item["drop"] is None else f"{item['drop'] * 100:+.2f}",
+            _value(item),
+            numbers.size(item["size_bytes"]),
+        )
+    return table
+
+
+def _value(item: Mapping[str, Any]) -> str:
+    if item["value"] is None:
+        return ""
+    if item["unit"] == "bytes":
+        return numbers.size(int(item["value"]))
+    return f"{numbers.significant(item['value'])} {item['unit']}"
+
+
+def _conclusion(device: str, best: Mapping[str, Any] | None, rows: list[Mapping[str, Any]]) -> str:
+    if best is not None:
+        return f"take {best['recipe']}"
+    measured = [item for item in rows if item["drop"] is not None]
+    if not measured:
+        return f"nothing was measured on {device}"
+    closest = min(measured, key=lambda item: item["drop"])
+    return (
+        f"none keeps the bound; the closest is {closest['recipe']} with "
+        f"{closest['drop'] * 100:.2f} points"
+    )
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:57] + "..."
