@@ -38,6 +38,7 @@ def _load(_source: str, path: Path) -> Source:
     inputs = function.structured_input_signature[1].values()
 
     def weights() -> Iterator[tuple[str, Any]]:
+        assert loaded is not None  # its variables live as long as it does
         for variable in function.variables:
             if variable.dtype.is_floating:
                 yield variable.name, variable.numpy()

@@ -16,7 +16,7 @@ from pathlib import Path
 from harness.cache import cache_dir, json_sha256, whole_file
 from harness.config import suite_to_json
 from harness.domain import Suite
-from harness.errors import HarnessError, StoreError, UsageError, suggest
+from harness.errors import HarnessError, StoreError, UsageError
 from harness.models import ResolvedModel
 from harness.orchestrate.candidates import GOALS, Candidate, best_of, candidate, judged
 from harness.orchestrate.convert import Splits
@@ -250,7 +250,7 @@ def _applicable(resolved: ResolvedModel, recipes: Sequence[str]) -> tuple[str, .
 
 
 def _selections(found: Examination, integer: str) -> list[str]:
-    """``int8_selective`` recipes for the steps of the forward selection, some where there are many."""
+    """``int8_selective`` recipes for the steps of the forward selection, some of many."""
     per_channel = parse_recipe(integer).values.get("per_channel", True)
     sets = [tuple(item["keep_float"]) for item in found.together]
     worst = [row["layer"] for row in found.operators if (row["rmse_over_scale"] or 0) > 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.recipes.recipe import Operators, Recipe, Values
-from harness.recipes.shared import CALIBRATION, PER_CHANNEL, full_integer, static
+from harness.recipes.shared import INTEGER, full_integer, static
 
 
 def _convert(tf: Any, converter: Any, values: Values) -> None:
@@ -21,7 +21,7 @@ def _quantize(quantizer: Any, values: Values, _operators: Operators) -> None:
 RECIPE = Recipe(
     name="int8",
     summary="full integer: weights, activations, input and output in int8",
-    parameters=(CALIBRATION, PER_CHANNEL),
+    parameters=INTEGER,
     convert=_convert,
     quantize=_quantize,
     needs_calibration=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.recipes.recipe import Operators, Recipe, Values
-from harness.recipes.shared import CALIBRATION, PER_CHANNEL, float_ends, full_integer, static
+from harness.recipes.shared import INTEGER, float_ends, full_integer, static
 
 
 def _quantize(quantizer: Any, values: Values, _operators: Operators) -> None:
@@ -16,7 +16,7 @@ def _quantize(quantizer: Any, values: Values, _operators: Operators) -> None:
 RECIPE = Recipe(
     name="int8_float_io",
     summary="integer operators, float input and output",
-    parameters=(CALIBRATION, PER_CHANNEL),
+    parameters=INTEGER,
     convert=full_integer,
     quantize=_quantize,
     needs_calibration=True,

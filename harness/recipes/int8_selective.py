@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.errors import ConversionError, suggest
 from harness.recipes.recipe import Operators, Parameter, Recipe, Values
-from harness.recipes.shared import CALIBRATION, PER_CHANNEL, keep_float, static
+from harness.recipes.shared import INTEGER, keep_float, static
 
 
 def choose(wanted: Sequence[str], operators: Operators) -> list[str]:
@@ -45,8 +45,7 @@ RECIPE = Recipe(
     summary="int8, but the named operators or layers stay in float",
     parameters=(
         Parameter("keep_float", (), "operator types, layers or output tensors that stay in float"),
-        CALIBRATION,
-        PER_CHANNEL,
+        *INTEGER,
     ),
     quantize=_quantize,
     needs_calibration=True,

@@ -14,6 +14,14 @@ CALIBRATION = Parameter(
 PER_CHANNEL = Parameter(
     "per_channel", True, "one weight scale per output channel instead of one per tensor"
 )
+DENSE_PER_CHANNEL = Parameter(
+    "dense_per_channel",
+    False,
+    "the same for dense layers: larger files, and not every runtime has the kernels",
+)
+
+#: The parameters of a recipe that makes everything an integer.
+INTEGER = (CALIBRATION, PER_CHANNEL, DENSE_PER_CHANNEL)
 
 
 def full_integer(tf: Any, converter: Any, values: Values) -> None:
@@ -21,27 +29,29 @@ def full_integer(tf: Any, converter: Any, values: Values) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     per_channel(converter, values)
+    if not values["dense_per_channel"]:
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
 
 def per_channel(converter: Any, values: Values) -> None:
     """One scale per tensor where asked; the converter has no public name for it."""
     if not values["per_channel"]:
         converter._experimental_disable_per_channel = True
-        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
 
 def static(quantizer: Any, values: Values, *, activation_bits: int = 8) -> None:
     """Integer weights and activations, the input's and the output's too."""
     from ai_edge_quantizer import qtyping
 
-    granularity = qtyping.QuantGranularity
-    quantizer.add_static_config(
-        ".*",
-        qtyping.TFLOperationName.ALL_SUPPORTED,
-        activation_bits,
-        8,
-        granularity.CHANNELWISE if values["per_channel"] else granularity.TENSORWISE,
-    )
+    fine, coarse = qtyping.QuantGranularity.CHANNELWISE, qtyping.QuantGranularity.TENSORWISE
+    for operators, wanted in (
+        (qtyping.TFLOperationName.ALL_SUPPORTED, values["per_channel"]),
+        (
+            qtyping.TFLOperationName.FULLY_CONNECTED,
+            values.get("dense_per_channel", values["per_channel"]),
+        ),
+    ):
+        quantizer.add_static_config(".*", operators, activation_bits, 8, fine if wanted else coarse)
 
 
 def keep_float(quantizer: Any, outputs: Iterable[str]) -> None:

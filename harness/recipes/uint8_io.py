@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.recipes.recipe import Recipe, Values
-from harness.recipes.shared import CALIBRATION, PER_CHANNEL, full_integer
+from harness.recipes.shared import INTEGER, full_integer
 
 
 def _convert(tf: Any, converter: Any, values: Values) -> None:
@@ -17,7 +17,7 @@ def _convert(tf: Any, converter: Any, values: Values) -> None:
 RECIPE = Recipe(
     name="uint8_io",
     summary="full integer: int8 inside, input and output in uint8",
-    parameters=(CALIBRATION, PER_CHANNEL),
+    parameters=INTEGER,
     convert=_convert,
     needs_calibration=True,
     full_integer=True,
