@@ -1,12 +1,13 @@
 """Labelled samples. A new source is one file with a ``load`` and one line in ``SOURCES``."""
 
-from harness.datasets import digits, image_folder, npz
-from harness.datasets.loading import Loader, Samples, load_dataset
+from harness.datasets import coco, digits, image_folder, npz
+from harness.datasets.loading import Loader, Samples, load_dataset, spread
 
 SOURCES: dict[str, Loader] = {
     "npz": npz.load,
     "image_folder": image_folder.load,
+    "coco": coco.load,
     "digits": digits.load,
 }
 
-__all__ = ["SOURCES", "Loader", "Samples", "load_dataset"]
+__all__ = ["SOURCES", "Loader", "Samples", "load_dataset", "spread"]

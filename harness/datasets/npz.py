@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,23 @@ from harness.errors import DatasetError
 
 
 def load(dataset: Dataset) -> Samples:
-    """Arrays ``samples_key`` (n, ...) and ``labels_key`` (n,); calibration from its own file."""
+    """Arrays ``samples_key`` (n, ...) and ``labels_key``; calibration from its own file.
+
+    An empty ``labels_key`` means that there are none.
+    """
     if dataset.path is None:
         raise DatasetError(f"dataset {dataset.name}: an npz dataset needs a path")
-    arrays = _arrays(dataset, dataset.path, (dataset.samples_key, dataset.labels_key))
+    keys = [key for key in (dataset.samples_key, dataset.labels_key) if key]
+    arrays = _arrays(dataset, dataset.path, keys)
+    if not dataset.labels_key:
+        arrays.append(np.empty(0))
     calibration = arrays[0][:0]
     if dataset.calibration is not None:
         (calibration,) = _arrays(dataset, dataset.calibration, (dataset.samples_key,))
     return Samples(arrays[0], arrays[1], calibration)
 
 
-def _arrays(dataset: Dataset, path: Path, keys: tuple[str, ...]) -> list[NDArray[Any]]:
+def _arrays(dataset: Dataset, path: Path, keys: Sequence[str]) -> list[NDArray[Any]]:
     name = f"dataset {dataset.name}: {path}"
     try:
         # Opened here: NumPy leaves the file of a damaged archive open.

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+
+
+class Task(StrEnum):
+    """What a model's outputs are held against, and so which accuracy metrics apply."""
+
+    CLASSIFICATION = "classification"
+    ANOMALY = "anomaly"
+    RECONSTRUCTION = "reconstruction"
+    REGRESSION = "regression"
+    SEGMENTATION = "segmentation"
+    DETECTION = "detection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,8 @@ class Model:
 
     ``source`` is a path, or ``builtin:NAME`` for a model that the harness makes itself.
     Its identity is the content hash that the reader in ``harness.models`` computes.
+    ``output`` is the index of the output that accuracy looks at, needed where there are
+    several (detection takes all of its four).
     """
 
     name: str
@@ -41,6 +55,8 @@ class Model:
     dataset: str
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     labels: tuple[str, ...] = ()
+    task: Task = Task.CLASSIFICATION
+    output: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +65,8 @@ class Dataset:
 
     ``source`` names an entry of the datasets registry; the other fields are that source's
     settings. ``limit`` takes only so many samples, evenly spread (0: all).
-    ``image_size`` is (height, width), for sources that resize.
+    ``image_size`` is (height, width), for sources that resize; ``letterbox`` keeps the
+    proportions and fills the rest. ``annotations`` is a COCO file with the ground truth.
     """
 
     name: str
@@ -61,3 +78,5 @@ class Dataset:
     image_size: tuple[int, int] | None = None
     limit: int = 0
     calibration_samples: int = 200
+    annotations: Path | None = None
+    letterbox: bool = False

@@ -14,7 +14,8 @@ class Policy:
     in any case at ``max_seconds`` or ``max_runs``. ``trials`` fresh agent processes are
     measured per job. ``silence_timeout`` is how long an agent may say nothing,
     ``busy_timeout`` how long to wait for a device that another session holds.
-    ``output_checks`` samples are compared with the host's reference.
+    ``output_checks`` samples are compared with the host's reference, and up to
+    ``agreement_samples`` with the float32 variant of the same model (0: none).
     """
 
     trials: int = 5
@@ -30,6 +31,7 @@ class Policy:
     retries: int = 1
     retry_delay: float = 1.0
     output_checks: int = 16
+    agreement_samples: int = 1000
     measure: tuple[str, ...] = ("latency", "accuracy")
     seed: int = 0
 
@@ -48,6 +50,7 @@ class Policy:
             ("retries", 0, 10),
             ("retry_delay", 0, 600),
             ("output_checks", 1, 1000),
+            ("agreement_samples", 0, 100_000),
             ("seed", 0, 1 << 62),
         ):
             value = getattr(self, name)

@@ -7,7 +7,7 @@ from typing import Any
 from harness.devices.bundle import agent_bundle
 from harness.errors import HarnessError
 from harness.orchestrate.plan import Plan, resolve
-from harness.orchestrate.prepare import Data, load_data
+from harness.orchestrate.prepare import Data, DataKey, load_data
 from harness.recipes import RECIPES
 from harness.recipes.builder import BuildRequest, cached
 from harness.recipes.builtin import PREFIX, builtin_path
@@ -19,11 +19,13 @@ _SIZE_GUESS = 0.5
 def forecast(plan: Plan) -> dict[str, Any]:
     """Jobs, variants and how many are cached, bytes per device, seconds; touches no device."""
     suite = plan.suite
-    data: dict[str, Data] = {}
+    data: dict[DataKey, Data] = {}
     for model in suite.models:
-        if model.dataset not in data:
+        if (model.dataset, model.task) not in data:
             needs = any(RECIPES[name].needs_calibration for name in suite.recipes)
-            data[model.dataset] = load_data(suite.datasets[model.dataset], with_calibration=needs)
+            data[model.dataset, model.task] = load_data(
+                suite.datasets[model.dataset], with_calibration=needs, task=model.task
+            )
     sizes: dict[tuple[str, str], int] = {}
     in_cache = 0
     for model in suite.models:
@@ -33,7 +35,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
                 sizes[model.name, recipe] = 300_000
                 continue
             resolved = resolve(model)
-            samples = data[model.dataset]
+            samples = data[model.dataset, model.task]
             try:
                 found = cached(
                     BuildRequest(
@@ -48,7 +50,10 @@ def forecast(plan: Plan) -> dict[str, Any]:
             guess = int(source * _SIZE_GUESS) if resolved.convertible else source
             sizes[model.name, recipe] = found.size_bytes if found else guess
     variants = sum(sizes.values())
-    shared = sum(item.samples.size for item in data.values()) + agent_bundle().size
+    shared = (
+        sum({item.samples.sha256: item.samples.size for item in data.values()}.values())
+        + agent_bundle().size
+    )
     most = max((item.count for item in data.values()), default=0)
     return {
         "suite": suite.name,

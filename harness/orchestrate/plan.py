@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.domain import Job, Model, Suite
@@ -89,7 +89,7 @@ def resolve(model: Model) -> ResolvedModel:
     """A model whose built-in source was made already is read from its file."""
     if model.source.startswith(PREFIX):
         path: Path = builtin_path(model.source.removeprefix(PREFIX))
-        model = Model(model.name, str(path), model.dataset, model.preprocessing, model.labels)
+        model = replace(model, source=str(path))
     return resolve_model(model)
 
 

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,24 @@ from numpy.typing import NDArray
 from harness.cache import cache_dir, file_sha256, json_sha256, whole_file
 from harness.datasets import SOURCES, load_dataset
 from harness.devices import Blob
-from harness.domain import Dataset, Model, Policy, Stage, Suite, Variant
+from harness.domain import Dataset, Model, Policy, Stage, Suite, Task, Variant
 from harness.errors import ConversionError, HarnessError, ModelError
 from harness.models import ResolvedModel
+from harness.models.detection_outputs import detection_outputs
 from harness.models.preprocess import fits
+from harness.orchestrate.agreement import FloatOutputs, float_outputs
 from harness.orchestrate.events import Listener, Preparing, VariantReady
 from harness.orchestrate.plan import resolve
+from harness.orchestrate.tasks import check_output_choice, check_outputs, check_task
 from harness.recipes import RECIPES
 from harness.recipes.builder import BuildRequest, build, build_builtin, shorten
 from harness.recipes.builtin import PREFIX, builtin_path
 
 #: Changes when the same request would give another reference.
 REFERENCE_VERSION = 1
+
+#: The recipe that a model's other variants are compared with.
+BASELINE = "float32"
 
 #: Seconds the host may take to load a variant and run the output check's samples.
 _VERIFY_TIMEOUT = 300
@@ -43,12 +49,13 @@ class Data:
     samples: Blob
     count: int
     sample_shape: tuple[int, ...]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     labels_sha256: str
     calibration: Path | None
     calibration_sha256: str | None
     calibration_count: int
     class_names: tuple[str, ...]
+    truth: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,8 @@ class Ready:
     ``reference`` holds the host's outputs (n, ...) for the first samples, or ``None`` with
     the reason in ``reference_missing``. ``sweepable``: one input, fed by the dataset.
     ``crashes_host``: this machine's runtime died of it, so it must not run in this process.
+    ``float_outputs`` are those of the model's float32 variant, ``None`` with the reason in
+    ``float_missing`` (empty where nobody asked for them).
     """
 
     model: Model
@@ -68,6 +77,8 @@ class Ready:
     reference_missing: str
     sweepable: bool = True
     crashes_host: bool = False
+    float_outputs: FloatOutputs | None = None
+    float_missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,9 @@ class NotReady:
 
 
 Prepared = Mapping[tuple[str, str], Ready | NotReady]
+
+#: A dataset by its name and the task that its labels serve.
+DataKey = tuple[str, Task]
 
 
 def prepare(
@@ -94,17 +108,20 @@ def prepare(
     """
     pairs = list(dict.fromkeys(needed))
     models = {model.name: model for model in suite.models}
-    used = dict.fromkeys(models[name].dataset for name, _ in pairs)
+    used = dict.fromkeys(_data_key(models[name]) for name, _ in pairs)
     calibrating = {models[name].dataset for name, r in pairs if RECIPES[r].needs_calibration}
-    data: dict[str, Data] = {}
+    data: dict[DataKey, Data] = {}
     resolved: dict[str, ResolvedModel] = {}
     prepared: dict[tuple[str, str], Ready | NotReady] = {}
-    for name in used:
+    for key in used:
+        name, task = key
         tell(Preparing(f"loading dataset {name}"))
         try:
-            data[name] = load_data(suite.datasets[name], with_calibration=name in calibrating)
+            data[key] = load_data(
+                suite.datasets[name], with_calibration=name in calibrating, task=task
+            )
         except HarnessError as error:
-            lost = [pair for pair in pairs if models[pair[0]].dataset == name]
+            lost = [pair for pair in pairs if _data_key(models[pair[0]]) == key]
             prepared.update({pair: NotReady(error, Stage.READ) for pair in lost})
     pairs = [pair for pair in pairs if pair not in prepared]
     for name in dict.fromkeys(name for name, _ in pairs):
@@ -116,13 +133,13 @@ def prepare(
                     tell(Preparing(f"training the built-in model {builtin}"))
                 build_builtin(builtin)
             resolved[name] = resolve(models[name])
-            _check_fit(models[name], data[models[name].dataset])
+            _check_fit(models[name], data[_data_key(models[name])])
         except HarnessError as error:
             prepared.update(
                 {pair: NotReady(error, Stage.READ) for pair in pairs if pair[0] == name}
             )
     requests = [
-        _request(resolved[name], recipe, models[name], data[models[name].dataset])
+        _request(resolved[name], recipe, models[name], data[_data_key(models[name])])
         for name, recipe in pairs
         if (name, recipe) not in prepared
     ]
@@ -139,12 +156,55 @@ def prepare(
         tell(VariantReady(name, recipe, outcome.size_bytes, cached, seconds, None))
         model = models[name]
         try:
-            prepared[name, recipe] = _verified(model, outcome, data[model.dataset], suite.policy)
+            prepared[name, recipe] = _verified(model, outcome, data[_data_key(model)], suite.policy)
         except HarnessError as error:
             prepared[name, recipe] = NotReady(error, Stage.VERIFY, outcome)
 
     build(requests, done, stopped)
+    for found in resolved.values():
+        if not stopped():
+            prepared.update(_with_float_outputs(prepared, found, suite.policy, tell))
     return prepared
+
+
+def _data_key(model: Model) -> DataKey:
+    return model.dataset, model.task
+
+
+def _with_float_outputs(
+    prepared: Prepared, resolved: ResolvedModel, policy: Policy, tell: Listener
+) -> dict[tuple[str, str], Ready]:
+    """The model's ready variants with what they are compared with: float32's outputs."""
+    name = resolved.model.name
+    others = {
+        pair: found
+        for pair, found in prepared.items()
+        if pair[0] == name and pair[1] != BASELINE and isinstance(found, Ready) and found.sweepable
+    }
+    unwanted = "accuracy" not in policy.measure or not policy.agreement_samples
+    if unwanted or not others or not resolved.convertible:
+        return {}
+    model, data = next((found.model, found.data) for found in others.values())
+    if model.task is Task.DETECTION:
+        return {}
+    tell(Preparing(f"float32 outputs of {name}, to compare its variants with"))
+    found = prepared.get((name, BASELINE))
+    variant: Variant | HarnessError | None = found.variant if isinstance(found, Ready) else None
+    if variant is None:
+        made: list[Variant | HarnessError] = []
+        build([_request(resolved, BASELINE, model, data)], lambda _, made_, __: made.append(made_))
+        variant = made[0]
+    outputs: FloatOutputs | str = (
+        f"float32 cannot be made: {variant.one_line}"
+        if isinstance(variant, HarnessError)
+        else float_outputs(
+            model, variant, data.samples.path, data.samples.sha256, data.count,
+            policy.agreement_samples, _run_verify,
+        )
+    )  # fmt: skip
+    if isinstance(outputs, str):
+        return {pair: replace(ready, float_missing=outputs) for pair, ready in others.items()}
+    return {pair: replace(ready, float_outputs=outputs) for pair, ready in others.items()}
 
 
 def _check_fit(model: Model, data: Data) -> None:
@@ -158,6 +218,7 @@ def _check_fit(model: Model, data: Data) -> None:
                 f"{list(data.sample_shape)} have {channels} channels",
                 hint="give one value, or one per channel",
             )
+    check_task(model, data.truth)
     if model.labels and data.class_names and model.labels != data.class_names:
         raise ModelError(
             f"model {model.name}: its labels are not the classes of dataset {model.dataset}: "
@@ -166,9 +227,11 @@ def _check_fit(model: Model, data: Data) -> None:
         )
 
 
-def load_data(dataset: Dataset, *, with_calibration: bool) -> Data:
+def load_data(
+    dataset: Dataset, *, with_calibration: bool, task: Task = Task.CLASSIFICATION
+) -> Data:
     """Load a dataset and keep its samples as files named by their content."""
-    loaded = load_dataset(dataset, SOURCES)
+    loaded = load_dataset(dataset, SOURCES, task)
     samples = _keep(loaded.samples, f"dataset {dataset.name}")
     calibration = (
         _keep(loaded.calibration, "calibration")
@@ -180,12 +243,21 @@ def load_data(dataset: Dataset, *, with_calibration: bool) -> Data:
         count=len(loaded.samples),
         sample_shape=loaded.samples.shape[1:],
         labels=loaded.labels,
-        labels_sha256=hashlib.sha256(loaded.labels.astype("<i8").tobytes()).hexdigest(),
+        labels_sha256=_labels_sha256(loaded.labels, loaded.truth),
         calibration=calibration.path if calibration else None,
         calibration_sha256=calibration.sha256 if calibration else None,
         calibration_count=len(loaded.calibration),
         class_names=loaded.class_names,
+        truth=loaded.truth,
     )
+
+
+def _labels_sha256(labels: NDArray[Any], truth: Mapping[str, Any]) -> str:
+    dtype = "<f8" if labels.dtype.kind == "f" else "<i8"
+    digest = hashlib.sha256(labels.astype(dtype).tobytes())
+    if truth:
+        digest.update(json_sha256(truth).encode())
+    return digest.hexdigest()
 
 
 def _keep(array: NDArray[Any], what: str) -> Blob:
@@ -240,25 +312,11 @@ def _verified(model: Model, variant: Variant, data: Data, policy: Policy) -> Rea
             f"the model takes {inputs[0]['shape'][1:]}",
             hint="use a dataset of that shape (image_folder: set image_size)",
         )
-    shape = made[0]["shape"]
-    classes = int(np.prod(shape[1:])) if len(shape) > 1 else 1
-    highest = int(data.labels.max())
-    if accuracy and len([size for size in shape[1:] if size != 1]) > 1:
-        raise ConversionError(
-            f"{what}: its output {shape} is no list of classes, so top-1 says nothing",
-            hint='measure = ["latency"] in the Policy times it without accuracy',
-        )
-    if accuracy and highest >= max(classes, 2):
-        raise ConversionError(
-            f"{what}: it has {classes} outputs, and dataset {model.dataset} has the label "
-            f"{highest}",
-            hint="the labels do not belong to this model",
-        )
-    if model.labels and classes > 1 and len(model.labels) != classes:
-        raise ConversionError(
-            f"{what}: it has {classes} outputs and {len(model.labels)} labels",
-            hint="give one label per output, or none",
-        )
+    check_output_choice(model, made, accuracy=accuracy)
+    if accuracy:
+        check_outputs(model, made, inputs[0]["shape"], data.labels, model.dataset)
+        if model.task is Task.DETECTION:
+            detection_outputs(variant.path, made)
     missing = "" if outputs is not None else "the host gave no outputs"
     return Ready(model, variant, blob, data, outputs, missing)
 
@@ -271,6 +329,7 @@ def _verify(
         "variant": str(variant.path),
         "samples": str(data.samples.path),
         "count": count,
+        "output": model.output or 0,
         "preprocessing": asdict(model.preprocessing),
         "stateful": bool(variant.manifest.get("stateful")),
     }
@@ -280,6 +339,7 @@ def _verify(
             variant.sha256,
             data.samples.sha256,
             count,
+            request["output"],
             request["preprocessing"],
             metadata.version("ai-edge-litert"),
         ]
