@@ -149,6 +149,10 @@ def _categories(name: str, declared: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _annotations(
     name: str, declared: Mapping[str, Any], images: set[int], categories: set[int]
 ) -> list[dict[str, Any]]:
+
+    def among(ids: set[int]) -> Callable[[object], bool]:
+        return lambda value: _is_id(value) and value in ids
+
     found = []
     for place, item in enumerate(declared["annotations"]):
         what = f"annotation {place}"
@@ -157,8 +161,8 @@ def _annotations(
         found.append(
             {
                 "id": place + 1,  # to the reference evaluation an id of 0 means: not found
-                "image_id": _field(name, what, item, "image_id", images.__contains__),
-                "category_id": _field(name, what, item, "category_id", categories.__contains__),
+                "image_id": _field(name, what, item, "image_id", among(images)),
+                "category_id": _field(name, what, item, "category_id", among(categories)),
                 "bbox": box,
                 "area": float(area) if _is_number(area) else box[2] * box[3],
                 "iscrowd": 1 if item.get("iscrowd") else 0,

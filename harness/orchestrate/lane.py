@@ -144,7 +144,7 @@ class Lane:
         keep = min(policy.output_checks, ready.data.count)
         count = ready.data.count if whole else keep
         alone = policy.measure == ("accuracy",)
-        asked = outputs_asked(ready.model) if whole else [ready.model.output or 0]
+        asked = outputs_asked(ready.model)
 
         def ask(trial_id: int) -> None:
             collector: OutputCollector | None = None
@@ -194,7 +194,7 @@ class Lane:
                 TrialStatus.OK,
                 hello=answer.hello,
                 facts=facts,
-                artifacts=collector.artifacts(),
+                artifacts=collector.artifacts() if whole else None,
             )
 
         self._attempts(item, stage, 0, 1, ask)

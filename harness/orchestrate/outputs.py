@@ -21,7 +21,6 @@ from harness.orchestrate.tasks import (
     check_output_choice,
     check_outputs,
     map_layout,
-    outputs_asked,
 )
 
 #: Allowed relative RMS difference of float outputs: another processor sums in another order.
@@ -42,13 +41,14 @@ class OutputCollector:
         self,
         count: int,
         keep: int,
-        tensors: Sequence[int] = (0,),
         reducer: Reducer | None = None,
         agreement: Agreement | None = None,
+        *,
+        tensors: Sequence[int] = (0,),
     ) -> None:
         self._seen = {tensor: np.zeros(count, dtype=bool) for tensor in tensors}
         self._width: dict[int, int] = {}
-        self._first = tensors[0]
+        self._compared = tensors[0]
         self._keep = keep
         self._head: list[tuple[int, NDArray[Any]]] = []
         self._reducer = reducer
@@ -68,7 +68,7 @@ class OutputCollector:
         seen[:] = True
         if self._reducer is not None:
             self._reducer.add(tensor, offset, outputs)
-        if tensor == self._first:
+        if tensor == self._compared:
             if self._agreement is not None:
                 self._agreement.add(offset, outputs)
             if offset < self._keep:
@@ -86,13 +86,25 @@ class OutputCollector:
     @property
     def width(self) -> int:
         """Values of one sample's output."""
-        return self._width.get(self._first, 0)
+        return self._width.get(self._compared, 0)
 
     def head(self) -> NDArray[Any] | None:
         """Outputs of the first ``keep`` samples, or ``None`` if some are missing."""
         parts = [outputs for _, outputs in sorted(self._head, key=lambda item: item[0])]
         whole = np.concatenate(parts) if parts else None
         return whole if whole is not None and len(whole) == self._keep else None
+
+
+class BoxCollector(OutputCollector):
+    """A detector's four outputs; what lies beyond the number of its boxes is never looked at."""
+
+    def __init__(self, count: int, keep: int, boxes: Boxes) -> None:
+        super().__init__(count, keep, boxes, tensors=range(4))
+        self._boxes = boxes
+
+    def head(self) -> NDArray[Any]:
+        """Detections of the first ``keep`` samples, as ``reducers.detections`` has them."""
+        return self._boxes.artifacts()["detections"][: self._keep]
 
 
 def collector_for(
@@ -105,21 +117,21 @@ def collector_for(
     the variant.
     """
     model, labels = ready.model, ready.data.labels
+    if model.task is Task.DETECTION:
+        roles = detection_outputs(ready.variant.path, outputs)
+        return BoxCollector(count, keep, Boxes(count, list(outputs), roles))
+    compared = model.output or 0
     if not whole:
-        return OutputCollector(count, keep, [model.output or 0])
-    tensors = outputs_asked(model)
+        return OutputCollector(count, keep, tensors=[compared])
     check_output_choice(model, outputs, accuracy=True)
     check_outputs(model, outputs, (1, *ready.data.sample_shape), labels, model.dataset)
-    spec, layout = outputs[tensors[0]], None
+    spec, layout = outputs[compared], None
     reducer: Reducer
     if model.task is Task.CLASSIFICATION:
         reducer = Classes(count, spec)
     elif model.task is Task.SEGMENTATION:
         layout = map_layout(f"model {model.name}", spec, labels.shape[1:])
         reducer = Maps(labels, layout, spec, IGNORED)
-    elif model.task is Task.DETECTION:
-        roles = detection_outputs(ready.variant.path, outputs)
-        return OutputCollector(count, keep, tensors, Boxes(count, list(outputs), roles))
     elif model.task is Task.REGRESSION:
         reducer = Errors(count, spec, lambda offset, n: labels[offset : offset + n])
     else:
@@ -132,7 +144,7 @@ def collector_for(
     agreement = None
     if ready.float_outputs is not None:
         agreement = Agreement(ready.float_outputs, model.task, spec, layout)
-    return OutputCollector(count, keep, tensors, reducer, agreement)
+    return OutputCollector(count, keep, reducer, agreement, tensors=[compared])
 
 
 def compare(

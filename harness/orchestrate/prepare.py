@@ -27,6 +27,7 @@ from harness.models.preprocess import fits
 from harness.orchestrate.agreement import FloatOutputs, float_outputs
 from harness.orchestrate.events import Listener, Preparing, VariantReady
 from harness.orchestrate.plan import resolve
+from harness.orchestrate.reducers import detections
 from harness.orchestrate.tasks import check_output_choice, check_outputs, check_task
 from harness.recipes import RECIPES
 from harness.recipes.builder import BuildRequest, build, build_builtin, shorten
@@ -313,10 +314,11 @@ def _verified(model: Model, variant: Variant, data: Data, policy: Policy) -> Rea
             hint="use a dataset of that shape (image_folder: set image_size)",
         )
     check_output_choice(model, made, accuracy=accuracy)
-    if accuracy:
+    if model.task is Task.DETECTION:
+        roles = detection_outputs(variant.path, made)
+        outputs = None if outputs is None else detections(outputs, made, roles)
+    elif accuracy:
         check_outputs(model, made, inputs[0]["shape"], data.labels, model.dataset)
-        if model.task is Task.DETECTION:
-            detection_outputs(variant.path, made)
     missing = "" if outputs is not None else "the host gave no outputs"
     return Ready(model, variant, blob, data, outputs, missing)
 
@@ -329,7 +331,7 @@ def _verify(
         "variant": str(variant.path),
         "samples": str(data.samples.path),
         "count": count,
-        "output": model.output or 0,
+        "output": None if model.task is Task.DETECTION else model.output or 0,
         "preprocessing": asdict(model.preprocessing),
         "stateful": bool(variant.manifest.get("stateful")),
     }

@@ -218,3 +218,13 @@ class Boxes:
         rows = np.where(there[..., None], rows, np.float32(-1))
         refuse_not_finite(rows, 0)
         return {"detections": rows}
+
+
+def detections(rows: NDArray[Any], specs: list[Spec], roles: Mapping[str, int]) -> NDArray[Any]:
+    """Detections (n, boxes, 6) of rows with all outputs of a sample, one after the other."""
+    boxes, begin = Boxes(len(rows), specs, roles), 0
+    for tensor, spec in enumerate(specs):
+        end = begin + prod(spec["shape"])
+        boxes.add(tensor, 0, rows[:, begin:end])
+        begin = end
+    return boxes.artifacts()["detections"]

@@ -29,7 +29,7 @@ _TIMES_IT = 'measure = ["latency"] in the Policy times it without accuracy'
 
 
 def outputs_asked(model: Model) -> list[int]:
-    """Which outputs accuracy needs; the first of them is compared with the host's."""
+    """Which outputs accuracy needs."""
     return [0, 1, 2, 3] if model.task is Task.DETECTION else [model.output or 0]
 
 

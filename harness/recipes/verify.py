@@ -18,10 +18,10 @@ from typing import Any
 
 
 def verify(request: dict[str, Any]) -> dict[str, Any]:
-    """Load ``variant``, run ``count`` of ``samples``, keep those of ``output`` in ``out``.
+    """Load ``variant``, run ``count`` of ``samples``, keep outputs of each in ``out``.
 
-    The first ones; with ``spread`` evenly over all, and only as many as ``max_bytes`` and
-    ``max_seconds`` allow.
+    ``output`` says which, ``None`` all of them in one row. The first samples; with ``spread``
+    evenly over all, and only as many as ``max_bytes`` and ``max_seconds`` allow.
     """
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
@@ -53,7 +53,11 @@ def verify(request: dict[str, Any]) -> dict[str, Any]:
     samples = np.load(request["samples"], mmap_mode="r", allow_pickle=False)
     spec = TensorSpec(**{**answer["inputs"][0], "shape": tuple(answer["inputs"][0]["shape"])})
     wanted = request.get("output", 0)
-    if len(inputs) != 1 or wanted >= len(outputs) or not fits(samples.shape[1:], spec.shape[1:]):
+    if (
+        len(inputs) != 1
+        or (wanted or 0) >= len(outputs)
+        or not fits(samples.shape[1:], spec.shape[1:])
+    ):
         return {**answer, "reference": False}
     preprocessing = Preprocessing(**request["preprocessing"])
 
@@ -63,6 +67,9 @@ def verify(request: dict[str, Any]) -> dict[str, Any]:
             interpreter.reset_all_variables()
         interpreter.set_tensor(inputs[0]["index"], row)
         interpreter.invoke()
+        if wanted is None:
+            parts = [interpreter.get_tensor(output["index"]).ravel() for output in outputs]
+            return np.concatenate(parts)
         found = interpreter.get_tensor(outputs[wanted]["index"])
         return found[0] if found.ndim else found
 
