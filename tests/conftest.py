@@ -73,6 +73,18 @@ def digits(cache: Path) -> dict[str, Path]:
     return found
 
 
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of ``tests.support.detector``: a real TFLite_Detection_PostProcess."""
+    path = tmp_path_factory.mktemp("detector") / "detector.tflite"
+    subprocess.run(
+        [sys.executable, "-m", "tests.support.detector", str(path)], cwd=ROOT, check=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+    )  # fmt: skip
+    return path
+
+
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
     """A real OpenSSH server on a free loopback port, run by this user."""

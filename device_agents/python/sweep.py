@@ -14,6 +14,9 @@ BLOCK_BYTES = 16 * 1024 * 1024
 #: While nothing else is sent, a word at least this often (between two inferences).
 PROGRESS_NS = 1000 * 1000 * 1000
 
+#: Output tensors that one sweep may send.
+MAX_OUTPUTS = 16
+
 #: Samples per invoke, where the runtime gives the same bits as one at a time.
 BATCH = 10
 
@@ -43,8 +46,11 @@ def run_sweep(request, emit, runtime, clock, system):
     )
     begin = clock.now_ns()
     reset = bool(request.get("reset_variables"))
-    output = loaded.outputs[0]
-    row = numpy.dtype(output["dtype"]).itemsize * int(numpy.prod(output["shape"]))
+    wanted = _wanted(request.get("outputs", [0]), loaded.outputs)
+    row = sum(
+        numpy.dtype(output["dtype"]).itemsize * int(numpy.prod(output["shape"]))
+        for output in (loaded.outputs[index] for index in wanted)
+    )
     step = max(1, min(BLOCK, BLOCK_BYTES // max(1, row)))
     starts = iter(range(0, count, step))
     lock = threading.Lock()
@@ -58,7 +64,7 @@ def run_sweep(request, emit, runtime, clock, system):
                 told[0] = now
                 emit({"type": "progress"})
 
-    engines = [_Engine(numpy, loaded, prepare, reset, tick)]
+    engines = [_Engine(numpy, loaded, wanted, prepare, reset, tick)]
 
     def work(engine):
         try:
@@ -67,16 +73,18 @@ def run_sweep(request, emit, runtime, clock, system):
                     start = next(starts, None)
                 if start is None:
                     return
-                outputs = engine.evaluate(samples[start : min(start + step, count)])
-                for message in _chunks(outputs, start, engine.output_dtype):
-                    with lock:
-                        emit(message)
+                found = engine.evaluate(samples[start : min(start + step, count)])
+                for tensor, outputs in zip(wanted, found):
+                    dtype = type_name(loaded.outputs[tensor]["dtype"])
+                    for message in _chunks(outputs, tensor, start, dtype):
+                        with lock:
+                            emit(message)
         except Exception as error:  # handed to the main thread, which reports it
             failures.append(error)
 
     for _ in range(min(workers, (count + step - 1) // step) - 1):
         another = load(request, runtime, clock, "sweep")
-        engines.append(_Engine(numpy, another, prepare, reset, tick))
+        engines.append(_Engine(numpy, another, wanted, prepare, reset, tick))
     threads = [threading.Thread(target=work, args=(engine,)) for engine in engines[1:]]
     for thread in threads:
         thread.start()
@@ -97,28 +105,41 @@ def run_sweep(request, emit, runtime, clock, system):
     }
 
 
+def _wanted(asked, outputs):
+    """The indices of the outputs to send, checked."""
+    good = (
+        isinstance(asked, list)
+        and 1 <= len(asked) <= MAX_OUTPUTS
+        and all(type(index) is int and 0 <= index < len(outputs) for index in asked)
+        and len(set(asked)) == len(asked)
+    )
+    if not good:
+        raise AgentFailure(
+            "bad_request", "accuracy", "outputs %r of a model with %d" % (asked, len(outputs))
+        )
+    return asked
+
+
 class _Engine:
     """One interpreter; several samples per invoke only where the bits stay the same.
 
     ``reset`` clears the state of a recurrent model before each sample, and so keeps to one.
     """
 
-    def __init__(self, numpy, loaded, prepare, reset, tick):
+    def __init__(self, numpy, loaded, wanted, prepare, reset, tick):
         self._np = numpy
         self._prepare = prepare
         self._reset = reset
         self._tick = tick
         self._interpreter = loaded.interpreter
         self._input = loaded.inputs[0]
-        self._output = loaded.outputs[0]
+        self._outputs = [loaded.outputs[index]["index"] for index in wanted]
         self._shape = [int(size) for size in self._input["shape"]]
-        self.output_dtype = type_name(self._output["dtype"])
         self.batch = None
         self._input_view = self._interpreter.tensor(self._input["index"])
 
     def evaluate(self, block):
-        """Outputs (n, ...) for samples (n, ...) as stored."""
-        np = self._np
+        """One array of outputs (n, ...) per tensor for samples (n, ...) as stored."""
         if self.batch is None:
             return self._first(block)
         whole = len(block) - len(block) % self.batch
@@ -131,12 +152,14 @@ class _Engine:
         if whole < len(block):
             self._resize(1)
             parts.extend(self._run(block[at : at + 1]) for at in range(whole, len(block)))
-        return np.concatenate(parts)
+        return self._joined(parts)
+
+    def _joined(self, parts):
+        return [self._np.concatenate(tensor) for tensor in zip(*parts)]
 
     def _first(self, block):
         """One at a time over the first block, then a batch over its head: equal bits decide."""
-        np = self._np
-        outputs = np.concatenate([self._run(block[at : at + 1]) for at in range(len(block))])
+        outputs = self._joined([self._run(block[at : at + 1]) for at in range(len(block))])
         self.batch = 1
         if len(block) > BATCH and not self._reset:
             try:
@@ -144,10 +167,9 @@ class _Engine:
                 together = self._run(block[:BATCH])
             except (RuntimeError, ValueError):
                 together = None
-            if (
-                together is not None
-                and together.shape == outputs[:BATCH].shape
-                and together.tobytes() == outputs[:BATCH].tobytes()
+            if together is not None and all(
+                many.shape == one[:BATCH].shape and many.tobytes() == one[:BATCH].tobytes()
+                for many, one in zip(together, outputs)
             ):
                 self.batch = BATCH
             else:
@@ -168,13 +190,16 @@ class _Engine:
         # Straight into the tensor; no view of it may be left when invoke begins.
         self._prepare.fill(self._input_view(), values)
         interpreter.invoke()
-        outputs = interpreter.get_tensor(self._output["index"])
-        if outputs.ndim == 0 or outputs.shape[0] != len(values):
-            outputs = outputs.reshape((len(values), -1))
+        return [self._read(index, len(values)) for index in self._outputs]
+
+    def _read(self, index, count):
+        outputs = self._interpreter.get_tensor(index)
+        if outputs.ndim == 0 or outputs.shape[0] != count:
+            outputs = outputs.reshape((count, -1))
         return outputs
 
 
-def _chunks(outputs, start, dtype):
+def _chunks(outputs, tensor, start, dtype):
     """``outputs`` messages of at most MAX_CHUNK_BYTES raw bytes each."""
     row_bytes = max(1, outputs[:1].nbytes)
     rows = max(1, MAX_CHUNK_BYTES // row_bytes)
@@ -182,6 +207,7 @@ def _chunks(outputs, start, dtype):
         part = outputs[at : at + rows]
         yield {
             "type": "outputs",
+            "tensor": tensor,
             "offset": start + at,
             "shape": [int(size) for size in part.shape],
             "dtype": dtype,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from harness.domain import Backend, Policy
+from harness.domain import Backend, Policy, Task
 
 _DEFAULT = Policy()
 
@@ -50,12 +50,18 @@ class ModelFile(_Strict):
     labels: str | list[str] = Field(
         default=[], description="class names, or a text file with one per line"
     )
+    task: Task = Field(
+        default=Task.CLASSIFICATION, description="what outputs are held against: see the guide"
+    )
+    output: int | None = Field(
+        default=None, ge=0, lt=64, description="which output, of a model with several"
+    )
 
 
 class DatasetFile(_Strict):
     """Labelled samples."""
 
-    source: str = Field(description="npz, image_folder or digits")
+    source: str = Field(description="npz, image_folder, coco or digits")
     path: str | None = None
     calibration: str | None = Field(
         default=None,
@@ -68,6 +74,10 @@ class DatasetFile(_Strict):
     samples_key: str = "images"
     labels_key: str = "labels"
     image_size: tuple[int, int] | None = Field(default=None, description="[height, width]")
+    annotations: str | None = Field(default=None, description="coco: the ground truth, JSON")
+    letterbox: bool = Field(
+        default=False, description="coco: keep an image's proportions and fill the rest"
+    )
     limit: int = Field(
         default=0, ge=0, description="only so many samples, spread evenly; 0 takes all"
     )
@@ -145,6 +155,7 @@ class PolicyFile(_Strict):
     retries: int = _DEFAULT.retries
     retry_delay: float = _DEFAULT.retry_delay
     output_checks: int = _DEFAULT.output_checks
+    agreement_samples: int = _DEFAULT.agreement_samples
     measure: list[Literal["latency", "accuracy"]] = ["latency", "accuracy"]
     seed: int = _DEFAULT.seed
     convert_timeout: float = _DEFAULT.convert_timeout

@@ -13,7 +13,7 @@ from harness.config.devices import device_files, device_from, find_device, refus
 from harness.config.paths import profiles_dir
 from harness.config.schema import DatasetFile, ModelFile, PolicyFile, SuiteFile
 from harness.config.toml_source import TomlSource
-from harness.domain import Backend, Dataset, Device, Model, Policy, Preprocessing, Suite
+from harness.domain import Backend, Dataset, Device, Model, Policy, Preprocessing, Suite, Task
 from harness.errors import ConfigError, UsageError, suggest
 
 
@@ -106,11 +106,16 @@ def _dataset(source: TomlSource, name: str, file: DatasetFile, known: Known) -> 
         raise source.unknown((*where, "source"), "dataset source", file.source, known.datasets)
     paths = {
         key: source.file((*where, key), text) if (text := getattr(file, key)) else None
-        for key in ("path", "calibration", "training")
+        for key in ("path", "calibration", "training", "annotations")
     }
     if paths["path"] is None and file.source != "digits":
         raise source.error(where, f"dataset {name} needs a path")
-    if file.source == "image_folder" and file.image_size is None:
+    if file.source != "coco" and (file.letterbox or paths["annotations"]):
+        key = "letterbox" if file.letterbox else "annotations"
+        raise source.error((*where, key), f"{key} is for datasets of the source coco")
+    if file.source == "coco" and paths["annotations"] is None:
+        raise source.error(where, f"dataset {name} needs annotations, a COCO file")
+    if file.source in ("image_folder", "coco") and file.image_size is None:
         raise source.error(where, f"dataset {name} needs image_size = [height, width]")
     return Dataset(
         name=name,
@@ -123,6 +128,8 @@ def _dataset(source: TomlSource, name: str, file: DatasetFile, known: Known) -> 
         image_size=file.image_size,
         limit=file.limit,
         calibration_samples=file.calibration_samples,
+        annotations=paths["annotations"],
+        letterbox=file.letterbox,
     )
 
 
@@ -130,6 +137,7 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
     where = ("model", name)
     if file.dataset not in suite.dataset:
         raise source.unknown((*where, "dataset"), "dataset", file.dataset, suite.dataset)
+    _refuse_task(source, name, file, suite.dataset[file.dataset].source)
     if file.file.startswith("builtin:"):
         builtin = file.file.removeprefix("builtin:")
         if builtin not in known.builtins:
@@ -169,7 +177,25 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
         labels,
         base,
         preprocessing_given="preprocessing" in file.model_fields_set,
+        task=file.task,
+        output=file.output,
     )
+
+
+def _refuse_task(source: TomlSource, name: str, file: ModelFile, dataset_source: str) -> None:
+    """A detector needs annotated boxes, and nothing else knows what to do with them."""
+    where, detects = ("model", name), file.task is Task.DETECTION
+    if detects != (dataset_source == "coco"):
+        raise source.error(
+            (*where, "task"),
+            f"model {name}: the task {file.task} and a dataset of the source {dataset_source} "
+            "do not go together",
+            hint='detection needs the source coco, and coco needs task = "detection"',
+        )
+    if detects and file.output is not None:
+        raise source.error(
+            (*where, "output"), f"model {name}: detection takes all outputs, so none is chosen"
+        )
 
 
 def _several(value: float | list[float]) -> tuple[float, ...]:

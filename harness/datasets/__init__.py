@@ -1,13 +1,23 @@
 """Labelled samples. A new source is one file with a ``load`` and one line in ``SOURCES``."""
 
-from harness.datasets import digits, image_folder, npz
+from harness.datasets import coco, digits, image_folder, npz
 from harness.datasets.lint import lint
-from harness.datasets.loading import Loader, Samples, Split, load_dataset, load_split
+from harness.datasets.loading import Loader, Samples, Split, load_dataset, load_split, spread
 
 SOURCES: dict[str, Loader] = {
     "npz": npz.load,
     "image_folder": image_folder.load,
+    "coco": coco.load,
     "digits": digits.load,
 }
 
-__all__ = ["SOURCES", "Loader", "Samples", "Split", "lint", "load_dataset", "load_split"]
+__all__ = [
+    "SOURCES",
+    "Loader",
+    "Samples",
+    "Split",
+    "lint",
+    "load_dataset",
+    "load_split",
+    "spread",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,16 +53,28 @@ def _read(dataset: Dataset, folder: Path) -> Split:
 
 
 def _image(where: str, file: Path, dataset: Dataset) -> NDArray[np.uint8]:
+    size = dataset.image_size
+    assert size is not None
+    return read_image(where, file, lambda _: size)[0]
+
+
+def read_image(
+    where: str, file: Path, size: Callable[[tuple[int, int]], tuple[int, int]]
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """RGB bytes resized to ``size`` of the original's (height, width), and the latter.
+
+    Raises ``DatasetError``, whose message begins with ``where``.
+    """
     from PIL import Image, UnidentifiedImageError
 
-    assert dataset.image_size is not None
-    height, width = dataset.image_size
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
+                original = image.height, image.width
+                height, width = size(original)
                 resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-                return np.asarray(resized, dtype=np.uint8)
+                return np.asarray(resized, dtype=np.uint8), original
     except (
         OSError,
         SyntaxError,

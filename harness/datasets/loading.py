@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.domain import Dataset
+from harness.datasets.labels import check_labels
+from harness.domain import Dataset, Task
 from harness.errors import DatasetError
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """``samples`` (n, ...) as stored, ``labels`` (n,) where there are any, class names."""
+    """``samples`` (n, ...) as stored, ``labels`` as the task has them where there are any.
+
+    ``class_names`` is empty where the source has none. ``truth`` holds annotated objects, in
+    the format of COCO.
+    """
 
     samples: NDArray[Any]
     labels: NDArray[Any] | None = None
     class_names: tuple[str, ...] = ()
+    truth: Mapping[str, Any] = field(default_factory=dict)
 
 
 #: ``(dataset, split)`` -> samples; split is ``evaluation``, ``calibration`` or ``training``.
@@ -41,8 +47,8 @@ class Samples:
         return self.evaluation.samples
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """The evaluation labels (n,), class indices."""
+    def labels(self) -> NDArray[Any]:
+        """The evaluation labels, as the task has them."""
         assert self.evaluation.labels is not None
         return self.evaluation.labels
 
@@ -50,6 +56,7 @@ class Samples:
 def load_dataset(
     dataset: Dataset,
     sources: Mapping[str, Loader],
+    task: Task = Task.CLASSIFICATION,
     *,
     calibration: int = 0,
     training: bool = False,
@@ -58,26 +65,36 @@ def load_dataset(
 
     ``calibration`` samples are taken, spread evenly over their split; ``training`` takes all of
     its. Refused: no samples, samples that are not numbers, not finite or of another type than
-    those of the other splits, labels that are not class indices or not one per sample, and
-    evaluation samples that stand in another split too.
+    those of the other splits, labels that are not what the task needs or not one per sample,
+    and evaluation samples that stand in another split too.
     """
+    if task is Task.RECONSTRUCTION:
+        dataset = replace(dataset, labels_key="")
     load = sources[dataset.source]
-    evaluation = checked(f"dataset {dataset.name}", load(dataset, "evaluation"))
+    name = f"dataset {dataset.name}"
+    evaluation = checked(name, load(dataset, "evaluation"), task)
+    if (task is Task.DETECTION) != bool(evaluation.truth):
+        raise DatasetError(
+            f"{name}: the source {dataset.source} has no labels for the task {task}",
+            hint="detection needs a dataset of the source coco, and only detection does",
+        )
     if dataset.limit:
         evaluation = _take(evaluation, spread(len(evaluation.samples), dataset.limit))
+        assert evaluation.labels is not None
+        check_labels(name, len(evaluation.samples), evaluation.labels, task)
     evaluated: set[bytes] | None = None
     others: dict[str, Split | None] = {"calibration": None, "training": None}
-    for name, wanted in (("calibration", calibration), ("training", training)):
+    for kind, wanted in (("calibration", calibration), ("training", training)):
         if not wanted:
             continue
-        what = f"dataset {dataset.name}: {name}"
-        split = checked(what, load(dataset, name), labels=name == "training")
+        what = f"{name}: {kind}"
+        split = checked(what, load(dataset, kind), task, labels=kind == "training")
         _refuse_unlike(what, split.samples, evaluation.samples)
-        if name == "calibration":
+        if kind == "calibration":
             split = _take(split, spread(len(split.samples), calibration))
         evaluated = evaluated or {digest(sample) for sample in evaluation.samples}
-        _refuse_shared(f"dataset {dataset.name}", name, split.samples, evaluated)
-        others[name] = split
+        _refuse_shared(name, kind, split.samples, evaluated)
+        others[kind] = split
     return Samples(evaluation, **others)
 
 
@@ -89,15 +106,24 @@ def load_split(
     labels: bool = False,
     count: int = 0,
 ) -> Split:
-    """One split by itself, ``count`` samples of it (0: all); raises ``DatasetError``."""
+    """One split by itself with class indices, ``count`` samples of it (0: all).
+
+    Raises ``DatasetError``.
+    """
     found = checked(
         f"dataset {dataset.name}", sources[dataset.source](dataset, split), labels=labels
     )
     return _take(found, spread(len(found.samples), count)) if count else found
 
 
-def checked(name: str, split: Split, *, labels: bool = True) -> Split:
-    """A split whose samples and labels can be used; raises ``DatasetError``."""
+def checked(
+    name: str, split: Split, task: Task = Task.CLASSIFICATION, *, labels: bool = True
+) -> Split:
+    """A split whose samples and labels can be used; raises ``DatasetError``.
+
+    Where ``labels`` are not needed, those that are no class indices are left out; what
+    learns without labels (see ``Task``) gets none.
+    """
     samples = split.samples
     if samples.ndim < 2 or len(samples) == 0:
         raise DatasetError(f"{name}: needs samples of shape (n, ...), not {samples.shape}")
@@ -105,33 +131,20 @@ def checked(name: str, split: Split, *, labels: bool = True) -> Split:
         raise DatasetError(f"{name}: samples are {samples.dtype}, not numbers")
     if samples.dtype.kind == "f" and not np.isfinite(samples).all():
         raise DatasetError(f"{name}: samples hold NaN or infinite values")
-    found = None
-    if split.labels is not None:
-        found = _class_indices(name, np.asarray(split.labels), len(samples))
-    elif labels:
-        raise DatasetError(f"{name}: there are no labels", hint="name them with labels_key")
-    return Split(np.ascontiguousarray(samples), found, split.class_names)
-
-
-def _class_indices(name: str, labels: NDArray[Any], count: int) -> NDArray[np.int64]:
-    if labels.ndim == 2 and 1 in labels.shape:
-        labels = labels.reshape(-1)
-    if labels.shape != (count,):
-        raise DatasetError(
-            f"{name}: {count} samples and labels of shape {labels.shape}",
-            hint="labels must be one class index per sample",
-        )
-    if labels.dtype.kind not in "ui":
-        raise DatasetError(f"{name}: labels are {labels.dtype}, not class indices")
-    labels = labels.astype(np.int64)
-    if labels.min() < 0:
-        raise DatasetError(f"{name}: a label is negative")
-    return labels
+    found: NDArray[Any] | None = None
+    if labels:
+        if split.labels is None and task is not Task.RECONSTRUCTION:
+            raise DatasetError(f"{name}: there are no labels", hint="name them with labels_key")
+        given = np.empty(0) if split.labels is None else np.asarray(split.labels)
+        found = check_labels(name, len(samples), given, task)
+    elif split.labels is not None and task is Task.CLASSIFICATION:
+        found = check_labels(name, len(samples), np.asarray(split.labels), task)
+    return replace(split, samples=np.ascontiguousarray(samples), labels=found)
 
 
 def _take(split: Split, places: NDArray[np.int64]) -> Split:
     labels = None if split.labels is None else split.labels[places]
-    return Split(np.ascontiguousarray(split.samples[places]), labels, split.class_names)
+    return replace(split, samples=np.ascontiguousarray(split.samples[places]), labels=labels)
 
 
 def _refuse_unlike(what: str, samples: NDArray[Any], evaluated: NDArray[Any]) -> None:

@@ -18,7 +18,7 @@ from harness.errors import DatasetError
 def load(dataset: Dataset, split: str) -> Split:
     """Arrays ``samples_key`` (n, ...) and ``labels_key`` (n,) of the split's own archive.
 
-    A calibration split needs no labels.
+    A calibration split needs no labels; an empty ``labels_key`` means that there are none.
     """
     path = dataset.split_path(split)
     if path is None:
@@ -38,7 +38,7 @@ def _arrays(
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DatasetError(f"{name} is not an .npz archive")
-            keys = [samples, labels] if needed else [samples]
+            keys = [samples, labels] if needed and labels else [samples]
             missing = [key for key in keys if key not in archive.files]
             if missing:
                 raise DatasetError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from math import prod
 from typing import Any
 
@@ -25,6 +26,7 @@ _PHASES = ("first", "warmup", "measure")
 _SETUP = {"no_numpy", "no_runtime", "numpy_mismatch"}
 _UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
 _MAX_NS = 1 << 62
+_MAX_SIZE = 1 << 24
 
 
 def decode(line: bytes, device: str) -> dict[str, Any]:
@@ -112,15 +114,20 @@ def samples(
     return str(phase), np.asarray(at, dtype=np.int64), np.asarray(values, dtype=np.int64)
 
 
-def outputs(message: dict[str, Any], device: str, count: int) -> tuple[int, NDArray[Any]]:
-    """Offset of the first sample, and outputs (n, ...); raises ``ProtocolError``."""
+def outputs(
+    message: dict[str, Any], device: str, count: int, asked: Collection[int] = (0,)
+) -> tuple[int, int, NDArray[Any]]:
+    """Which output, offset of the first sample, and outputs (n, ...); ``ProtocolError``."""
     offset, shape, dtype = message.get("offset"), message.get("shape"), message.get("dtype")
+    tensor = message.get("tensor", 0)
     try:
         if (
-            type(offset) is not int
+            type(tensor) is not int
+            or tensor not in asked
+            or type(offset) is not int
             or not isinstance(shape, list)
             or not 1 <= len(shape) <= 8
-            or not all(type(size) is int and 0 < size <= 1 << 24 for size in shape)
+            or not all(type(size) is int and 0 < size <= _MAX_SIZE for size in shape)
             or dtype not in wire.DTYPES
             or not 0 <= offset <= offset + shape[0] <= count
         ):
@@ -128,9 +135,9 @@ def outputs(message: dict[str, Any], device: str, count: int) -> tuple[int, NDAr
         data = wire.unpack(message.get("data"))
         if len(data) != prod(shape) * np.dtype(dtype).itemsize:
             raise ValueError
-        return offset, np.frombuffer(data, dtype=dtype).reshape(shape)
+        return tensor, offset, np.frombuffer(data, dtype=dtype).reshape(shape)
     except ValueError:
-        seen = {key: message.get(key) for key in ("offset", "shape", "dtype")}
+        seen = {key: message.get(key) for key in ("tensor", "offset", "shape", "dtype")}
         raise ProtocolError(f"{device}: outputs that make no sense: {clean(str(seen))}") from None
 
 
@@ -154,7 +161,17 @@ def _is_spec(tensor: object) -> bool:
     if not isinstance(tensor, dict):
         return False
     scale, zero_point = tensor.get("scale"), tensor.get("zero_point")
-    return isinstance(scale, (int, float)) and math.isfinite(scale) and type(zero_point) is int
+    shape = tensor.get("shape")
+    return (
+        isinstance(scale, (int, float))
+        and math.isfinite(scale)
+        and type(zero_point) is int
+        and isinstance(tensor.get("name"), str)
+        and isinstance(tensor.get("dtype"), str)
+        and isinstance(shape, list)
+        and len(shape) <= 8
+        and all(type(size) is int and -1 <= size <= _MAX_SIZE for size in shape)
+    )
 
 
 def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from harness.domain.backend import Backend
 from harness.domain.device import Device, DeviceKind
 from harness.domain.job import Job, JobStatus, Stage, TrialStatus
 from harness.domain.measurement import Direction, Measurement
-from harness.domain.model import Dataset, Model, Preprocessing
+from harness.domain.model import Dataset, Model, Preprocessing, Task
 from harness.domain.policy import Policy
 from harness.domain.suite import Suite
 from harness.domain.variant import TensorSpec, Variant
@@ -31,6 +31,7 @@ __all__ = [
     "Preprocessing",
     "Stage",
     "Suite",
+    "Task",
     "TensorSpec",
     "TrialStatus",
     "Variant",

@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 COLOURS = ("rgb", "bgr", "gray")
 LAYOUTS = ("nhwc", "nchw")
 RESIZES = ("bilinear", "nearest", "bicubic", "area", "crop", "letterbox")
+
+
+class Task(StrEnum):
+    """What a model's outputs are held against, and so which accuracy metrics apply."""
+
+    CLASSIFICATION = "classification"
+    ANOMALY = "anomaly"
+    RECONSTRUCTION = "reconstruction"
+    REGRESSION = "regression"
+    SEGMENTATION = "segmentation"
+    DETECTION = "detection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,8 @@ class Model:
     ``keras:ARCHITECTURE``, or ``package.module:function`` for a Python factory, whose module
     is looked for below ``base`` first. Where no preprocessing was given, a ready file's own
     counts. Its identity is the hash that the reader in ``harness.models`` computes.
+    ``output`` is the index of the output that accuracy looks at, needed where there are
+    several (detection takes all of its four).
     """
 
     name: str
@@ -90,6 +104,8 @@ class Model:
     labels: tuple[str, ...] = ()
     base: str = ""
     preprocessing_given: bool = True
+    task: Task = Task.CLASSIFICATION
+    output: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +117,8 @@ class Dataset:
 
     ``source`` names an entry of the datasets registry; the other fields are that source's
     settings. ``limit`` takes only so many samples, evenly spread (0: all).
-    ``image_size`` is (height, width), for sources that resize.
+    ``image_size`` is (height, width), for sources that resize; ``letterbox`` keeps the
+    proportions and fills the rest. ``annotations`` is a COCO file with the ground truth.
     """
 
     name: str
@@ -114,6 +131,8 @@ class Dataset:
     image_size: tuple[int, int] | None = None
     limit: int = 0
     calibration_samples: int = 200
+    annotations: Path | None = None
+    letterbox: bool = False
 
     def split_path(self, split: str) -> Path | None:
         """Where ``evaluation``, ``calibration`` or ``training`` samples come from."""

@@ -14,8 +14,9 @@ class Policy:
     in any case at ``max_seconds`` or ``max_runs``. ``trials`` fresh agent processes are
     measured per job. ``silence_timeout`` is how long an agent may say nothing,
     ``busy_timeout`` how long to wait for a device that another session holds.
-    ``output_checks`` samples are compared with the host's reference. A conversion is ended
-    after ``convert_timeout`` without a sign of life, or when it uses more than
+    ``output_checks`` samples are compared with the host's reference, and up to
+    ``agreement_samples`` with the float32 variant of the same model (0: none). A conversion
+    is ended after ``convert_timeout`` without a sign of life, or when it uses more than
     ``convert_memory_gb`` (0: three quarters of the host's memory).
     """
 
@@ -32,6 +33,7 @@ class Policy:
     retries: int = 1
     retry_delay: float = 1.0
     output_checks: int = 16
+    agreement_samples: int = 1000
     measure: tuple[str, ...] = ("latency", "accuracy")
     seed: int = 0
     convert_timeout: float = 900.0
@@ -52,6 +54,7 @@ class Policy:
             ("retries", 0, 10),
             ("retry_delay", 0, 600),
             ("output_checks", 1, 1000),
+            ("agreement_samples", 0, 100_000),
             ("seed", 0, 1 << 62),
             ("convert_timeout", 1, 604_800),
             ("convert_memory_gb", 0, 65_536),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.domain import Measurement, Policy
+from harness.domain import Measurement, Policy, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,16 @@ class TrialObservation:
 class Observations:
     """Everything that was observed of one job.
 
-    ``predictions`` and ``labels`` are class indices (n,), ``None`` when no accuracy was
-    asked for. ``reference`` holds the output check: ``None`` when the host had no
+    What accuracy rests on is ``None`` where it was not asked for or the ``task`` has no such
+    thing. Classification: ``predictions`` and ``labels``, class indices (n,), and
+    ``top_classes`` (n, k), the highest output first. Anomaly, reconstruction, regression:
+    ``errors`` (n,), each sample's mean squared error in real units, with ``labels`` 0 or 1
+    of an anomaly detector. Segmentation: ``overlaps`` (n, 3, classes), by image the pixels
+    right, predicted and labelled, and ``pixels`` (classes, classes), rows the labels.
+    Detection: ``detections`` (n, boxes, 6) and ``truth``, see ``mean_average_precision``.
+    ``agreement`` (m, 5) compares samples with the float32 variant, see ``agreement``.
+
+    ``reference`` holds the output check: ``None`` when the host had no
     reference, else ``{"equal": bool, "relative_rms": float, "samples": n}``.
     """
 
@@ -34,7 +42,16 @@ class Observations:
     trials: tuple[TrialObservation, ...] = ()
     failed_trials: int = 0
     predictions: NDArray[np.int64] | None = None
-    labels: NDArray[np.int64] | None = None
+    labels: NDArray[Any] | None = None
+    task: Task = Task.CLASSIFICATION
+    classes: int = 0
+    top_classes: NDArray[Any] | None = None
+    errors: NDArray[np.float64] | None = None
+    overlaps: NDArray[Any] | None = None
+    pixels: NDArray[Any] | None = None
+    detections: NDArray[Any] | None = None
+    truth: Mapping[str, Any] = field(default_factory=dict)
+    agreement: NDArray[np.float64] | None = None
     reference: Mapping[str, Any] | None = None
     reference_missing: str = ""
     integer16_activations: bool = False

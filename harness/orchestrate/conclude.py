@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
 
 from harness.domain import Job, JobStatus, Policy, Stage, TrialStatus, Variant
-from harness.metrics import METRICS, Observations, TrialObservation, advisories
+from harness.metrics import (
+    MAIN,
+    METRICS,
+    Observations,
+    TrialObservation,
+    advisories,
+    confusion,
+    main_measurement,
+)
 from harness.orchestrate.prepare import Ready
+from harness.orchestrate.reducers import ARTIFACTS
+from harness.orchestrate.tasks import class_ids
 from harness.store import Store
+
+#: Names of more classes than this are not kept with a job.
+MOST_NAMES = 1000
 
 
 def seal_failure(
@@ -42,7 +56,10 @@ def seal_success(
     newest = (timed or sweeps)[-1]
     sweep_facts = sweeps[-1].facts if sweeps else {}
     runtime = newest.hello.get("runtime") or {}
-    predictions = store.artifact(job_id, "predictions")
+    kept = {
+        name: array for name in ARTIFACTS if (array := store.artifact(job_id, name)) is not None
+    }
+    model, truth = ready.model, ready.data.truth
     observations = Observations(
         policy=policy,
         size_bytes=ready.variant.size_bytes,
@@ -53,8 +70,17 @@ def seal_success(
             for trial in timed
         ),
         failed_trials=failed_trials,
-        predictions=None if predictions is None else predictions.astype(np.int64),
-        labels=ready.data.labels if predictions is not None else None,
+        labels=ready.data.labels if kept else None,
+        task=model.task,
+        classes=_classes(sweep_facts),
+        truth={**truth, "class_ids": class_ids(model, truth)} if truth else {},
+        predictions=kept.get("predictions"),
+        top_classes=kept.get("top_classes"),
+        errors=kept.get("errors"),
+        overlaps=kept.get("overlaps"),
+        pixels=kept.get("pixels"),
+        detections=kept.get("detections"),
+        agreement=kept.get("agreement"),
         reference=sweep_facts.get("reference"),
         reference_missing=ready.reference_missing,
         integer16_activations=bool(ready.variant.manifest.get("integer16_activations")),
@@ -65,7 +91,7 @@ def seal_success(
         runtime=f"{runtime.get('name', '')} {runtime.get('version', '')}".strip(),
     )
     measurements = [item for measure in METRICS.values() for item in measure(observations)]
-    found = {item.name: item for item in measurements}
+    matrix = confusion.matrix(observations)
     store.seal_job(
         job_id,
         JobStatus.OK,
@@ -89,13 +115,31 @@ def seal_success(
             },
             "dataset_sha256": ready.data.samples.sha256,
             "labels_sha256": ready.data.labels_sha256,
+            "task": model.task.value,
+            "classes": _class_names(ready) if matrix is not None else [],
+            "agreement_missing": ready.float_missing,
         },
         measurements=measurements,
         advisories=advisories(observations),
+        artifacts={} if matrix is None else {"confusion": matrix},
     )
+    found = {item.name: item for item in measurements}
     parts = []
-    if "top1" in found:
-        parts.append(f"top-1 {found['top1'].value:.4f}")
+    accuracy = main_measurement(found)
+    if accuracy is not None:
+        form = ".4g" if accuracy.name == "mse" else ".4f"
+        parts.append(f"{MAIN[accuracy.name]} {accuracy.value:{form}}")
     if "latency_median" in found:
         parts.append(f"median {found['latency_median'].value:.4g} ms")
     return ", ".join(parts) or "done"
+
+
+def _classes(sweep_facts: Mapping[str, Any]) -> int:
+    """Classes of a classification; a single output tells two apart."""
+    width = int(sweep_facts.get("width") or 0)
+    return 2 if width == 1 else width
+
+
+def _class_names(ready: Ready) -> list[str]:
+    """What rows and columns of a confusion matrix are called, where that is known."""
+    return list(ready.model.labels or ready.data.class_names)[:MOST_NAMES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.cache import cache_dir, file_sha256, whole_file
+from harness.cache import cache_dir, file_sha256, json_sha256, whole_file
 from harness.datasets import SOURCES, Split, lint, load_dataset
 from harness.devices import Blob
-from harness.domain import Dataset, Model
+from harness.domain import Dataset, Model, Task
 from harness.recipes import ChosenRecipe
 from harness.recipes.request import StoredSplit
 
@@ -31,45 +31,56 @@ class Data:
     samples: Blob
     count: int
     sample_shape: tuple[int, ...]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     labels_sha256: str
     class_names: tuple[str, ...]
+    truth: Mapping[str, Any] = field(default_factory=dict)
     calibrations: dict[int, StoredSplit] = field(default_factory=dict)
     training: StoredSplit | None = None
 
     @property
     def classes(self) -> int:
-        """How many classes the labels know."""
+        """How many classes the labels know; 0 where they are no class indices."""
+        if self.labels.ndim != 1 or self.labels.dtype.kind not in "ui" or self.truth:
+            return 0
         return max(len(self.class_names), int(self.labels.max()) + 1)
 
 
-def load_data(
-    dataset: Dataset, recipes: Iterable[ChosenRecipe], model: Model | None = None
-) -> Data:
+#: A dataset by its name and the task that its labels serve.
+DataKey = tuple[str, Task]
+
+
+def data_key(model: Model) -> DataKey:
+    """Models of one key share their data."""
+    return model.dataset, model.task
+
+
+def load_data(dataset: Dataset, recipes: Iterable[ChosenRecipe], model: Model) -> Data:
     """Load what the recipes need of a dataset and keep it as files; raises ``DatasetError``."""
     wanted = list(recipes)
     counts = sorted({calibration_count(item, dataset) for item in wanted} - {0})
     training = any(item.recipe.needs_training for item in wanted)
-    loaded = load_dataset(dataset, SOURCES, training=training)
+    loaded = load_dataset(dataset, SOURCES, model.task, training=training)
     samples = keep(loaded.samples, f"dataset {dataset.name}")
     data = Data(
         samples=samples,
         count=len(loaded.samples),
         sample_shape=loaded.samples.shape[1:],
         labels=loaded.labels,
-        labels_sha256=labels_sha256(loaded.labels),
+        labels_sha256=labels_sha256(loaded.labels, loaded.evaluation.truth),
         class_names=loaded.evaluation.class_names,
+        truth=loaded.evaluation.truth,
         training=store_split(loaded.training, "training") if loaded.training else None,
     )
     for count in counts:
-        split = load_dataset(dataset, SOURCES, calibration=count).calibration
+        split = load_dataset(dataset, SOURCES, model.task, calibration=count).calibration
         assert split is not None
         findings = lint(
             f"dataset {dataset.name}",
             split,
             classes=data.classes,
             evaluation=loaded.samples,
-            scale=model.preprocessing.scale if model else 1.0,
+            scale=model.preprocessing.scale,
         )
         data.calibrations[count] = store_split(split, "calibration", findings)
     return data
@@ -98,9 +109,13 @@ def store_split(split: Split, what: str, findings: tuple[str, ...] = ()) -> Stor
     )
 
 
-def labels_sha256(labels: NDArray[np.int64]) -> str:
+def labels_sha256(labels: NDArray[Any], truth: Mapping[str, Any]) -> str:
     """The hash of labels, apart from how they are stored."""
-    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+    dtype = "<f8" if labels.dtype.kind == "f" else "<i8"
+    digest = hashlib.sha256(labels.astype(dtype).tobytes())
+    if truth:
+        digest.update(json_sha256(truth).encode())
+    return digest.hexdigest()
 
 
 def keep(array: NDArray[Any], what: str) -> Blob:

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.devices.bundle import agent_bundle
 from harness.errors import HarnessError
-from harness.orchestrate.data import Data, load_data
+from harness.orchestrate.data import Data, DataKey, data_key, load_data
 from harness.orchestrate.plan import Plan, resolve
 from harness.orchestrate.prepare import build_request
 from harness.recipes import parse_recipe
@@ -24,10 +24,10 @@ def forecast(plan: Plan) -> dict[str, Any]:
     """Jobs, variants and how many are cached, bytes per device, seconds; touches no device."""
     suite = plan.suite
     chosen = [parse_recipe(text) for text in suite.recipes]
-    data: dict[str, Data] = {}
+    data: dict[DataKey, Data] = {}
     for model in suite.models:
-        if model.dataset not in data:
-            data[model.dataset] = load_data(suite.datasets[model.dataset], chosen, model)
+        if data_key(model) not in data:
+            data[data_key(model)] = load_data(suite.datasets[model.dataset], chosen, model)
     sizes: dict[tuple[str, str], int] = {}
     in_cache = 0
     for model in suite.models:
@@ -38,7 +38,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
                 continue
             resolved = resolve(model)
             try:
-                request = build_request(resolved, recipe, suite, data[model.dataset])
+                request = build_request(resolved, recipe, suite, data[data_key(model)])
                 found = None if recipe.recipe.unchanged else cached(request)
             except HarnessError:
                 found = None
@@ -47,7 +47,10 @@ def forecast(plan: Plan) -> dict[str, Any]:
             guess = source if recipe.recipe.unchanged else int(source * _SIZE_GUESS)
             sizes[model.name, recipe.text] = found.size_bytes if found else guess
     variants = sum(sizes.values())
-    shared = sum(item.samples.size for item in data.values()) + agent_bundle().size
+    shared = (
+        sum({item.samples.sha256: item.samples.size for item in data.values()}.values())
+        + agent_bundle().size
+    )
     most = max((item.count for item in data.values()), default=0)
     return {
         "suite": suite.name,

@@ -31,9 +31,10 @@ from harness.orchestrate.events import (
     TrialStarted,
 )
 from harness.orchestrate.lane_job import LaneJob, as_job_errors
-from harness.orchestrate.outputs import OutputCollector, compare
+from harness.orchestrate.outputs import OutputCollector, collector_for, compare
 from harness.orchestrate.plan import trial_order
 from harness.orchestrate.stop import Stop
+from harness.orchestrate.tasks import outputs_asked
 from harness.store import Store
 
 
@@ -143,19 +144,20 @@ class Lane:
         keep = min(policy.output_checks, ready.data.count)
         count = ready.data.count if whole else keep
         alone = policy.measure == ("accuracy",)
+        asked = outputs_asked(ready.model)
 
         def ask(trial_id: int) -> None:
             collector: OutputCollector | None = None
 
             def on_message(message: dict[str, Any], answer: Answer) -> None:
                 nonlocal collector
-                offset, outputs = messages.outputs(message, self._device.name, count)
+                tensor, offset, outputs = messages.outputs(message, self._device.name, count, asked)
                 if collector is None:
                     if not answer.loaded:
                         raise ProtocolError(f"{self._device.name}: outputs before loaded")
-                    spec = answer.loaded["outputs"][0]
-                    collector = OutputCollector(count, keep, spec["zero_point"], spec["scale"])
-                collector.add(offset, outputs)
+                    specs = answer.loaded["outputs"]
+                    collector = collector_for(ready, specs, count, keep, whole=whole)
+                collector.add(tensor, offset, outputs)
 
             workers = item.job.backend.threads
             if alone:
@@ -164,6 +166,7 @@ class Lane:
                 {
                     **self._request(item, "sweep"),
                     "count": count,
+                    "outputs": asked,
                     "threads": 1 if workers > 1 else item.job.backend.threads,
                     "workers": workers,
                     "reset_variables": bool(ready.variant.manifest.get("stateful")),
@@ -178,7 +181,9 @@ class Lane:
                     f"{count if collector is None else collector.missing()} samples never came"
                 )
             self._same_runtime(item, answer)
-            facts: dict[str, Any] = {**answer.facts, "loaded": answer.loaded}
+            facts: dict[str, Any] = {
+                **answer.facts, "loaded": answer.loaded, "width": collector.width
+            }  # fmt: skip
             if ready.reference is not None:
                 integer = "int" in ready.variant.recipe or ready.variant.manifest.get(
                     "full_integer", False
@@ -189,7 +194,7 @@ class Lane:
                 TrialStatus.OK,
                 hello=answer.hello,
                 facts=facts,
-                artifacts={"predictions": collector.predictions()} if whole else None,
+                artifacts=collector.artifacts() if whole else None,
             )
 
         self._attempts(item, stage, 0, 1, ask)

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 
 from harness.cache import cache_dir, json_sha256, whole_file
 from harness.devices import Blob
-from harness.domain import Model, Policy, Stage, Suite, Variant
+from harness.domain import Model, Policy, Stage, Suite, Task, Variant
 from harness.errors import ConversionError, HarnessError, ModelError
 from harness.models import ResolvedModel
+from harness.models.detection_outputs import detection_outputs
 from harness.models.preprocess import fits
-from harness.orchestrate.data import Data, calibration_count, load_data
+from harness.orchestrate.agreement import FloatOutputs, float_outputs
+from harness.orchestrate.data import Data, DataKey, calibration_count, data_key, load_data
 from harness.orchestrate.events import Converting, Listener, Preparing, VariantReady
 from harness.orchestrate.plan import resolve
+from harness.orchestrate.reducers import detections
+from harness.orchestrate.tasks import check_output_choice, check_outputs, check_task
 from harness.recipes import ChosenRecipe, parse_recipe
 from harness.recipes.builder import build, build_builtin
 from harness.recipes.builtin import PREFIX, builtin_path
@@ -30,6 +34,9 @@ from harness.recipes.request import BuildRequest
 
 #: Changes when the same request would give another reference.
 REFERENCE_VERSION = 1
+
+#: The recipe that a model's other variants are compared with.
+BASELINE = "float32"
 
 #: Seconds the host may take to load a variant and run the output check's samples.
 _VERIFY_TIMEOUT = 300
@@ -42,6 +49,8 @@ class Ready:
     ``reference`` holds the host's outputs (n, ...) for the first samples, or ``None`` with
     the reason in ``reference_missing``. ``sweepable``: one input, fed by the dataset.
     ``crashes_host``: this machine's runtime died of it, so it must not run in this process.
+    ``float_outputs`` are those of the model's float32 variant, ``None`` with the reason in
+    ``float_missing`` (empty where nobody asked for them).
     """
 
     model: Model
@@ -52,6 +61,8 @@ class Ready:
     reference_missing: str
     sweepable: bool = True
     crashes_host: bool = False
+    float_outputs: FloatOutputs | None = None
+    float_missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +90,16 @@ def prepare(
     pairs = list(dict.fromkeys(needed))
     models = {model.name: model for model in suite.models}
     chosen = {text: parse_recipe(text) for _, text in pairs}
-    data: dict[str, Data] = {}
+    data: dict[DataKey, Data] = {}
     resolved: dict[str, ResolvedModel] = {}
     prepared: dict[tuple[str, str], Ready | NotReady] = {}
-    for name in dict.fromkeys(models[name].dataset for name, _ in pairs):
+    for key in dict.fromkeys(data_key(models[name]) for name, _ in pairs):
+        name = key[0]
         tell(Preparing(f"loading dataset {name}"))
-        of_dataset = [pair for pair in pairs if models[pair[0]].dataset == name]
+        of_dataset = [pair for pair in pairs if data_key(models[pair[0]]) == key]
         recipes = [chosen[text] for text in dict.fromkeys(text for _, text in of_dataset)]
         try:
-            data[name] = load_data(suite.datasets[name], recipes, models[of_dataset[0][0]])
+            data[key] = load_data(suite.datasets[name], recipes, models[of_dataset[0][0]])
         except HarnessError as error:
             prepared.update({pair: NotReady(error, Stage.READ) for pair in of_dataset})
     pairs = [pair for pair in pairs if pair not in prepared]
@@ -101,13 +113,13 @@ def prepare(
                 build_builtin(builtin)
             resolved[name] = resolve(models[name])
             models[name] = resolved[name].model
-            _check_fit(models[name], data[models[name].dataset])
+            _check_fit(models[name], data[data_key(models[name])])
         except HarnessError as error:
             prepared.update(
                 {pair: NotReady(error, Stage.READ) for pair in pairs if pair[0] == name}
             )
     requests = [
-        build_request(resolved[name], chosen[text], suite, data[models[name].dataset])
+        build_request(resolved[name], chosen[text], suite, data[data_key(models[name])])
         for name, text in pairs
         if (name, text) not in prepared
     ]
@@ -124,7 +136,7 @@ def prepare(
         tell(VariantReady(name, recipe, outcome.size_bytes, cached, seconds, None))
         model = models[name]
         try:
-            prepared[name, recipe] = _verified(model, outcome, data[model.dataset], suite.policy)
+            prepared[name, recipe] = _verified(model, outcome, data[data_key(model)], suite.policy)
         except HarnessError as error:
             prepared[name, recipe] = NotReady(error, Stage.VERIFY, outcome)
 
@@ -139,7 +151,49 @@ def prepare(
         timeout=suite.policy.convert_timeout,
         memory_limit=int(suite.policy.convert_memory_gb * 1e9),
     )
+    for found in resolved.values():
+        if not stopped():
+            prepared.update(_with_float_outputs(prepared, found, suite, tell))
     return prepared
+
+
+def _with_float_outputs(
+    prepared: Prepared, resolved: ResolvedModel, suite: Suite, tell: Listener
+) -> dict[tuple[str, str], Ready]:
+    """The model's ready variants with what they are compared with: float32's outputs."""
+    name, policy = resolved.model.name, suite.policy
+    others = {
+        pair: found
+        for pair, found in prepared.items()
+        if pair[0] == name and pair[1] != BASELINE and isinstance(found, Ready) and found.sweepable
+    }
+    unwanted = "accuracy" not in policy.measure or not policy.agreement_samples
+    if unwanted or not others or not resolved.convertible:
+        return {}
+    model, data = next((found.model, found.data) for found in others.values())
+    if model.task is Task.DETECTION:
+        return {}
+    tell(Preparing(f"float32 outputs of {name}, to compare its variants with"))
+    found = prepared.get((name, BASELINE))
+    variant: Variant | HarnessError | None = found.variant if isinstance(found, Ready) else None
+    if variant is None:
+        made: list[Variant | HarnessError] = []
+        build(
+            [build_request(resolved, parse_recipe(BASELINE), suite, data)],
+            lambda _, made_, __: made.append(made_),
+        )
+        variant = made[0]
+    outputs: FloatOutputs | str = (
+        f"float32 cannot be made: {variant.one_line}"
+        if isinstance(variant, HarnessError)
+        else float_outputs(
+            model, variant, data.samples.path, data.samples.sha256, data.count,
+            policy.agreement_samples, _run_verify,
+        )
+    )  # fmt: skip
+    if isinstance(outputs, str):
+        return {pair: replace(ready, float_missing=outputs) for pair, ready in others.items()}
+    return {pair: replace(ready, float_outputs=outputs) for pair, ready in others.items()}
 
 
 def _check_fit(model: Model, data: Data) -> None:
@@ -153,6 +207,7 @@ def _check_fit(model: Model, data: Data) -> None:
                 f"{list(data.sample_shape)} have {channels} channels",
                 hint="give one value, or one per channel",
             )
+    check_task(model, data.truth)
     if model.labels and data.class_names and model.labels != data.class_names:
         raise ModelError(
             f"model {model.name}: its labels are not the classes of dataset {model.dataset}: "
@@ -203,25 +258,12 @@ def _verified(model: Model, variant: Variant, data: Data, policy: Policy) -> Rea
             f"the model takes {inputs[0]['shape'][1:]}",
             hint="use a dataset of that shape (image_folder: set image_size)",
         )
-    shape = made[0]["shape"]
-    classes = int(np.prod(shape[1:])) if len(shape) > 1 else 1
-    highest = int(data.labels.max())
-    if accuracy and len([size for size in shape[1:] if size != 1]) > 1:
-        raise ConversionError(
-            f"{what}: its output {shape} is no list of classes, so top-1 says nothing",
-            hint='measure = ["latency"] in the Policy times it without accuracy',
-        )
-    if accuracy and highest >= max(classes, 2):
-        raise ConversionError(
-            f"{what}: it has {classes} outputs, and dataset {model.dataset} has the label "
-            f"{highest}",
-            hint="the labels do not belong to this model",
-        )
-    if model.labels and classes > 1 and len(model.labels) != classes:
-        raise ConversionError(
-            f"{what}: it has {classes} outputs and {len(model.labels)} labels",
-            hint="give one label per output, or none",
-        )
+    check_output_choice(model, made, accuracy=accuracy)
+    if model.task is Task.DETECTION:
+        roles = detection_outputs(variant.path, made)
+        outputs = None if outputs is None else detections(outputs, made, roles)
+    elif accuracy:
+        check_outputs(model, made, inputs[0]["shape"], data.labels, model.dataset)
     missing = "" if outputs is not None else "the host gave no outputs"
     return Ready(model, variant, blob, data, outputs, missing)
 
@@ -234,6 +276,7 @@ def _verify(
         "variant": str(variant.path),
         "samples": str(data.samples.path),
         "count": count,
+        "output": None if model.task is Task.DETECTION else model.output or 0,
         "preprocessing": model.preprocessing.as_json(),
         "stateful": bool(variant.manifest.get("stateful")),
     }
@@ -243,6 +286,7 @@ def _verify(
             variant.sha256,
             data.samples.sha256,
             count,
+            request["output"],
             request["preprocessing"],
             metadata.version("ai-edge-litert"),
         ]

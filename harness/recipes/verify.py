@@ -12,19 +12,27 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 
 def verify(request: dict[str, Any]) -> dict[str, Any]:
-    """Load ``variant``, run the first ``count`` of ``samples``, keep outputs in ``out``."""
+    """Load ``variant``, run ``count`` of ``samples``, keep outputs of each in ``out``.
+
+    ``output`` says which, ``None`` all of them in one row. The first samples; with ``spread``
+    evenly over all, and only as many as ``max_bytes`` and ``max_seconds`` allow.
+    """
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
 
+    from harness.datasets import spread
     from harness.domain import Preprocessing, TensorSpec
     from harness.models.preprocess import fits, to_tensor
 
-    interpreter = Interpreter(model_path=request["variant"], num_threads=1)
+    # Another order of float sums is no matter where outputs are compared with other variants'.
+    threads = (os.cpu_count() or 1) if request.get("spread") else 1
+    interpreter = Interpreter(model_path=request["variant"], num_threads=threads)
     interpreter.allocate_tensors()
 
     def specs(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -44,20 +52,42 @@ def verify(request: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"inputs": specs(inputs), "outputs": specs(outputs)}
     samples = np.load(request["samples"], mmap_mode="r", allow_pickle=False)
     spec = TensorSpec(**{**answer["inputs"][0], "shape": tuple(answer["inputs"][0]["shape"])})
-    if len(inputs) != 1 or not fits(samples.shape[1:], spec.shape[1:]):
+    wanted = request.get("output", 0)
+    if (
+        len(inputs) != 1
+        or (wanted or 0) >= len(outputs)
+        or not fits(samples.shape[1:], spec.shape[1:])
+    ):
         return {**answer, "reference": False}
-    prepared = to_tensor(
-        np.asarray(samples[: request["count"]]), Preprocessing(**request["preprocessing"]), spec
-    )
-    rows = []
-    for row in prepared:
+    preprocessing = Preprocessing(**request["preprocessing"])
+
+    def run(place: int) -> Any:
+        row = to_tensor(np.asarray(samples[place : place + 1]), preprocessing, spec)
         if request["stateful"]:
             interpreter.reset_all_variables()
-        interpreter.set_tensor(inputs[0]["index"], row[None])
+        interpreter.set_tensor(inputs[0]["index"], row)
         interpreter.invoke()
-        rows.append(interpreter.get_tensor(outputs[0]["index"])[0])
-    with open(request["out"], "wb") as stream:
-        np.save(stream, np.stack(rows))
+        if wanted is None:
+            parts = [interpreter.get_tensor(output["index"]).ravel() for output in outputs]
+            return np.concatenate(parts)
+        found = interpreter.get_tensor(outputs[wanted]["index"])
+        return found[0] if found.ndim else found
+
+    first = run(0)
+    count = min(request["count"], len(samples))
+    places = range(count)
+    if request.get("spread"):
+        begin = time.monotonic()
+        run(0)
+        seconds = max(time.monotonic() - begin, 1e-6)
+        affordable = min(request["max_bytes"] / first.nbytes, request["max_seconds"] / seconds)
+        places = spread(len(samples), max(1, min(count, int(affordable)))).tolist()
+    kept = np.lib.format.open_memmap(
+        request["out"], mode="w+", dtype=first.dtype, shape=(len(places), *first.shape)
+    )
+    for row, place in enumerate(places):
+        kept[row] = run(place)
+    kept.flush()
     return {**answer, "reference": True}
 
 

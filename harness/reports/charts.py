@@ -45,18 +45,19 @@ def plain(text: object) -> str:
 
 
 def accuracy_against_latency(view: RunView) -> list[tuple[str, str]]:
-    """One scatter per kind of device, ``(kind, figure JSON)``; kinds are never mixed."""
+    """One scatter per kind of device and metric, ``(kind, figure JSON)``; neither is mixed."""
     import plotly.graph_objects as go
 
     rows = [
         row
         for row in compared_rows(view.jobs)
-        if row["accuracy"] is not None and row["latency_median_ms"]
+        if row["metric_value"] is not None and row["latency_median_ms"]
     ]
     figures = []
-    for kind in dict.fromkeys(row["kind"] for row in rows):
+    for kind, metric in dict.fromkeys((row["kind"], row["metric"]) for row in rows):
         figure = go.Figure()
-        of_kind = [row for row in rows if row["kind"] == kind]
+        of_kind = [row for row in rows if (row["kind"], row["metric"]) == (kind, metric)]
+        factor = 1 if of_kind[0]["accuracy"] is None else 100
         sizes = np.sqrt([row["size_bytes"] for row in of_kind])
         low, high = float(sizes.min()), float(sizes.max())
         series = dict.fromkeys((row["model"], row["device"], row["backend"]) for row in of_kind)
@@ -65,9 +66,9 @@ def accuracy_against_latency(view: RunView) -> list[tuple[str, str]]:
             shown = [row for row in of_kind if (row["model"], row["device"], row["backend"]) == key]
             figure.add_scatter(
                 x=[row["latency_median_ms"] for row in shown],
-                y=[row["accuracy"] * 100 for row in shown],
+                y=[row["metric_value"] * factor for row in shown],
                 error_x=_errors(shown, "latency_median_ms", "latency_low_ms", "latency_high_ms", 1),
-                error_y=_errors(shown, "accuracy", "accuracy_low", "accuracy_high", 100),
+                error_y=_errors(shown, "metric_value", "metric_low", "metric_high", factor),
                 mode="markers+text",
                 text=[plain(row["recipe"]) for row in shown],
                 textposition=[
@@ -85,7 +86,10 @@ def accuracy_against_latency(view: RunView) -> list[tuple[str, str]]:
                 hovertext=[plain(_hover(row)) for row in shown],
                 hoverinfo="text",
             )
-        figure.update_layout(**_layout(f"latency, median ms ({kind})", "top-1 accuracy, %"))
+        title = "top-1 accuracy, %" if metric == "top1" else numbers.heading([metric])
+        figure.update_layout(**_layout(f"latency, median ms ({kind})", title))
+        if factor == 1:  # an error: up is better in every chart
+            figure.update_yaxes(autorange="reversed")
         figure.update_xaxes(**_log_axis([row["latency_median_ms"] for row in of_kind]))
         figures.append((kind, figure.to_json()))
     return figures
@@ -200,7 +204,8 @@ def _distance(low: float | None, high: float | None, factor: float) -> float:
 def _hover(row: dict[str, Any]) -> str:
     return (
         f"{row['model']}/{row['recipe']} on {row['device']} ({row['backend']}), {row['kind']}: "
-        f"{numbers.accuracy(row)} %, {numbers.latency(row)} ms, {numbers.size(row['size_bytes'])}"
+        f"{numbers.named_accuracy(row)}, {numbers.latency(row)} ms, "
+        f"{numbers.size(row['size_bytes'])}"
     )
 
 

@@ -11,11 +11,28 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.cache import whole_file
+from harness.domain import Measurement
 from harness.errors import UsageError
-from harness.reports import charts, notes, numbers
+from harness.reports import charts, confusion, notes, numbers
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 from harness.store import JobRecord
+
+#: Accuracy measurements and their headings, in the order of the columns.
+_DETAIL = {
+    "top1": "top-1 %",
+    "top5": "top-5 %",
+    "balanced_accuracy": "balanced %",
+    "auc": "AUC %",
+    "map": "mAP %",
+    "map50": "mAP at 0.5 %",
+    "miou": "mIoU %",
+    "pixel_accuracy": "pixels right %",
+    "mse": "MSE",
+    "agreement_top1": "same class as float32 %",
+    "agreement_cosine": "cosine with float32",
+    "agreement_snr": "signal to noise, dB",
+}
 
 
 def write(view: RunView, path: Path) -> Path:
@@ -38,15 +55,18 @@ def render(view: RunView) -> str:
         loader=PackageLoader("harness.reports"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(
-        size=numbers.size, ratio=numbers.ratio, points=numbers.points, number=numbers.significant
-    )
+    environment.filters.update(size=numbers.size, ratio=numbers.ratio, number=numbers.significant)
     found = notes.collect(view.jobs)
-    pairs = list(zip(view.jobs, compared_rows(view.jobs), strict=True))
+    rows = compared_rows(view.jobs)
+    pairs = list(zip(view.jobs, rows, strict=True))
+    metric = numbers.heading(row["metric"] for row in rows)
     template = environment.get_template("report.html.j2")
     return template.render(
         view=view,
-        lines=[_line(record, row, found) for record, row in pairs],
+        metric=metric,
+        lines=[_line(record, row, found, named=metric == "accuracy") for record, row in pairs],
+        detail=_detail(view.jobs),
+        confusions=confusion.shown(view),
         policy=notes.policy_line(view.suite.policy),
         notes=found,
         kind_notes={kind.value: text for kind, text in notes.KIND_NOTES.items()},
@@ -61,14 +81,48 @@ def render(view: RunView) -> str:
     )
 
 
-def _line(record: JobRecord, row: dict[str, Any], found: Sequence[notes.Note]) -> dict[str, Any]:
+def _line(
+    record: JobRecord, row: dict[str, Any], found: Sequence[notes.Note], *, named: bool
+) -> dict[str, Any]:
     return {
         **row,
         "ok": record.status.value == "ok",
-        "accuracy_text": numbers.accuracy(row),
+        "accuracy_text": numbers.named_accuracy(row) if named else numbers.accuracy(row),
+        "difference_text": numbers.difference(row),
         "latency_text": numbers.latency(row),
         "notes": [note for note in found if note.letter in notes.letters(record, found).split()],
     }
+
+
+def _detail(jobs: Sequence[JobRecord]) -> dict[str, Any]:
+    """Every accuracy measurement, with its interval: a column per metric that any job has."""
+    having = [job for job in jobs if _DETAIL.keys() & job.measurements.keys()]
+    names = [name for name in _DETAIL if any(name in job.measurements for job in having)]
+    return {
+        "titles": [_DETAIL[name] for name in names],
+        "rows": [
+            {
+                "job": job.job.label,
+                "kind": job.job.kind.value,
+                "cells": [_interval(job.measurements.get(name)) for name in names],
+            }
+            for job in having
+        ],
+    }
+
+
+def _interval(found: Measurement | None) -> dict[str, Any]:
+    if found is None:
+        return {"value": None, "text": "", "n": 0}
+    factor, digits = (100, 2) if found.unit in ("share", "area") else (1, 4)
+
+    def number(value: float) -> str:
+        return f"{value * factor:.2f}" if factor == 100 else numbers.significant(value, digits)
+
+    ends = "" if found.low is None or found.high is None else (
+        f" [{number(found.low)}, {number(found.high)}]"
+    )  # fmt: skip
+    return {"value": found.value, "text": number(found.value) + ends, "n": found.n}
 
 
 def _figures(figures: Sequence[tuple[str, str]], name: str) -> list[dict[str, Any]]:

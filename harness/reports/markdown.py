@@ -8,33 +8,34 @@ from harness.reports import notes, numbers
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 
-_HEAD = (
-    "model", "recipe", "device", "kind", "backend", "size", "/f32", "top-1 %", "diff",
-    "median ms", "p95 ms", "speed-up", "MB", "status", "notes",
-)  # fmt: skip
-_RIGHT = {"size", "/f32", "top-1 %", "diff", "median ms", "p95 ms", "speed-up", "MB"}
+_LEFT = ("model", "recipe", "device", "kind", "backend")
+_RIGHT = ("size", "/f32", "top-1 %", "diff", "median ms", "p95 ms", "speed-up", "MB")
+_LAST = ("status", "notes")
 
 
 def render(view: RunView, width: int) -> str:
     """One table of all jobs, then notes and failures."""
     del width
-    found = notes.collect(view.jobs)
+    found, rows = notes.collect(view.jobs), compared_rows(view.jobs)
+    metric = numbers.heading(row["metric"] for row in rows)
+    right = [metric if name == "top-1 %" else name for name in _RIGHT]
+    head = (*_LEFT, *right, *_LAST)
     lines = [
         f"### {_escape(view.suite.name)}",
         "",
         f"Run `{view.run.id}`. {_escape(notes.policy_line(view.suite.policy))}.",
         "",
-        "| " + " | ".join(_HEAD) + " |",
-        "|" + "|".join("---:" if name in _RIGHT else "---" for name in _HEAD) + "|",
+        "| " + " | ".join(head) + " |",
+        "|" + "|".join("---:" if name in right else "---" for name in head) + "|",
     ]
-    for record, row in zip(view.jobs, compared_rows(view.jobs), strict=True):
+    for record, row in zip(view.jobs, rows, strict=True):
         cells = (
             row["model"],
             row["recipe"],
             row["device"],
             row["kind"],
             row["backend"],
-            *numbers.cells(row),
+            *numbers.cells(row, named=metric == "accuracy"),
             row["status"],
             notes.letters(record, found),
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
+
+from harness.metrics import MAIN
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -29,11 +32,41 @@ def ratio(value: float | None) -> str:
 
 
 def accuracy(row: dict[str, Any]) -> str:
-    """Per cent with half of the 95 % interval: ``97.5 ±1.2``."""
-    if row["accuracy"] is None:
+    """The main metric with half of its 95 % interval.
+
+    Shares and areas in per cent, ``97.5 ±1.2``; others as they are, ``10.3 ±2.1%`` of it.
+    """
+    value, low, high = row["metric_value"], row["metric_low"], row["metric_high"]
+    if value is None:
         return "-"
-    half = (row["accuracy_high"] - row["accuracy_low"]) / 2
-    return f"{row['accuracy'] * 100:.2f} ±{half * 100:.1f}"
+    known = low is not None and high is not None
+    if row["accuracy"] is not None:
+        half = f"{(high - low) / 2 * 100:.1f}" if known else "?"
+        return f"{value * 100:.2f} ±{half}"
+    half = f"{(high - low) / 2 / value * 100:.2g}%" if known and value else "?"
+    return f"{significant(value)} ±{half}"
+
+
+def named_accuracy(row: dict[str, Any]) -> str:
+    """``AUC 87.1 ±0.5``."""
+    return f"{MAIN[row['metric']]} {accuracy(row)}" if row["metric"] else "-"
+
+
+def heading(names: Iterable[str | None]) -> str:
+    """What the column of the main metric is called, for rows of these metrics.
+
+    ``top-1 %`` where nothing was measured or all is top-1; ``accuracy`` for a mixture.
+    """
+    known = list(dict.fromkeys(name for name in names if name)) or ["top1"]
+    if len(known) > 1:
+        return "accuracy"
+    return MAIN[known[0]] + ("" if known[0] == "mse" else " %")
+
+
+def difference(row: dict[str, Any]) -> str:
+    """Against float32: points, or the ratio of errors."""
+    ratio_ = row["metric_ratio"]
+    return points(row["accuracy_delta"]) if ratio_ is None else ratio(ratio_)
 
 
 def percent(value: float | None) -> str:
@@ -46,13 +79,16 @@ def points(value: float | None) -> str:
     return "-" if value is None else f"{value * 100:+.2f}"
 
 
-def cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """Size, ratio, accuracy, difference, median, p95, speed-up and memory of a row."""
+def cells(row: dict[str, Any], *, named: bool = False) -> tuple[str, ...]:
+    """Size, ratio, accuracy, difference, median, p95, speed-up and memory of a row.
+
+    ``named``: the accuracy says of which metric it is.
+    """
     return (
         size(row["size_bytes"]),
         ratio(row["size_ratio"]),
-        accuracy(row),
-        points(row["accuracy_delta"]),
+        named_accuracy(row) if named else accuracy(row),
+        difference(row),
         latency(row),
         significant(row["latency_p95_ms"]),
         ratio(row["speed_up"]),

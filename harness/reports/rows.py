@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.metrics import main_measurement
 from harness.store import JobRecord
 
 if TYPE_CHECKING:
@@ -47,10 +48,22 @@ COLUMNS = (
     "runtime",
     "runtime_version",
     "advisories",
+    "metric_value",
+    "metric_low",
+    "metric_high",
+    "metric_unit",
+    "top5",
+    "balanced_accuracy",
+    "map50",
+    "pixel_accuracy",
+    "mse",
+    "agreement_top1",
+    "agreement_cosine",
+    "agreement_snr_db",
 )
 
 #: What a comparison adds: each against the float32 job of the same model, device and backend.
-DERIVED = ("size_ratio", "accuracy_delta", "speed_up")
+DERIVED = ("size_ratio", "accuracy_delta", "speed_up", "metric_ratio")
 
 #: The recipe that everything is compared with.
 BASELINE = "float32"
@@ -66,6 +79,9 @@ def job_row(record: JobRecord) -> dict[str, Any]:
         return getattr(found[name], part) if name in found else None
 
     memory = value("memory_peak")
+    main = main_measurement(found)
+    # Of 0 to 1, the more the better; an error in the output's units is no accuracy.
+    share = main if main is not None and main.unit in ("share", "area") else None
     return {
         "run": record.run,
         "model": record.job.model,
@@ -79,11 +95,11 @@ def job_row(record: JobRecord) -> dict[str, Any]:
         "stage": record.stage.value,
         "error": record.error,
         "size_bytes": record.size_bytes,
-        "metric": "top1" if "top1" in found else None,
-        "accuracy": value("top1"),
-        "accuracy_low": value("top1", "low"),
-        "accuracy_high": value("top1", "high"),
-        "samples": value("top1", "n"),
+        "metric": main.name if main else None,
+        "accuracy": share.value if share else None,
+        "accuracy_low": share.low if share else None,
+        "accuracy_high": share.high if share else None,
+        "samples": main.n if main else None,
         "latency_median_ms": value("latency_median"),
         "latency_low_ms": value("latency_median", "low"),
         "latency_high_ms": value("latency_median", "high"),
@@ -96,6 +112,18 @@ def job_row(record: JobRecord) -> dict[str, Any]:
         "runtime": record.runtime,
         "runtime_version": record.runtime_version,
         "advisories": [advisory.kind.value for advisory in record.advisories],
+        "metric_value": main.value if main else None,
+        "metric_low": main.low if main else None,
+        "metric_high": main.high if main else None,
+        "metric_unit": main.unit if main else None,
+        "top5": value("top5"),
+        "balanced_accuracy": value("balanced_accuracy"),
+        "map50": value("map50"),
+        "pixel_accuracy": value("pixel_accuracy"),
+        "mse": value("mse"),
+        "agreement_top1": value("agreement_top1"),
+        "agreement_cosine": value("agreement_cosine"),
+        "agreement_snr_db": value("agreement_snr"),
     }
 
 
@@ -108,7 +136,8 @@ def compared_rows(records: Sequence[JobRecord]) -> list[dict[str, Any]]:
     """The stable columns and the derived ones.
 
     ``size_ratio`` = size over float32's; ``accuracy_delta`` in shares (0.01 is one point);
-    ``speed_up`` = float32's median over this one's.
+    ``speed_up`` = float32's median over this one's; ``metric_ratio`` of the main metric over
+    float32's, for what is no share.
     """
     rows = job_rows(records)
     baselines = {
@@ -125,6 +154,12 @@ def compared_rows(records: Sequence[JobRecord]) -> list[dict[str, Any]]:
         row["accuracy_delta"] = (
             row["accuracy"] - accuracy
             if row["accuracy"] is not None and accuracy is not None
+            else None
+        )
+        error, own_error = base.get("metric_value"), row["metric_value"]
+        row["metric_ratio"] = (
+            own_error / error
+            if error and own_error is not None and row["accuracy"] is None
             else None
         )
         row["speed_up"] = (

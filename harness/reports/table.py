@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Literal
 
@@ -19,12 +19,15 @@ from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 from harness.store import JobRecord
 
+#: Stands for the heading of the main metric.
+_METRIC = "top-1 %"
+
 #: Heading, justification, least width: fixed, so that the blocks line up.
 _COLUMNS: tuple[tuple[str, Literal["left", "right"], int], ...] = (
     ("recipe", "left", 12),
     ("size", "right", 8),
     ("/f32", "right", 6),
-    ("top-1 %", "right", 11),
+    (_METRIC, "right", 11),
     ("diff", "right", 6),
     ("median ms", "right", 15),
     ("p95", "right", 6),
@@ -82,7 +85,7 @@ def _block_parts(
     yield heading
     runtime = next((item for item, _ in group if item.runtime), None)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for name, justify, width in _COLUMNS:
+    for name, justify, width in _columns(row for _, row in group):
         table.add_column(name, justify=justify, min_width=width, no_wrap=name != "notes")
     for item, row in group:
         if item.status is JobStatus.OK:
@@ -103,6 +106,15 @@ def _block_parts(
     yield table
     if runtime is not None:
         yield Text(f"{runtime.runtime} {runtime.runtime_version}", style="dim")
+
+
+def _columns(
+    rows: Iterable[dict[str, Any]],
+) -> Iterator[tuple[str, Literal["left", "right"], int]]:
+    """The columns, the one of accuracy under the name of the block's metric."""
+    metric = numbers.heading(row["metric"] for row in rows)
+    for name, justify, width in _COLUMNS:
+        yield metric if name == _METRIC else name, justify, width
 
 
 def _legend(found: Sequence[notes.Note]) -> Iterator[RenderableType]:

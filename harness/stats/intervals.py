@@ -29,6 +29,27 @@ def wilson_interval(successes: int, n: int, z: float = Z95) -> tuple[float, floa
     return min(low, share), max(high, share)
 
 
+def mean_of_proportions_interval(
+    successes: Sequence[int], totals: Sequence[int]
+) -> tuple[float, float, float]:
+    """The plain mean of independent proportions, with its interval.
+
+    Wilson's interval of each, put together by the method of variance estimates recovery
+    (G. Y. Zou and A. Donner, Statistics in Medicine 27 (2008) 1693), which needs no draws
+    and keeps its width where every success is one. Returns ``(value, low, high)``; raises
+    ``ValueError`` without a proportion or where a total is 0.
+    """
+    if len(successes) == 0 or len(successes) != len(totals):
+        raise ValueError("there must be proportions")
+    shares = [good / n if n else math.nan for good, n in zip(successes, totals, strict=True)]
+    ends = [wilson_interval(good, n) for good, n in zip(successes, totals, strict=True)]
+    count = len(shares)
+    value = sum(shares) / count
+    below = math.sqrt(sum((p - low) ** 2 for p, (low, _) in zip(shares, ends, strict=True)))
+    above = math.sqrt(sum((high - p) ** 2 for p, (_, high) in zip(shares, ends, strict=True)))
+    return value, max(0.0, value - below / count), min(1.0, value + above / count)
+
+
 def hierarchical_median_interval(
     trials: Sequence[NDArray[np.float64]],
     *,

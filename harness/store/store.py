@@ -217,6 +217,7 @@ class Store:
         facts: Mapping[str, Any] | None = None,
         measurements: Sequence[Measurement] = (),
         advisories: Sequence[Advisory] = (),
+        artifacts: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Write a job's conclusion, once and for all, in one transaction."""
         with self._write() as connection:
@@ -250,6 +251,8 @@ class Store:
                 )
                 .values(status=TrialStatus.FAILED.value, error="cut off")
             )
+            for name, array in (artifacts or {}).items():
+                _put_artifact(connection, job_id, name, array)
             if measurements:
                 connection.execute(
                     sa.insert(schema.measurements),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,11 @@ from harness.domain import (
     DeviceKind,
     Job,
     JobStatus,
+    Measurement,
     Model,
     Policy,
     Stage,
+    Task,
 )
 from harness.domain.advisory import NEXT_STEP
 from harness.errors import DatasetError, ModelError
@@ -57,24 +60,42 @@ def test_datasets(name: str, tmp_path: Path) -> None:
             folder.mkdir(parents=True)
             from PIL import Image
 
-            Image.fromarray(np.full((9, 7, 3), value + index, np.uint8)).save(folder / "a.png")
+            image = Image.fromarray(np.full((9, 7, 3), value + index, np.uint8))
+            image.save(folder / "a.png")
+            image.save(tmp_path / part / f"{index}.png")
         np.savez(
             tmp_path / f"{part}.npz",
             images=np.full((3, 4, 4), value, np.uint8)
             + np.arange(3, dtype=np.uint8)[:, None, None],
             labels=np.arange(3),
         )
+    annotations = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 7, "height": 9} for i in range(3)],
+        "categories": [{"id": 1, "name": "thing"}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}],
+    }
+    (tmp_path / "test.json").write_text(json.dumps(annotations))
     end = {"npz": ".npz"}.get(name, "")
-    other = tmp_path / f"train{end}"
-    dataset = Dataset("d", name, tmp_path / f"test{end}", training=other, image_size=(8, 6))
-    loaded = load_dataset(dataset, SOURCES, calibration=2, training=True)
+    coco = name == "coco"
+    loaded = load_dataset(
+        Dataset(
+            "d", name, tmp_path / f"test{end}", training=tmp_path / f"train{end}",
+            image_size=(8, 6), annotations=tmp_path / "test.json" if coco else None,
+        ),
+        SOURCES,
+        Task.DETECTION if coco else Task.CLASSIFICATION,
+        calibration=2,
+        training=not coco,
+    )  # fmt: skip
+    assert bool(loaded.evaluation.truth) == coco
     assert len(loaded.samples) == len(loaded.labels) > 0
     assert loaded.labels.dtype == np.int64
     assert loaded.calibration and len(loaded.calibration.samples) == 2
-    assert loaded.training and loaded.training.labels is not None
-    assert len(loaded.training.labels) == len(loaded.training.samples) >= 3
-    for split in (loaded.calibration, loaded.training):
-        assert split.samples.shape[1:] == loaded.samples.shape[1:]
+    assert loaded.calibration.samples.shape[1:] == loaded.samples.shape[1:]
+    if not coco:
+        assert loaded.training and loaded.training.labels is not None
+        assert len(loaded.training.labels) == len(loaded.training.samples) >= 3
+        assert loaded.training.samples.shape[1:] == loaded.samples.shape[1:]
     if name == "image_folder":
         assert loaded.samples.shape == (3, 8, 6, 3)
         assert loaded.evaluation.class_names == ("class0", "class1", "class2")
@@ -93,17 +114,41 @@ def test_metrics(name: str) -> None:
         {"first": np.array([9000]), "measure": rng.integers(900, 1100, 60)},
         {"load_ns": 5, "init_ns": 6, "memory_peak_bytes": {"end": 1000}},
     )
-    full = Observations(
-        Policy(), 100, trials=(trial, trial), predictions=np.array([1, 0, 1]),
-        labels=np.array([1, 1, 1]),
-    )  # fmt: skip
-    found = METRICS[name](full)
-    assert found and len({item.name for item in found}) == len(found)
+    errors, overlaps = rng.random(6), rng.integers(1, 9, (6, 1, 4)).repeat(3, axis=1)
+    detections = np.array([[[0.1, 0.1, 0.5, 0.5, 0, 0.9]]] * 2)
+    truth = {
+        "images": [{"id": i, "frame": (10.0, 0.0, 10.0, 0.0)} for i in (1, 2)],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 4, 5 - i], "area": 16,
+             "iscrowd": 0} for i in (1, 2)
+        ],
+        "class_ids": [1],
+    }  # fmt: skip
+    of_tasks: list[dict[str, Any]] = [
+        {"predictions": np.array([1, 0, 1]), "labels": np.array([1, 1, 1]), "classes": 10,
+         "top_classes": np.arange(15).reshape(3, 5), "agreement": rng.random((3, 5)).round()},
+        {"errors": errors, "labels": np.arange(6) % 2, "task": Task.ANOMALY},
+        {"errors": errors, "labels": errors, "task": Task.REGRESSION},
+        {"overlaps": overlaps, "labels": np.zeros((6, 2, 2)), "task": Task.SEGMENTATION},
+        {"detections": detections, "truth": truth, "task": Task.DETECTION},
+    ]  # fmt: skip
+    each = [
+        METRICS[name](Observations(Policy(), 100, trials=(trial, trial), **observed))
+        for observed in of_tasks
+    ]
+    assert any(each)
+    for found in each:
+        check_measurements(found)
+    METRICS[name](Observations(Policy(), 100))  # nothing observed: no numbers, no crash
+
+
+def check_measurements(found: tuple[Measurement, ...]) -> None:
+    assert len({item.name for item in found}) == len(found)
     for item in found:
         assert np.isfinite(item.value) and item.n > 0 and item.unit
         if item.low is not None and item.high is not None:
             assert item.low <= item.value <= item.high
-    METRICS[name](Observations(Policy(), 100))  # nothing observed: no numbers, no crash
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -65,8 +65,8 @@ def test_a_latency_trial_and_a_sweep(device: Device, digits: dict[str, Path]) ->
             {**request, "action": "sweep", "count": 300}, listen, purpose=Stage.ACCURACY, silence=60
         )
     outputs = [messages.outputs(message, device.name, 300) for message in heard]
-    assert sum(len(part) for _, part in outputs) == 300
-    first = next(part for offset, part in outputs if offset == 0)
+    assert sum(len(part) for _, _, part in outputs) == 300
+    first = next(part for _, offset, part in outputs if offset == 0)
     assert first.dtype == np.int8 and first.shape[1:] == (10,)
 
 

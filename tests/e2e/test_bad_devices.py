@@ -162,8 +162,8 @@ if sys.argv[1] == "-c":
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 sys.path.insert(0, sys.argv[1])
 import device_agents.python.agent as agent, device_agents.python.sweep as sweep
-real = sweep._Engine._run
-sweep._Engine._run = lambda self, values: real(self, values)[:, ::-1].copy()
+real = sweep._Engine._read
+sweep._Engine._read = lambda self, index, count: real(self, index, count)[:, ::-1].copy()
 agent.main()
 """
     odd = script(tmp_path / "python", liar.format(python=sys.executable))

@@ -94,7 +94,7 @@ def test_run_table_export_and_report_from_the_command_line(
               "--format", "json")  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     rows = json.loads(ran.stdout)
-    assert [tuple(row) for row in rows] == [COLUMNS, COLUMNS]
+    assert [tuple(row) for row in rows] == [(*COLUMNS, "confusion")] * 2
     assert {row["recipe"] for row in rows} == {"int8", "float32"} and rows[0]["trials"] == 2
     report = ran.stderr.split("report: ")[1].strip()
     assert Path(report).read_text().startswith("<!doctype html>")

@@ -125,10 +125,49 @@ def test_a_sweep_equals_a_plain_loop_bit_for_bit(
     assert np.array_equal(found, np.stack(expected))
 
 
+def test_several_outputs_in_the_order_that_was_asked_for(detector: Path, tmp_path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    samples = np.random.default_rng(0).integers(0, 255, (30, 8, 4, 3), dtype=np.uint8)
+    np.save(tmp_path / "s.npy", samples)
+    interpreter = Interpreter(model_path=str(detector), num_threads=1)
+    interpreter.allocate_tensors()
+    (detail,), details = interpreter.get_input_details(), interpreter.get_output_details()
+    expected: list[list[np.ndarray]] = [[] for _ in details]
+    for sample in samples:
+        interpreter.set_tensor(detail["index"], sample[None].astype(np.float32) / 255)
+        interpreter.invoke()
+        for place, out in enumerate(details):
+            expected[place].append(interpreter.get_tensor(out["index"]).reshape(-1))
+    asked = [3, 0, 1]
+    messages = exchange(
+        {**request("sweep", detector, tmp_path / "s.npy", outputs=asked),
+         "preprocessing": {"scale": 1, "std": [255.0]}}
+    )  # fmt: skip
+    assert messages[-1]["type"] == "done", messages[-1]
+    heard = [message for message in messages if message["type"] == "outputs"]
+    assert [message["tensor"] for message in heard] == asked
+    counts = np.stack(expected[0])[:, 0].astype(int)
+    assert counts.max() > 1
+    for message in heard:
+        rows = np.frombuffer(wire.unpack(message["data"]), message["dtype"])
+        rows, place = rows.reshape(message["shape"]), message["tensor"]
+        assert rows.shape == (30, *details[place]["shape"][1:])
+        # Beyond the number of boxes the operator leaves what was in memory.
+        for row, wanted, count in zip(rows, expected[place], counts, strict=True):
+            used = 1 if place == 0 else count * (4 if place == 1 else 1)
+            assert np.array_equal(row.reshape(-1)[:used], wanted[:used])
+
+
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
         ({"protocol": 99}, "bad_request"),
+        ({"outputs": [1]}, "bad_request"),
+        ({"outputs": [0, 0]}, "bad_request"),
+        ({"outputs": []}, "bad_request"),
+        ({"outputs": [False]}, "bad_request"),
+        ({"outputs": 0}, "bad_request"),
         ({"action": "reboot"}, "bad_request"),
         ({"threads": "many"}, "bad_request"),
         ({"threads": 0}, "bad_request"),
@@ -265,7 +304,7 @@ def test_older_pythons_with_tflite_runtime(
         pytest.fail(f"tflite-runtime cannot be installed: {done.stderr[-500:]}")
     agent = AgentProcess(python)
     hello = agent.hear()
-    agent.say(request("sweep", digits["int8"], digits["samples"], count=50))
+    agent.say(request("sweep", digits["int8"], digits["samples"], count=50, outputs=[0]))
     messages, _, _ = agent.rest()
     if problem:
         assert hello["problem"]["kind"] == problem and messages[-1]["kind"] == problem
@@ -274,6 +313,7 @@ def test_older_pythons_with_tflite_runtime(
     assert hello["runtime"]["name"] == "tflite_runtime"
     assert messages[-1]["type"] == "done", messages[-1]
     outputs = next(message for message in messages if message["type"] == "outputs")
+    assert outputs["tensor"] == 0
     newest = exchange(request("sweep", digits["int8"], digits["samples"], count=50))
     expected = next(message for message in newest if message["type"] == "outputs")
     ours = np.frombuffer(wire.unpack(outputs["data"]), "int8").astype(int)

@@ -51,8 +51,10 @@ def good_outputs() -> dict[str, Any]:
 
 
 def test_outputs_are_read() -> None:
-    offset, values = messages.outputs(good_outputs(), "d", 5)
-    assert offset == 3 and values.tolist() == [[0, 1, 2], [3, 4, 5]]
+    tensor, offset, values = messages.outputs(good_outputs(), "d", 5)
+    assert (tensor, offset) == (0, 3) and values.tolist() == [[0, 1, 2], [3, 4, 5]]
+    second = {**good_outputs(), "tensor": 1}
+    assert messages.outputs(second, "d", 5, asked=(1, 0))[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_outputs_are_read() -> None:
     [
         {"offset": 4}, {"offset": -1}, {"offset": True}, {"offset": "3"}, {"shape": [2, 4]},
         {"shape": [1 << 40]}, {"shape": []}, {"shape": [0, 3]}, {"shape": "23"},
-        {"dtype": "object"},
+        {"dtype": "object"}, {"tensor": 1}, {"tensor": -1}, {"tensor": False}, {"tensor": "0"},
         {"dtype": "float32"}, {"dtype": None}, {"data": "!!"}, {"data": None}, {"data": 5},
         {"data": base64.b64encode(b"x" * 100).decode()},
     ],
