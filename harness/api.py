@@ -124,6 +124,7 @@ def convert(
     stopped: Callable[[], bool] = lambda: False,
     timeout: float = TIMEOUT,
     memory_limit_gb: float = 0,
+    tensorboard: str | Path | None = None,
 ) -> list[Converted]:
     """Convert a model into ``.tflite`` files in ``out``, one per recipe, with their manifests.
 
@@ -144,6 +145,7 @@ def convert(
         stopped=stopped,
         timeout=timeout,
         memory_limit=int(memory_limit_gb * 1e9),
+        tensorboard=Path(tensorboard).absolute() if tensorboard else None,
     )
 
 

@@ -9,6 +9,7 @@
     │   └── MissingToolError        a program that the harness runs is not installed
     ├── JobError                    one job failed; the others go on          exit 3
     │   ├── ConversionError         a recipe could not make its variant
+    │   │   └── NotDeployableError      an experiment that was evaluated and has no file
     │   ├── UnsupportedError        the device cannot run this by nature
     │   ├── TransportError          the link
     │   │   ├── UnreachableError        no answer, refused, no such host   (transient)
@@ -36,8 +37,8 @@ where it is raised; only transient ones are ever retried.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 
 class HarnessError(Exception):
@@ -96,6 +97,14 @@ class JobError(HarnessError):
 
 class ConversionError(JobError):
     """A recipe could not turn the model into its variant."""
+
+
+class NotDeployableError(ConversionError):
+    """An experiment that was trained and evaluated, and has no file; ``evaluation`` says how."""
+
+    def __init__(self, message: str, *, evaluation: Mapping[str, Any], hint: str | None = None):
+        super().__init__(message, hint=hint)
+        self.evaluation = evaluation
 
 
 class UnsupportedError(JobError):

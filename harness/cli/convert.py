@@ -40,6 +40,10 @@ def convert(
     std: StdOption = None,
     labels: LabelsOption = None,
     image_size: ImageSizeOption = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option("--tensorboard", help="A folder for the logs of trainings.", metavar="DIR"),
+    ] = None,
     format: Annotated[
         str, typer.Option("--format", help="table or json.", metavar="FORMAT")
     ] = "table",
@@ -77,6 +81,7 @@ def convert(
             stopped=stop,
             timeout=timeout,
             memory_limit_gb=memory_limit,
+            tensorboard=tensorboard,
         )
     converted.show(found, format)
     if stop():

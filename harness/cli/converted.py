@@ -28,6 +28,7 @@ class Listener:
 
     def __init__(self) -> None:
         self._begin = time.monotonic()
+        self._told = 0.0
 
     def _say(self, text: str) -> None:
         elapsed = time.monotonic() - self._begin
@@ -46,10 +47,13 @@ class Listener:
                 self._say(f"  calibration: {finding}")
 
     def progress(self, recipe: str, said: Mapping[str, Any]) -> None:
-        """A long conversion says how far it is."""
-        from harness.cli.progress import conversion
+        """A long conversion says how far it is; not every step is worth a line."""
+        from harness.cli.progress import conversion, worth_a_line
 
-        self._say(f"{recipe}: {conversion(said)}")
+        now = time.monotonic()
+        if worth_a_line(said, now - self._told):
+            self._told = now
+            self._say(f"{recipe}: {conversion(said)}")
 
 
 @contextmanager
@@ -83,6 +87,8 @@ def show(found: Sequence[Converted], format: str) -> None:
 
 def _row(item: Converted) -> dict[str, Any]:
     row: dict[str, Any] = {"recipe": item.recipe, "status": item.status}
+    if item.evaluation is not None:
+        row["evaluation"] = dict(item.evaluation)
     if item.variant is None:
         return {**row, "reason": item.reason}
     return {

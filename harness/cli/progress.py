@@ -44,13 +44,24 @@ def listener() -> Iterator[events.Listener]:
         yield _Bars(bars)
 
 
+#: Seconds between two lines of one long conversion.
+_QUIET = 5.0
+
+
 class _Lines:
     """One line per event that is worth one."""
 
     def __init__(self) -> None:
         self._begin = time.monotonic()
 
+        self._told = 0.0
+
     def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.Converting):
+            now = time.monotonic()
+            if not worth_a_line(event.said, now - self._told):
+                return
+            self._told = now
         text = describe(event)
         if text:
             elapsed = time.monotonic() - self._begin
@@ -66,7 +77,9 @@ class _Bars:
 
     def __call__(self, event: events.Event) -> None:
         text = describe(event)
-        if text:
+        if isinstance(event, events.Converting):
+            self._bars.update(self._trials, description=(text or "").strip())
+        elif text:
             self._bars.console.print(text, markup=False)
         if isinstance(event, events.RunStarted):
             self._bars.update(self._trials, total=event.trials)
@@ -113,9 +126,15 @@ def describe(event: events.Event) -> str | None:
     return None
 
 
+def worth_a_line(said: Mapping[str, Any], since: float) -> bool:
+    """Whether it is said on a line of its own, ``since`` seconds after the last one."""
+    ended = said.get("event") not in (None, "step") or said.get("done") == said.get("of", 0)
+    return ended or since >= _QUIET
+
+
 def conversion(said: Mapping[str, Any]) -> str:
     """What a long conversion says of itself, in words."""
-    parts = [str(said.get("step", "converting"))]
+    parts = [str(said.get("phase", "converting"))]
     if "epoch" in said:
         parts.append(f"epoch {said['epoch']} of {said['epochs']}")
     if "done" in said:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.cache import whole_file
 from harness.datasets import SOURCES, lint, load_split
 from harness.domain import Dataset, Model, Variant
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, NotDeployableError, UsageError
 from harness.models import ResolvedModel
 from harness.orchestrate.data import calibration_count, store_split
 from harness.orchestrate.plan import refuse_misfit, resolve
@@ -30,7 +30,8 @@ ALL = "all"
 class Converted:
     """What came of one recipe: a ``file`` with its manifest, or the reason why there is none.
 
-    ``status`` is ``ok``, ``failed`` or ``skipped``; ``cached`` tells that nothing was made anew.
+    ``status`` is ``ok``, ``failed``, ``skipped``, or ``evaluated`` for an experiment without a
+    file; ``cached`` tells that nothing was made anew.
     """
 
     recipe: str
@@ -40,6 +41,7 @@ class Converted:
     variant: Variant | None = None
     cached: bool = False
     reason: str = ""
+    evaluation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def convert(
     stopped: Callable[[], bool] = lambda: False,
     timeout: float = TIMEOUT,
     memory_limit: int = 0,
+    tensorboard: Path | None = None,
 ) -> list[Converted]:
     """Make the variants of one model and put them into ``out`` with their manifests.
 
@@ -74,7 +77,9 @@ def convert(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make the folder {out}: {error.strerror}") from None
-    requests = _requests(resolved, chosen, splits)
+    requests = [
+        replace(request, tensorboard=tensorboard) for request in _requests(resolved, chosen, splits)
+    ]
     found: dict[str, Converted] = {}
     for item in skipped:
         found[item.recipe] = item
@@ -83,6 +88,10 @@ def convert(
     def finished(request: BuildRequest, outcome: Variant | HarnessError, cached: bool) -> None:
         if isinstance(outcome, Variant):
             converted = _written(outcome, out, cached)
+        elif isinstance(outcome, NotDeployableError):
+            converted = Converted(
+                request.recipe, "evaluated", reason=outcome.message, evaluation=outcome.evaluation
+            )
         else:
             converted = Converted(request.recipe, "failed", reason=outcome.one_line)
         found[request.recipe] = converted

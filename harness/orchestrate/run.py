@@ -16,7 +16,7 @@ from harness.cache import cache_dir
 from harness.config import suite_from_json, suite_to_json
 from harness.devices.lock import HostLock
 from harness.domain import Device, DeviceKind, JobStatus, Stage, Suite, TrialStatus
-from harness.errors import HarnessError, JobError, StoreError, UsageError
+from harness.errors import HarnessError, JobError, NotDeployableError, StoreError, UsageError
 from harness.orchestrate import conclude
 from harness.orchestrate.environment import snapshot
 from harness.orchestrate.events import Event, JobSealed, Listener, Preparing, RunStarted
@@ -217,11 +217,11 @@ def _lane_jobs(
             text = f"{record.job.device} runs on this machine, and {outcome.reference_missing}"
             outcome = NotReady(JobError(text), Stage.VERIFY, outcome.variant)
         text = outcome.error.one_line
-        conclude.seal_failure(
-            store, record.id, JobStatus.FAILED, outcome.stage, text, outcome.variant
-        )
+        experiment = isinstance(outcome.error, NotDeployableError)
+        status = JobStatus.UNSUPPORTED if experiment else JobStatus.FAILED
+        conclude.seal_failure(store, record.id, status, outcome.stage, text, outcome.variant)
         dropped = 1 + _trials_per_job(suite)
-        tell(JobSealed(record.job, JobStatus.FAILED, outcome.stage, text, dropped))
+        tell(JobSealed(record.job, status, outcome.stage, text, dropped))
     for item in found:
         variant, data = item.ready.variant, item.ready.data
         facts = {"dataset_sha256": data.samples.sha256, "labels_sha256": data.labels_sha256}

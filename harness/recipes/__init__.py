@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.recipes import (
     as_is,
+    clustered_int8,
     dynamic_int4,
     dynamic_int8,
     edgetpu,
@@ -20,6 +21,8 @@ from harness.recipes import (
     int8_float_io,
     int8_selective,
     int16x8,
+    pruned_int8,
+    qat_int8,
     recipe,
     uint8_io,
     weight_only_int4,
@@ -39,6 +42,9 @@ RECIPES: dict[str, Recipe] = {
     "weight_only_int4": weight_only_int4.RECIPE,
     "dynamic_int4": dynamic_int4.RECIPE,
     "int8_selective": int8_selective.RECIPE,
+    "qat_int8": qat_int8.RECIPE,
+    "pruned_int8": pruned_int8.RECIPE,
+    "clustered_int8": clustered_int8.RECIPE,
     "edgetpu": edgetpu.RECIPE,
     "as_is": as_is.RECIPE,
 }

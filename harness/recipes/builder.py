@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.cache import cache_dir, file_sha256, whole_file
 from harness.domain import Variant
-from harness.errors import ConversionError, HarnessError
+from harness.errors import ConversionError, HarnessError, NotDeployableError
 from harness.models import metadata
 from harness.recipes.builtin import BUILTINS, builtin_path
 from harness.recipes.manifest import file_facts, manifest, refuse_broken_promise
@@ -159,10 +159,18 @@ def _task(request: BuildRequest, float_file: Path | None) -> dict[str, Any]:
         "recipe": request.identity,
         "float_file": str(float_file) if float_file else None,
         "calibration": str(calibration.samples) if calibration else None,
-        "training": [str(training.samples), str(training.labels)] if training else None,
+        "training": [str(training.samples), str(training.labels) if training.labels else None]
+        if training
+        else None,
         "preprocessing": request.preprocessing.as_json(),
-        "checkpoint": str(cache_dir("host", "training") / request.key()),
+        "checkpoint": str(_checkpoint(request)),
+        "tensorboard": str(request.tensorboard) if request.tensorboard else None,
     }
+
+
+def _checkpoint(request: BuildRequest) -> Path:
+    """Where a training that is ended early leaves what it has."""
+    return cache_dir("host", "training") / request.key()
 
 
 def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Outcome:
@@ -170,6 +178,8 @@ def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Ou
     if not answer["ok"]:
         hint = answer.get("hint")
         return ConversionError(f"{what} failed: {shorten(answer['error'])}", hint=hint)
+    if answer.get("deployable") is False:
+        return _experiment(request, answer)
     try:
         if request.says_something:
             made.write_bytes(_with_metadata(request, made.read_bytes()))
@@ -183,6 +193,7 @@ def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Ou
             shutil.copyfile(made, part)
         with whole_file(folder / f"{request.key()}.json") as part:
             part.write_text(json.dumps(found, indent=1, sort_keys=True))
+        shutil.rmtree(_checkpoint(request), ignore_errors=True)
     except HarnessError as error:
         return error
     except OSError as error:
@@ -191,6 +202,19 @@ def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Ou
             hint="free some space, or set HARNESS_CACHE to a folder on another disk",
         )
     return _variant(request, found, path)
+
+
+def _experiment(request: BuildRequest, answer: Mapping[str, Any]) -> NotDeployableError:
+    """What was learned from a training that has no file."""
+    training = answer["training"]
+    found = training["evaluation"]
+    name = found.get("metric_name", "metric")
+    return NotDeployableError(
+        f"{request.model.model.name} with {request.recipe} has no file: {training['reason']}; "
+        f"{name} {found.get('metric', float('nan')):.4f} on {found.get('samples')} held-out "
+        f"samples (float {found.get('float_metric', float('nan')):.4f})",
+        evaluation=training,
+    )
 
 
 def _with_metadata(request: BuildRequest, content: bytes) -> bytes:

@@ -39,7 +39,7 @@ def convert(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         content, facts = _converted(chosen, request, tell)
     out = Path(request["out"])
     out.write_bytes(content)
-    if chosen.recipe.finish is not None:
+    if content and chosen.recipe.finish is not None:
         facts.update(chosen.recipe.finish(out, chosen.values))
     return {"seconds": round(time.perf_counter() - started, 3), **facts}
 
@@ -54,15 +54,22 @@ def _converted(
     reader = READERS[request["format"]]
     assert reader.load is not None
     assert recipe.convert is not None
+    if recipe.train is not None:
+        from harness.recipes import trained, training
+
+        training.prepare(trained.settings_of(chosen.values, request))
     where = Path(request["source"] if reader.is_file else request["base"])
     source = reader.load(request["source"], where)
     _refuse_unusable(source)
     facts: dict[str, Any] = {}
+    calibrates = recipe.needs_calibration
     if recipe.train is not None:
-        trained = recipe.train(source, request, chosen.values, tell)
-        source, facts = trained.source, trained.facts
+        result = recipe.train(source, request, chosen.values, tell)
+        source, facts, calibrates = result.source, result.facts, result.needs_calibration
+        if not result.deployable:
+            return b"", {**facts, "deployable": False}
     converter = source.converter()
-    if recipe.needs_calibration:
+    if calibrates:
         batches = _batches(source, request)
 
         def representative() -> Iterator[list[NDArray[np.float32]]]:

@@ -8,7 +8,8 @@ from harness.recipes.recipe import Operators, Recipe, Values
 from harness.recipes.shared import INTEGER, full_integer, static
 
 
-def _convert(tf: Any, converter: Any, values: Values) -> None:
+def integers(tf: Any, converter: Any, values: Values) -> None:
+    """Integer operators between an int8 input and an int8 output."""
     full_integer(tf, converter, values)
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
@@ -22,7 +23,7 @@ RECIPE = Recipe(
     name="int8",
     summary="full integer: weights, activations, input and output in int8",
     parameters=INTEGER,
-    convert=_convert,
+    convert=integers,
     quantize=_quantize,
     needs_calibration=True,
     full_integer=True,

@@ -78,7 +78,7 @@ def refuse_broken_promise(request: BuildRequest, path: Path, what: str) -> None:
     that was asked for. Raises ``ConversionError`` with the operators that broke it.
     """
     recipe, values = request.chosen.recipe, request.chosen.values
-    if not recipe.full_integer:
+    if not recipe.full_integer or values.get("partial"):
         return
     graph = read_graph(path)
     floats = [

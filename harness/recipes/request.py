@@ -38,13 +38,14 @@ class StoredSplit:
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """One variant to make."""
+    """One variant to make; ``tensorboard`` is a folder for logs, which change nothing in it."""
 
     model: ResolvedModel
     chosen: ChosenRecipe
     preprocessing: Preprocessing
     calibration: StoredSplit | None = None
     training: StoredSplit | None = None
+    tensorboard: Path | None = None
 
     @property
     def recipe(self) -> str:

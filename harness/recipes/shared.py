@@ -29,13 +29,13 @@ def full_integer(tf: Any, converter: Any, values: Values) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     per_channel(converter, values)
-    if not values["dense_per_channel"]:
+    if not values.get("dense_per_channel", False):
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
 
 def per_channel(converter: Any, values: Values) -> None:
     """One scale per tensor where asked; the converter has no public name for it."""
-    if not values["per_channel"]:
+    if not values.get("per_channel", True):
         converter._experimental_disable_per_channel = True
 
 

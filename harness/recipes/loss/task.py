@@ -51,7 +51,7 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     some = inputs[np.linspace(0, len(inputs) - 1, request["local_samples"]).astype(int)]
     errors = local_errors(
         float_content, quantized, pairs, some,
-        lambda done, of: tell({"step": "local errors", "done": done, "of": of})
+        lambda done, of: tell({"phase": "local errors", "done": done, "of": of})
         if done % 16 == 0 or done == of else None,
     )  # fmt: skip
     exact = outputs(float_content, inputs)
@@ -72,7 +72,7 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     effects: dict[str, Outcome] = {}
     for number, error in enumerate(suspects):
         effects[error.pair.name] = kept([error.pair.name])
-        tell({"step": "keeping operators in float", "done": number + 1, "of": len(suspects)})
+        tell({"phase": "keeping operators in float", "done": number + 1, "of": len(suspects)})
     noise = accuracy_noise(baseline.agreement, len(inputs))
     judged = judge(float_content, inputs, labels, exact)
     together = _together(suspects, effects, judged, len(inputs), kept, tell)
@@ -134,7 +134,7 @@ def _together(
         names.append(best)
         layers = [*(steps[-1]["keep_float"] if steps else ()), left.pop(best)]
         steps.append({"keep_float": layers, **asdict(outcomes[best])})
-        tell({"step": "keeping several in float", "done": len(names), "of": len(suspects)})
+        tell({"phase": "keeping several in float", "done": len(names), "of": len(suspects)})
         reached, wanted = outcomes[best].accuracy, exact.accuracy
         noise = accuracy_noise(outcomes[best].agreement, samples)
         steps[-1]["accuracy_noise"] = noise

@@ -1,0 +1,129 @@
+"""What the recipes that train share: parameters, data, and what the manifest says of it.
+
+The training itself is in ``harness.recipes.training``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ConversionError
+from harness.models import Source
+from harness.models.keras_source import from_keras
+from harness.recipes.recipe import Parameter, Values
+
+if TYPE_CHECKING:
+    from harness.recipes.training import Settings, Tell, Trained, TrainingData
+
+EPOCHS = Parameter("epochs", 2, "passes over the training split", 1, 100_000)
+
+TRAINING = (
+    EPOCHS,
+    Parameter("learning_rate", 1e-4, "of Adam", 1e-9, 10.0),
+    Parameter("batch_size", 64, "samples per step", 1, 65_536),
+    Parameter(
+        "validation",
+        0.1,
+        "share of the training split that is held out to choose the epoch",
+        0,
+        0.9,
+    ),
+    Parameter("seed", 0, "of everything that is drawn", 0, 1 << 31),
+    Parameter(
+        "strategy", "none", "mirrored: over several logical devices", choices=("none", "mirrored")
+    ),
+    Parameter("replicas", 2, "logical devices of the mirrored strategy", 1, 64),
+)
+
+QAT = Parameter("qat", False, "quantization-aware training afterwards that keeps what was made")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A trained model as a source, and what the manifest says of its making.
+
+    ``needs_calibration`` where ranges are missing. ``deployable`` is false for an experiment
+    that has no file.
+    """
+
+    source: Source
+    facts: dict[str, Any]
+    needs_calibration: bool
+    deployable: bool
+
+
+def settings_of(values: Values, request: Mapping[str, Any]) -> Settings:
+    """The training's settings from a recipe's values."""
+    from harness.recipes.training import Settings
+
+    known = set(Settings.__dataclass_fields__)
+    chosen: dict[str, Any] = {name: value for name, value in values.items() if name in known}
+    logs = request.get("tensorboard")
+    return Settings(
+        **chosen,
+        tensorboard=Path(logs) if logs else None,
+        checkpoint=Path(request["checkpoint"]),
+    )
+
+
+def convert(tf: Any, converter: Any, values: Values) -> None:
+    """Integers throughout; ranges come from the training, or from calibration where it gave none.
+
+    Layers that a partial training left out may stay in float, and so may the ends then.
+    """
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if values.get("partial"):
+        return
+    if converter.representative_dataset is not None:
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+
+
+def run(
+    source: Source,
+    request: Mapping[str, Any],
+    values: Values,
+    tell: Tell,
+    train: Callable[[Any, TrainingData, Settings, Tell], Trained],
+) -> Result:
+    """Train the model of ``source``; raises ``ConversionError`` where it cannot be trained."""
+    from harness.recipes.conversion import prepare
+    from harness.recipes.training import TrainingData
+
+    if source.layers is None:
+        raise ConversionError(
+            f"training needs a graph of layers: {source.no_layers}",
+            hint="use a recipe without training, such as int8",
+        )
+    import numpy as np
+
+    stored, labels = request["training"]
+    if len(source.inputs) != 1:
+        raise ConversionError(
+            f"training feeds exactly one input, and this model has {len(source.inputs)}",
+            hint="use a recipe without training, such as int8",
+        )
+    samples = np.load(stored, allow_pickle=False)
+    data = TrainingData(
+        prepare(samples, request["preprocessing"], source.inputs[0][1] or (), "training"),
+        np.load(labels, allow_pickle=False) if labels else None,
+    )
+    trained = train(source.layers, data, settings_of(values, request), tell)
+    return Result(
+        source=from_keras(trained.model),
+        facts={
+            "training": {
+                "history": trained.history,
+                "best_epoch": trained.best_epoch,
+                "layers": [asdict(layer) for layer in trained.layers],
+                "evaluation": trained.evaluation,
+                "reason": trained.reason,
+            }
+        },
+        needs_calibration=trained.needs_calibration,
+        deployable=trained.deployable,
+    )

@@ -1,0 +1,126 @@
+"""Which loss a model is trained with: read off its last layer and the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import ConversionError
+from harness.recipes.training.data import TrainingData
+
+#: Layers that leave their input's values as they are.
+_TRANSPARENT = frozenset({"Reshape", "Flatten", "Dropout", "Permute", "InputLayer"})
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A loss and the metric that is shown beside it."""
+
+    kind: str
+    metric_name: str
+    from_logits: bool = False
+
+    def compile(self, model: Any, learning_rate: float) -> None:
+        """Compile ``model`` with Adam, this loss and this metric."""
+        import tf_keras
+
+        losses, metrics = tf_keras.losses, tf_keras.metrics
+        if self.kind == "classification":
+            loss = losses.SparseCategoricalCrossentropy(from_logits=self.from_logits)
+            metric = metrics.SparseCategoricalAccuracy(name="metric")
+        elif self.kind == "binary":
+            loss = losses.BinaryCrossentropy()
+            metric = metrics.BinaryAccuracy(name="metric")
+        else:
+            loss = losses.MeanSquaredError()
+            metric = metrics.MeanAbsoluteError(name="metric")
+        optimizer = tf_keras.optimizers.Adam(learning_rate)
+        model.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+
+    def targets(self, data: TrainingData, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """What the model shall answer for these samples."""
+        if data.labels is None:
+            return np.asarray(data.samples[rows], dtype=np.float32)
+        if self.kind == "binary":
+            return np.asarray(data.labels[rows], dtype=np.float32)[:, None]
+        return np.asarray(data.labels[rows], dtype=np.int64)
+
+
+def choose(model: Any, data: TrainingData) -> Objective:
+    """The objective for a model with one input and one output.
+
+    Raises ``ConversionError`` where it cannot be known or the labels do not fit.
+    """
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ConversionError(
+            f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+            "training knows its loss for one of each",
+            hint="use a recipe without training, such as int8",
+        )
+    output = tuple(model.outputs[0].shape)
+    if data.labels is None:
+        return _reconstruction(tuple(model.inputs[0].shape), output)
+    activation = last_activation(model) or _observed_activation(model, data)
+    classes = output[-1]
+    if classes is None or tuple(data.labels.shape[1:]) != output[1:-1]:
+        raise ConversionError(
+            f"labels of shape {tuple(data.labels.shape)} do not fit the model's output {output}",
+            hint="training takes one class index for each prediction",
+        )
+    if classes == 1 and activation == "sigmoid" and len(output) == 2:
+        _check_labels(data.labels, 2)
+        return Objective("binary", "accuracy")
+    if classes > 1 and activation in ("softmax", "linear"):
+        _check_labels(data.labels, classes)
+        return Objective("classification", "accuracy", from_logits=activation == "linear")
+    raise ConversionError(
+        f"no loss is known for an output {output} that ends in {activation or 'another function'}",
+        hint="training knows softmax, logits, one sigmoid, and reconstruction without labels; "
+        "use a recipe without training, such as int8",
+    )
+
+
+def _reconstruction(input_shape: tuple[Any, ...], output: tuple[Any, ...]) -> Objective:
+    if input_shape[1:] != output[1:]:
+        raise ConversionError(
+            f"without labels the model must give back its input, but {input_shape[1:]} "
+            f"becomes {output[1:]}",
+            hint="give a training split with labels",
+        )
+    return Objective("reconstruction", "mean_absolute_error")
+
+
+def _check_labels(labels: NDArray[Any], classes: int) -> None:
+    if labels.dtype.kind not in "iu":
+        raise ConversionError(f"labels must be class indices, not {labels.dtype}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ConversionError(
+            f"labels run from {low} to {high}, and the model has {classes} classes",
+            hint="number the classes from 0, in the model's order",
+        )
+
+
+def last_activation(model: Any) -> str | None:
+    """The name of the function that makes the output; ``None`` where no layer says so."""
+    layer = model.outputs[0]._keras_history[0]
+    while layer.__class__.__name__ in _TRANSPARENT and layer.__class__.__name__ != "InputLayer":
+        layer = layer.input._keras_history[0]
+    kind = layer.__class__.__name__
+    if kind == "Softmax":
+        return "softmax"
+    function = getattr(layer, "activation", None)
+    if function is not None:
+        return str(getattr(function, "__name__", "")) or None
+    return "linear" if kind in ("BatchNormalization", "Add", "GlobalAveragePooling2D") else None
+
+
+def _observed_activation(model: Any, data: TrainingData) -> str | None:
+    """``softmax`` where the outputs of some samples are distributions."""
+    outputs = np.asarray(model(np.asarray(data.samples[:8], dtype=np.float32), training=False))
+    sums = outputs.sum(axis=-1)
+    is_distribution = outputs.min() >= 0 and np.allclose(sums, 1, atol=1e-3)
+    return "softmax" if is_distribution and outputs.shape[-1] > 1 else None

@@ -1,0 +1,514 @@
+"""What ``tests/integration/test_training.py`` runs where TensorFlow is: plain data in and out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.recipes.training import (
+    Settings,
+    Trained,
+    TrainingData,
+    cluster,
+    preflight,
+    prepare,
+    prune,
+    quantize_aware,
+    to_keras2,
+)
+from harness.recipes.training.graph import fold_dense_norms
+
+SHAPE = (12, 12, 3)
+
+
+def squares(count: int = 320, classes: int = 4, shape: tuple[int, ...] = SHAPE) -> TrainingData:
+    """Noise with a brighter corner that tells the class: learned within a few steps."""
+    random = np.random.default_rng(1)
+    samples = random.normal(0, 0.3, (count, *shape)).astype(np.float32)
+    labels = np.arange(count, dtype=np.int64) % classes
+    half = shape[0] // 2
+    for label in range(classes):
+        top, left = (label // 2 % 2) * half, (label % 2) * half
+        samples[labels == label, top : top + half, left : left + half] += 1
+    return TrainingData(samples, labels)
+
+
+def network(kind: str = "plain") -> Any:
+    """Small tf-keras networks over ``squares``."""
+    import tensorflow as tf
+    import tf_keras
+    from tf_keras import layers as k
+
+    tf_keras.utils.set_random_seed(3)
+    given = k.Input(SHAPE)
+    x = k.Conv2D(8, 3, padding="same", use_bias=False, name="conv")(given)
+    x = k.BatchNormalization(name="norm")(x)
+    x = k.ReLU(name="relu")(x)
+    if kind == "dropout":
+        x = k.Dropout(0.3)(x)
+    elif kind == "unsupported":
+        x = k.BatchNormalization(name="alone")(x)
+        gate = k.Conv2D(8, 1, activation="sigmoid", name="gate")(x)
+        x = k.Maximum(name="maximum")([x, gate])
+    elif kind == "multiply":
+        x = k.Multiply()([x, k.Conv2D(8, 1, activation="sigmoid")(x)])
+        x = k.Subtract()([x, k.Conv2D(8, 1)(x)])
+    elif kind == "lambda":
+        x = k.Lambda(lambda t: t * 2, name="twice")(x)
+    elif kind == "operation":
+        x = tf.nn.elu(x)
+    elif kind == "shared":
+        shared = k.Conv2D(8, 3, padding="same", name="shared")
+        x = shared(shared(x))
+    elif kind == "nested":
+        inner = k.Input((12, 12, 8))
+        x = tf_keras.Model(inner, k.Conv2D(8, 1)(inner), name="nested")(x)
+    elif kind == "custom":
+        x = _custom()(name="mine")(x)
+    elif kind == "attention":
+        x = k.Reshape((144, 8))(x)
+        x = k.MultiHeadAttention(2, 4, name="attention")(x, x)
+        x = k.Reshape((12, 12, 8))(x)
+    elif kind == "elu":
+        x = k.Conv2D(8, 3, activation="elu", name="elu")(x)
+    elif kind == "depthwise":
+        x = k.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    elif kind == "separable":
+        x = k.SeparableConv2D(8, 3, use_bias=False, name="separable")(x)
+        x = k.BatchNormalization(name="after")(x)
+        x = k.ReLU()(x)
+    elif kind == "conv_relu":
+        x = k.Conv2D(8, 3, name="bare")(x)
+        x = k.ReLU(name="after")(x)
+    x = k.MaxPooling2D(2)(x)
+    x = k.Flatten()(x)
+    if kind == "dense_norm":
+        x = k.Dense(16, use_bias=False, name="hidden")(x)
+        x = k.BatchNormalization(name="dense_norm")(x)
+        x = k.Activation("relu")(x)
+    ends = {"logits": (4, None), "binary": (1, "sigmoid"), "regression": (1, None)}
+    ends |= {"many": (4, "sigmoid")}
+    units, activation = ends.get(kind, (4, "softmax"))
+    return tf_keras.Model(given, k.Dense(units, activation=activation, name="out")(x), name=kind)
+
+
+def _custom() -> Any:
+    import tf_keras
+
+    class Mine(tf_keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    return Mine
+
+
+def recurrent(head: bool = True, kind: str = "LSTM") -> Any:
+    import tf_keras
+    from tf_keras import layers as k
+
+    tf_keras.utils.set_random_seed(3)
+    given = k.Input((12, 6), batch_size=None)
+    x = getattr(k, kind)(4, name="recurrent")(given)
+    if head:
+        x = k.Dense(8, activation="relu", name="hidden")(x)
+        x = k.Dense(4, name="out")(x)
+    return tf_keras.Model(given, k.Softmax()(x))
+
+
+def as_file(
+    trained: Trained, data: TrainingData, *, integer: bool = True, fixed: bool = False
+) -> tuple[bytes, dict[str, Any]]:
+    """The conversion after a training, and what the file is."""
+    import tempfile
+
+    import tensorflow as tf
+
+    from harness.simulation import read_graph
+
+    model = trained.model
+    if fixed:
+        shape = [1, *model.inputs[0].shape[1:]]
+        function = tf.function(lambda given: model(given, training=False))
+        concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
+    else:
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if trained.needs_calibration:
+        converter.representative_dataset = lambda: ([row[None]] for row in data.samples[:50])
+    if integer:
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+    content = converter.convert()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(content)
+        graph = read_graph(path)
+    facts = {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "full_integer": graph.full_integer,
+        "operators": sorted({f"{op.name} {op.activation}" for op in graph.operators}),
+    }
+    return content, facts
+
+
+def run_file(content: bytes, samples: Any) -> Any:
+    """Float outputs of an int8 or a float file."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    (given,) = interpreter.get_input_details()
+    (answer,) = interpreter.get_output_details()
+    outputs = []
+    for row in samples:
+        if given["dtype"] == np.int8:
+            scale, zero = given["quantization"]
+            row = np.clip(np.rint(row / scale) + zero, -128, 127).astype(np.int8)
+        interpreter.set_tensor(given["index"], row[None])
+        interpreter.invoke()
+        output = interpreter.get_tensor(answer["index"])[0]
+        if answer["dtype"] == np.int8:
+            scale, zero = answer["quantization"]
+            output = (output.astype(np.float32) - zero) * scale
+        outputs.append(output)
+    return np.stack(outputs)
+
+
+def _weights(content: bytes) -> list[tuple[Any, Any]]:
+    """Constant int8 tensors of more than one dimension: values and scales."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True)
+    found = []
+    for detail in interpreter.get_tensor_details():
+        if detail["dtype"] == np.int8 and len(detail["shape"]) > 1:
+            try:
+                value = interpreter.get_tensor(detail["index"])
+            except ValueError:
+                continue  # an activation, which has no value before the first invoke
+            found.append((value, detail["quantization_parameters"]["scales"]))
+    return found
+
+
+def _settings(**changes: Any) -> Settings:
+    for name in ("checkpoint", "tensorboard"):
+        if changes.get(name):
+            changes[name] = Path(changes[name])
+    return Settings(**{"batch_size": 32, "learning_rate": 1e-3, **changes})
+
+
+def _summary(trained: Trained) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for weight in trained.model.get_weights():
+        digest.update(weight.tobytes())
+    return {
+        "history": trained.history,
+        "best_epoch": trained.best_epoch,
+        "layers": {item.name: [item.status, item.reason] for item in trained.layers},
+        "needs_calibration": trained.needs_calibration,
+        "deployable": trained.deployable,
+        "reason": trained.reason,
+        "evaluation": trained.evaluation,
+        "weights": digest.hexdigest(),
+    }
+
+
+def image_classifier(model: str, train: str, test: str, **settings: Any) -> dict[str, Any]:
+    """QAT with the default settings over images as they are; top-1 of the file."""
+    import tf_keras
+
+    chosen = Settings(**settings)
+    prepare(chosen)
+    with np.load(train) as stored:
+        data = TrainingData(stored["images"].astype(np.float32), stored["labels"].astype(np.int64))
+    loaded = tf_keras.models.load_model(model, compile=False)
+    trained = quantize_aware(loaded, data, chosen, lambda told: None)
+    content, facts = as_file(trained, data)
+    with np.load(test) as stored:
+        outputs = run_file(content, stored["images"].astype(np.float32))
+        top1 = float(np.mean(outputs.argmax(1) == stored["labels"]))
+    return {**_summary(trained), **facts, "top1": top1}
+
+
+def small(kind: str = "plain", how: str = "qat", **changes: Any) -> dict[str, Any]:
+    """Train a small network and convert it."""
+    extra = {name: changes.pop(name) for name in ("sparsity", "clusters", "qat") if name in changes}
+    settings = _settings(**changes)
+    prepare(settings)
+    model, data = network(kind), squares()
+    if kind == "binary":
+        data = squares(classes=2)
+    told: list[dict[str, Any]] = []
+    if how == "qat":
+        trained = quantize_aware(model, data, settings, told.append)
+    elif how == "prune":
+        trained = prune(model, data, settings, tell=told.append, **extra)
+    else:
+        trained = cluster(model, data, settings, tell=told.append, **extra)
+    found: dict[str, Any] = {**_summary(trained), "told": told}
+    if not trained.deployable:
+        return found
+    content, facts = as_file(trained, data)
+    outputs = run_file(content, data.samples[:100])
+    expected = trained.model.predict(data.samples[:100], verbose=0)
+    kernels = _weights(content)
+    return {
+        **found,
+        **facts,
+        "agreement": float(np.mean(outputs.argmax(1) == expected.argmax(1))),
+        "zeros": [float(np.mean(value == 0)) for value, _ in kernels],
+        "scales": [[list(value.shape), len(scales)] for value, scales in kernels],
+        "values_per_channel": [
+            max(len(np.unique(channel)) for channel in value)
+            for value, _ in kernels
+            if value.shape[0] > 1
+        ],
+    }
+
+
+def refused(kind: str, **changes: Any) -> dict[str, Any]:
+    """The preflight of a network; what QAT says follows as an error."""
+    model = recurrent(kind=kind) if kind in ("LSTM", "GRU") else network(kind)
+    layers = {item.name: [item.status, item.reason] for item in preflight(model)}
+    settings = _settings(**changes)
+    prepare(settings)
+    data = squares(shape=(12, 6)) if kind in ("LSTM", "GRU") else squares()
+    try:
+        quantize_aware(model, data, settings, lambda told: None)
+    except Exception as error:
+        return {"layers": layers, "error": type(error).__name__, "text": str(error)}
+    return {"layers": layers}
+
+
+def subclassed() -> dict[str, Any]:
+    import tf_keras
+
+    class Mine(tf_keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flat = tf_keras.layers.Flatten()
+            self.dense = tf_keras.layers.Dense(4)
+
+        def call(self, inputs: Any) -> Any:
+            return self.dense(self.flat(inputs))
+
+    model = Mine()
+    model(np.zeros((1, *SHAPE), np.float32))
+    (report,) = preflight(model)
+    try:
+        quantize_aware(model, squares(), _settings(), lambda told: None)
+    except Exception as error:
+        return {"status": report.status, "reason": report.reason, "text": str(error)}
+    return {}
+
+
+def partial_recurrent(head: bool = True) -> dict[str, Any]:
+    settings = _settings(partial=True)
+    prepare(settings)
+    model, data = recurrent(head), squares(shape=(12, 6))
+    trained = quantize_aware(model, data, settings, lambda told: None)
+    _, facts = as_file(trained, data, fixed=True, integer=False)
+    return {**_summary(trained), **facts}
+
+
+def bad_input(what: str) -> dict[str, Any]:
+    """Trainings that must be refused: the error reaches the test."""
+    settings = _settings(**({"learning_rate": 1e30} if what == "diverges" else {}))
+    if what == "batch":
+        settings = _settings(strategy="mirrored", replicas=2, batch_size=1)
+    prepare(settings)
+    data, model = squares(), network()
+    samples, labels = data.samples, data.labels
+    assert labels is not None
+    if what == "labels":
+        labels = labels + 1
+    elif what == "float labels":
+        labels = labels.astype(np.float32)
+    elif what == "count":
+        labels = labels[:-1]
+    elif what == "samples":
+        samples = samples.copy()
+        samples[7, 0, 0, 0] = np.nan
+    elif what == "shape":
+        samples = samples[:, :8]
+    elif what == "few":
+        samples, labels = samples[:1], labels[:1]
+    elif what == "weights":
+        weights = model.get_layer("conv").get_weights()
+        model.get_layer("conv").set_weights([weights[0] * np.nan])
+    elif what in ("regression", "many"):
+        model = network(what)
+    given = TrainingData(samples, None if what == "no labels" else labels)
+    quantize_aware(model, given, settings, lambda told: None)
+    return {}
+
+
+def few_samples() -> dict[str, Any]:
+    """Fewer samples than one batch."""
+    settings = _settings(batch_size=64, epochs=1)
+    prepare(settings)
+    return _summary(quantize_aware(network(), squares(20), settings, lambda told: None))
+
+
+def killed(checkpoint: str, kind: str, after: int, how: str = "qat") -> dict[str, Any]:
+    """Train for three epochs; end by SIGKILL once ``after`` epochs were told of (0: never)."""
+    settings = _settings(epochs=3, checkpoint=checkpoint)
+    prepare(settings)
+    epochs = 0
+
+    def tell(told: dict[str, Any]) -> None:
+        nonlocal epochs
+        epochs += told["event"] == "epoch"
+        if after and epochs == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    data = squares()
+    if how == "qat":
+        trained = quantize_aware(network(kind), data, settings, tell)
+    else:
+        trained = prune(network(kind), data, settings, tell=tell, qat=True)
+    _, facts = as_file(trained, data)
+    return {**_summary(trained), **facts, "trained_epochs": epochs}
+
+
+def tutorial_cnn() -> dict[str, Any]:
+    """The network of a well-known tutorial: Conv 64, pool, Conv 128, pool, Dense 256, Dense 10."""
+    import tensorflow as tf
+    import tf_keras
+    from tf_keras import layers as k
+
+    settings = Settings(epochs=1)
+    prepare(settings)
+    model = tf_keras.Sequential(
+        [
+            k.Input((28, 28, 1)),
+            k.Conv2D(64, 2, padding="same", activation="relu"),
+            k.MaxPooling2D(2),
+            k.Dropout(0.3),
+            k.Conv2D(128, 2, padding="same", activation="relu"),
+            k.MaxPooling2D(2),
+            k.Dropout(0.3),
+            k.Flatten(),
+            k.Dense(256, activation="relu"),
+            k.Dropout(0.5),
+            k.Dense(10, activation="softmax"),
+        ]
+    )
+    floats = len(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    data = squares(160, shape=(28, 28, 1))
+    trained = quantize_aware(model, data, settings, lambda told: None)
+    _, facts = as_file(trained, data)
+    return {**facts, "float_bytes": floats}
+
+
+def autoencoder(model: str) -> dict[str, Any]:
+    import tf_keras
+
+    settings = Settings()
+    prepare(settings)
+    loaded = tf_keras.models.load_model(model, compile=False)
+    random = np.random.default_rng(0)
+    base = random.normal(-20, 8, (1, 640))
+    samples = (base + random.normal(0, 3, (1024, 640))).astype(np.float32)
+    data = TrainingData(samples[:900])
+    folded = fold_dense_norms(loaded)
+    before = loaded.predict(samples[900:], verbose=0)
+    after = folded.predict(samples[900:], verbose=0)
+    layers = {item.name: [item.status, item.reason] for item in preflight(loaded)}
+    trained = quantize_aware(loaded, data, settings, lambda told: None)
+    content, facts = as_file(trained, data)
+    outputs = run_file(content, samples[900:])
+    return {
+        **_summary(trained),
+        **facts,
+        "layers": layers,
+        "folded_difference": float(np.abs(before - after).max()),
+        "kinds": sorted({type(layer).__name__ for layer in folded.layers}),
+        "float_error": float(np.mean((before - samples[900:]) ** 2)),
+        "int8_error": float(np.mean((outputs - samples[900:]) ** 2)),
+    }
+
+
+def mobile(model: str) -> dict[str, Any]:
+    """A MobileNet with depthwise convolutions, on few random samples."""
+    import tf_keras
+
+    settings = Settings(epochs=1, learning_rate=1e-5)
+    prepare(settings)
+    loaded = tf_keras.models.load_model(model, compile=False)
+    samples = np.random.default_rng(0).random((80, 96, 96, 3)).astype(np.float32)
+    data = TrainingData(samples, np.arange(80) % 2)
+    trained = quantize_aware(loaded, data, settings, lambda told: None)
+    _, facts = as_file(trained, data)
+    return {**_summary(trained), **facts}
+
+
+def unequal_channels() -> dict[str, Any]:
+    """A depthwise kernel whose channels differ a hundredfold keeps its small channels."""
+    model = network("depthwise")
+    settings = _settings(epochs=1, learning_rate=1e-7)
+    prepare(settings)
+    layer = model.get_layer("depthwise")
+    kernel, bias = layer.get_weights()
+    kernel *= np.logspace(0, -3, kernel.shape[2], dtype=np.float32)[None, None, :, None]
+    layer.set_weights([kernel, bias])
+    data = squares()
+    trained = quantize_aware(model, data, settings, lambda told: None)
+    content, facts = as_file(trained, data)
+    found = [
+        [len(scales), min(len(np.unique(value[..., channel])) for channel in range(8))]
+        for value, scales in _weights(content)
+        if value.shape == (1, 3, 3, 8)
+    ]
+    return {**facts, "depthwise": found}
+
+
+def keras3(kind: str) -> dict[str, Any]:
+    """A Keras 3 model: rebuilt, compared, trained."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    k = keras.layers
+    given = k.Input(SHAPE)
+    x = k.Conv2D(8, 3, padding="same", use_bias=False, name="conv")(given)
+    x = k.BatchNormalization(name="norm")(x)
+    x = k.Activation("relu")(x)
+    if kind == "functional":
+        y = k.DepthwiseConv2D(3, padding="same")(x)
+        y = k.Dropout(0.1)(y)
+        x = k.Concatenate()([k.Add()([x, y]), y])
+    elif kind == "recurrent":
+        x = k.LSTM(4)(k.Reshape((12, 96))(x))
+        model = keras.Model(given, k.Dense(4, activation="softmax")(x))
+    elif kind == "operation":
+        x = keras.ops.exp(x)
+    elif kind == "newer":
+        x = k.RMSNormalization(name="rms")(x)
+    if kind == "sequential":
+        model = keras.Sequential(
+            [given, k.Conv2D(4, 3, activation="relu"), k.Flatten(), k.Dense(4)], name="row"
+        )
+    elif kind != "recurrent":
+        x = k.GlobalAveragePooling2D()(x)
+        model = keras.Model(given, k.Dense(4, activation="softmax")(x))
+    rebuilt = to_keras2(model)
+    data = squares()
+    difference = np.abs(
+        np.asarray(model(data.samples[:20], training=False))
+        - np.asarray(rebuilt(data.samples[:20], training=False))
+    ).max()
+    found = {"module": type(rebuilt).__module__, "difference": float(difference)}
+    if kind == "recurrent":
+        return found
+    settings = _settings(epochs=1)
+    prepare(settings)
+    trained = quantize_aware(model, data, settings, lambda told: None)
+    _, facts = as_file(trained, data)
+    return {**found, **facts}
