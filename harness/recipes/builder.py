@@ -67,9 +67,11 @@ def build(
             done(request, found, True)
         else:
             missing.append(request)
-    if missing:
-        with Worker(timeout, memory_limit) as worker:
-            _Building(worker, missing, done, progress).run(stopped)
+    for training in (False, True):
+        some = [item for item in missing if item.chosen.recipe.needs_training is training]
+        if some and not stopped():
+            with Worker(timeout, memory_limit, training=training) as worker:
+                _Building(worker, some, done, progress).run(stopped)
 
 
 class _Building:

@@ -23,22 +23,25 @@ class Worker:
 
     It dies with the orchestrator: its stdin ends, and with it the process and its children.
     ``memory_limit`` bytes are what one conversion may use beyond what TensorFlow itself
-    occupies; 0: three quarters of the machine's memory.
+    occupies; 0: three quarters of the machine's memory. One for ``training`` works on one
+    task at a time, with kernels that are faster and round otherwise on each kind of processor,
+    which conversions must not.
     """
 
-    def __init__(self, timeout: float = TIMEOUT, memory_limit: int = 0) -> None:
+    def __init__(
+        self, timeout: float = TIMEOUT, memory_limit: int = 0, *, training: bool = False
+    ) -> None:
         self._folder = cache_dir("host", "work", f"{os.getpid()}-{threading.get_ident()}")
         self._limits = {"timeout": timeout, "memory_limit": memory_limit or _most_memory()}
         environment = dict(os.environ)
         environment.update(
             TF_CPP_MIN_LOG_LEVEL="3",
             CUDA_VISIBLE_DEVICES="-1",
-            TF_ENABLE_ONEDNN_OPTS="0",
-            TF_USE_LEGACY_KERAS="1",
+            TF_ENABLE_ONEDNN_OPTS="1" if training else "0",
         )
         self._log = open(self._folder / "worker.log", "wb")  # noqa: SIM115  closed in __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.recipes.worker"],
+            [sys.executable, "-m", "harness.recipes.worker", "1" if training else "2"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -1,10 +1,10 @@
 """The conversion process: imports TensorFlow once, then one forked child per conversion.
 
-    python -m harness.recipes.worker
+    python -m harness.recipes.worker CHILDREN
 
 Reads one JSON request per line from stdin and writes JSON lines to stdout: any number with
-``progress``, then one with ``ok`` for each request, in any order; at most ``PARALLEL``
-children at a time. A child that crashes, hangs or eats the memory takes only its own
+``progress``, then one with ``ok`` for each request, in any order; at most ``CHILDREN``
+at a time. A child that crashes, hangs or eats the memory takes only its own
 conversion with it, and nothing it prints reaches the answers. TensorFlow is imported when
 the first request needs it. Ends when stdin does.
 """
@@ -15,13 +15,11 @@ import json
 import os
 import select
 import signal
+import sys
 import time
 from collections import deque
 from pathlib import Path
 from typing import Any
-
-#: Children at a time.
-PARALLEL = 2
 
 #: Characters of an error that are kept.
 MAX_ERROR = 8000
@@ -181,7 +179,7 @@ def _look(child: _Running, say: Any) -> bool:
     return answer is not None
 
 
-def main() -> None:
+def main(parallel: int) -> None:
     """Serve until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -203,7 +201,7 @@ def main() -> None:
             waiting.extend(json.loads(line) for line in lines)
         # What needs no TensorFlow goes first: it runs while TensorFlow is being imported.
         for request in [item for item in waiting if not item["tensorflow"]]:
-            if len(running) < PARALLEL:
+            if len(running) < parallel:
                 waiting.remove(request)
                 running.append(_Running(request))
         if waiting and waiting[0]["tensorflow"] and not imported:
@@ -211,7 +209,7 @@ def main() -> None:
             import tf_keras  # noqa: F401
 
             imported = True
-        while waiting and len(running) < PARALLEL:
+        while waiting and len(running) < parallel:
             running.append(_Running(waiting.popleft()))
         for child in list(running):
             if _look(child, say):
@@ -222,4 +220,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))
