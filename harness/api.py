@@ -118,6 +118,7 @@ def convert(
     training: str | None = None,
     preprocessing: Preprocessing | None = None,
     labels: str | Path | None = None,
+    task: str = "classification",
     image_size: tuple[int, int] | None = None,
     done: Callable[[Converted], None] = lambda converted: None,
     progress: Callable[[str, Mapping[str, Any]], None] = lambda recipe, said: None,
@@ -133,7 +134,7 @@ def convert(
     Raises ``UsageError`` for what can never work; a conversion that fails is in the result.
     """
     return conversion.convert(
-        source_model(model, preprocessing, labels),
+        source_model(model, preprocessing, labels, task),
         recipes,
         Path(out),
         conversion.Splits(

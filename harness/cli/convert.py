@@ -40,6 +40,13 @@ def convert(
     std: StdOption = None,
     labels: LabelsOption = None,
     image_size: ImageSizeOption = None,
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task",
+            help="What trainings aim at: classification, or reconstruction for autoencoders.",
+        ),
+    ] = "classification",
     tensorboard: Annotated[
         Path | None,
         typer.Option("--tensorboard", help="A folder for the logs of trainings.", metavar="DIR"),
@@ -75,6 +82,7 @@ def convert(
             training=train,
             preprocessing=sources.preprocessing(scale, mean, std),
             labels=labels,
+            task=task,
             image_size=sources.image_size(image_size),
             done=listener.done,
             progress=listener.progress,

@@ -6,14 +6,19 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from harness.domain import Dataset, Model, Preprocessing
-from harness.errors import DatasetError, ModelError, UsageError
+from harness.domain import Dataset, Model, Preprocessing, Task
+from harness.errors import DatasetError, ModelError, UsageError, suggest
 
 
 def source_model(
-    source: str, preprocessing: Preprocessing | None = None, labels: str | Path | None = None
+    source: str,
+    preprocessing: Preprocessing | None = None,
+    labels: str | Path | None = None,
+    task: str = Task.CLASSIFICATION,
 ) -> Model:
     """The model of a source, named after it; ``labels`` is a file with one name per line."""
+    if task not in set(Task):
+        raise UsageError(f"unknown task {task!r}", hint=suggest(task, Task))
     names: tuple[str, ...] = ()
     if labels is not None:
         try:
@@ -30,6 +35,7 @@ def source_model(
         labels=names,
         base=str(Path.cwd()),
         preprocessing_given=preprocessing is not None,
+        task=Task(task),
     )
 
 

@@ -88,7 +88,8 @@ def load_dataset(
         if not wanted:
             continue
         what = f"{name}: {kind}"
-        split = checked(what, load(dataset, kind), task, labels=kind == "training")
+        learns = kind == "training" and task is Task.CLASSIFICATION
+        split = checked(what, load(dataset, kind), task, labels=learns)
         _refuse_unlike(what, split.samples, evaluation.samples)
         if kind == "calibration":
             split = _take(split, spread(len(split.samples), calibration))
@@ -102,17 +103,17 @@ def load_split(
     dataset: Dataset,
     sources: Mapping[str, Loader],
     split: str,
+    task: Task = Task.CLASSIFICATION,
     *,
     labels: bool = False,
     count: int = 0,
 ) -> Split:
-    """One split by itself with class indices, ``count`` samples of it (0: all).
+    """One split by itself, ``count`` samples of it (0: all); class indices for classification.
 
     Raises ``DatasetError``.
     """
-    found = checked(
-        f"dataset {dataset.name}", sources[dataset.source](dataset, split), labels=labels
-    )
+    loaded = sources[dataset.source](dataset, split)
+    found = checked(f"dataset {dataset.name}", loaded, task, labels=labels)
     return _take(found, spread(len(found.samples), count)) if count else found
 
 

@@ -18,13 +18,13 @@ from harness.errors import DatasetError
 def load(dataset: Dataset, split: str) -> Split:
     """Arrays ``samples_key`` (n, ...) and ``labels_key`` (n,) of the split's own archive.
 
-    A calibration split needs no labels; an empty ``labels_key`` means that there are none.
+    Only evaluation cannot do without labels; an empty ``labels_key`` means that there are none.
     """
     path = dataset.split_path(split)
     if path is None:
         raise DatasetError(f"dataset {dataset.name}: an npz dataset needs a path ({split})")
     arrays = _arrays(
-        dataset, path, dataset.samples_key, dataset.labels_key, needed=split != "calibration"
+        dataset, path, dataset.samples_key, dataset.labels_key, needed=split == "evaluation"
     )
     return Split(arrays[0], arrays[1])
 

@@ -185,7 +185,9 @@ def _requests(
             calibrations[count] = store_split(split, "calibration", findings)
     training = None
     if splits.training is not None and any(one.recipe.needs_training for one in chosen):
-        training = store_split(load_split(splits.training, SOURCES, "training"), "training")
+        training = store_split(
+            load_split(splits.training, SOURCES, "training", resolved.model.task), "training"
+        )
     return [
         BuildRequest(
             resolved,

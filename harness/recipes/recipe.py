@@ -144,10 +144,11 @@ def written(name: str, values: Values) -> str:
     """``name(key=value, ...)``, or just the name."""
     if not values:
         return name
-    return f"{name}({', '.join(f'{key}={_literal(value)}' for key, value in values.items())})"
+    return f"{name}({', '.join(f'{key}={literal(value)}' for key, value in values.items())})"
 
 
-def _literal(value: Value) -> str:
+def literal(value: Value) -> str:
+    """A value as it is written."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
