@@ -19,6 +19,7 @@ from harness.orchestrate.debug import Effort as Effort
 from harness.orchestrate.debug import Examination
 from harness.orchestrate.debug import debug as examine
 from harness.orchestrate.events import Listener
+from harness.orchestrate.preflight import preflight as look_over
 from harness.recipes import parse_recipe
 from harness.recipes.process import TIMEOUT
 from harness.reports import FORMATS, RunView, frame, job_rows, view_run
@@ -148,6 +149,11 @@ def convert(
         memory_limit=int(memory_limit_gb * 1e9),
         tensorboard=Path(tensorboard).absolute() if tensorboard else None,
     )
+
+
+def preflight(model: str) -> Sequence[Mapping[str, Any]]:
+    """What quantization-aware training would do with each layer: name, type, status, reason."""
+    return look_over(source_model(model))
 
 
 def debug(

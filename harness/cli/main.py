@@ -13,6 +13,7 @@ from harness.cli import (
     devices,
     export,
     inspect,
+    preflight,
     recipes,
     report,
     run,
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 app.command("run")(run.run)
 app.command("convert")(convert.convert)
+app.command("preflight")(preflight.preflight)
 app.command("debug")(debug.debug)
 app.command("search")(search.search)
 app.command("runs")(runs.runs)

@@ -71,7 +71,7 @@ def convert(
     What is in the cache is copied from it. Raises ``UsageError`` for what can never work:
     a model that cannot be read, a recipe that does not apply, a folder that cannot be made.
     """
-    resolved = _resolved(model)
+    resolved = found_model(model)
     chosen, skipped = _choose(resolved, recipes, splits)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def convertible_request(model: Model, chosen: ChosenRecipe, splits: Splits) -> B
 
     Raises ``UsageError`` where the model, the recipe and the splits do not go together.
     """
-    resolved = _resolved(model)
+    resolved = found_model(model)
     refuse_misfit(resolved.model, chosen, convertible=resolved.convertible)
     missing = _missing_split(resolved, chosen, splits)
     if missing:
@@ -119,7 +119,8 @@ def convertible_request(model: Model, chosen: ChosenRecipe, splits: Splits) -> B
     return request
 
 
-def _resolved(model: Model) -> ResolvedModel:
+def found_model(model: Model) -> ResolvedModel:
+    """The model of a source, made first where it is a built-in one; raises ``ModelError``."""
     if model.source.startswith(PREFIX):
         build_builtin(model.source.removeprefix(PREFIX))
     return resolve(model)

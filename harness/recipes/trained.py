@@ -5,13 +5,14 @@ The training itself is in ``harness.recipes.training``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConversionError
-from harness.models import Source
+from harness.models import READERS, Source
 from harness.models.keras_source import from_keras
 from harness.recipes.recipe import Parameter, Values
 
@@ -81,6 +82,23 @@ def convert(tf: Any, converter: Any, values: Values) -> None:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
+
+
+def look_over(request: Mapping[str, Any]) -> None:
+    """Write what training would do with each layer to ``out``; raises ``ConversionError``."""
+    from harness.recipes.training import preflight, to_keras2
+
+    reader = READERS[request["format"]]
+    assert reader.load is not None
+    where = Path(request["source"] if reader.is_file else request["base"])
+    source = reader.load(request["source"], where)
+    if source.layers is None:
+        raise ConversionError(
+            f"there is no graph of layers: {source.no_layers}",
+            hint="use a recipe without training, such as int8",
+        )
+    layers = [asdict(layer) for layer in preflight(to_keras2(source.layers))]
+    Path(request["out"]).write_text(json.dumps(layers))
 
 
 def run(

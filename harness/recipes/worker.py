@@ -49,7 +49,14 @@ def _debug(request: dict[str, Any], tell: Any) -> dict[str, Any]:
     return debug(request, tell)
 
 
-_TASKS = {"convert": _convert, "build": _build_model, "debug": _debug}
+def _preflight(request: dict[str, Any], _tell: Any) -> dict[str, Any]:
+    from harness.recipes.trained import look_over
+
+    look_over(request)
+    return {}
+
+
+_TASKS = {"preflight": _preflight, "convert": _convert, "build": _build_model, "debug": _debug}
 
 
 def _child(request: dict[str, Any], pipe: int) -> None:
