@@ -12,6 +12,9 @@ from harness.errors import DatasetError
 #: Fewer samples than this rarely show the whole range of the activations.
 WANTED = 100
 
+#: How the finding of too few samples begins.
+TOO_FEW = "only"
+
 #: A share of repeated samples above this is worth a word.
 _REPEATED = 0.01
 
@@ -46,7 +49,7 @@ def lint(
     if len(samples) - distinct > _REPEATED * len(samples):
         found.append(f"{len(samples) - distinct} of {len(samples)} samples are repeated")
     if len(samples) < WANTED:
-        found.append(f"only {len(samples)} samples; {WANTED} or more show the ranges better")
+        found.append(f"{TOO_FEW} {len(samples)} samples; {WANTED} or more show the ranges better")
     found += _range(samples, evaluation, scale)
     found += _classes(calibration.labels, classes, len(samples))
     return tuple(found)

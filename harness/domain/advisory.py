@@ -19,6 +19,7 @@ class AdvisoryKind(StrEnum):
     THREADS_DIFFER = "threads_differ"
     COARSE_TIMER = "coarse_timer"
     FEW_CALIBRATION_SAMPLES = "few_calibration_samples"
+    SUSPECT_CALIBRATION = "suspect_calibration"
 
 
 NEXT_STEP: dict[AdvisoryKind, str] = {
@@ -44,6 +45,8 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     "compare only with records of the same number",
     AdvisoryKind.COARSE_TIMER: "differences of a few clock steps between medians mean nothing: "
     "compare such fast models by much larger ratios only",
+    AdvisoryKind.SUSPECT_CALIBRATION: "calibrate on varied samples like those that are evaluated, "
+    "of every class, stored in the same way",
     AdvisoryKind.FEW_CALIBRATION_SAMPLES: "give the dataset a larger calibration split",
 }
 

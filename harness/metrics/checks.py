@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from harness.datasets.lint import TOO_FEW, WANTED
 from harness.domain import Advisory, AdvisoryKind
 from harness.metrics.observations import Observations
 
@@ -17,9 +18,6 @@ TRIALS_WANTED = 3
 
 #: A timer step above this share of the median makes single samples coarse.
 TIMER_SHARE = 0.01
-
-#: Calibration sets smaller than this are worth a word.
-CALIBRATION_WANTED = 100
 
 
 def advisories(observations: Observations) -> tuple[Advisory, ...]:
@@ -119,5 +117,8 @@ def _timer(observations: Observations) -> Iterator[Advisory]:
 
 def _calibration(observations: Observations) -> Iterator[Advisory]:
     count = observations.calibration_samples
-    if count is not None and count < CALIBRATION_WANTED:
+    if count is not None and count < WANTED:
         yield Advisory(AdvisoryKind.FEW_CALIBRATION_SAMPLES, f"calibrated on {count} samples")
+    for finding in observations.calibration_findings:
+        if not finding.startswith(TOO_FEW):
+            yield Advisory(AdvisoryKind.SUSPECT_CALIBRATION, f"calibration: {finding}")

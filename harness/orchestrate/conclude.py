@@ -87,6 +87,7 @@ def seal_success(
         accelerator=job.backend.accelerator,
         clock_resolution_ns=float((newest.hello.get("clock") or {}).get("resolution_ns") or 0),
         calibration_samples=ready.variant.manifest.get("calibration_samples"),
+        calibration_findings=tuple(ready.variant.manifest.get("calibration_findings") or ()),
         peak_memory_bytes=(sweep_facts.get("memory_peak_bytes") or {}).get("end"),
         runtime=f"{runtime.get('name', '')} {runtime.get('version', '')}".strip(),
     )

@@ -60,6 +60,7 @@ COLUMNS = (
     "agreement_top1",
     "agreement_cosine",
     "agreement_snr_db",
+    "gzip_bytes",
 )
 
 #: What a comparison adds: each against the float32 job of the same model, device and backend.
@@ -124,6 +125,7 @@ def job_row(record: JobRecord) -> dict[str, Any]:
         "agreement_top1": value("agreement_top1"),
         "agreement_cosine": value("agreement_cosine"),
         "agreement_snr_db": value("agreement_snr"),
+        "gzip_bytes": record.manifest.get("gzip_bytes"),
     }
 
 
