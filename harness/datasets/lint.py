@@ -7,10 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harness.datasets.loading import Split, digest
+from harness.domain.model import CALIBRATION_WANTED
 from harness.errors import DatasetError
-
-#: Fewer samples than this rarely show the whole range of the activations.
-WANTED = 100
 
 #: How the finding of too few samples begins.
 TOO_FEW = "only"
@@ -48,8 +46,10 @@ def lint(
     found = []
     if len(samples) - distinct > _REPEATED * len(samples):
         found.append(f"{len(samples) - distinct} of {len(samples)} samples are repeated")
-    if len(samples) < WANTED:
-        found.append(f"{TOO_FEW} {len(samples)} samples; {WANTED} or more show the ranges better")
+    if len(samples) < CALIBRATION_WANTED:
+        found.append(
+            f"{TOO_FEW} {len(samples)} samples; {CALIBRATION_WANTED} or more show the ranges better"
+        )
     found += _range(samples, evaluation, scale)
     found += _classes(calibration.labels, classes, len(samples))
     return tuple(found)

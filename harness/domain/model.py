@@ -108,6 +108,10 @@ class Model:
     output: int | None = None
 
 
+#: Fewer calibration samples than this rarely show the whole range of the activations.
+CALIBRATION_WANTED = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """Labelled samples: an evaluation split and, from other samples, two splits more.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.datasets.lint import TOO_FEW
 from harness.domain import Job, JobStatus, Policy, Stage, TrialStatus, Variant
 from harness.metrics import (
     MAIN,
@@ -87,7 +88,11 @@ def seal_success(
         accelerator=job.backend.accelerator,
         clock_resolution_ns=float((newest.hello.get("clock") or {}).get("resolution_ns") or 0),
         calibration_samples=ready.variant.manifest.get("calibration_samples"),
-        calibration_findings=tuple(ready.variant.manifest.get("calibration_findings") or ()),
+        calibration_findings=tuple(
+            finding
+            for finding in ready.variant.manifest.get("calibration_findings") or ()
+            if not finding.startswith(TOO_FEW)  # has an advisory of its own
+        ),
         peak_memory_bytes=(sweep_facts.get("memory_peak_bytes") or {}).get("end"),
         runtime=f"{runtime.get('name', '')} {runtime.get('version', '')}".strip(),
     )
