@@ -82,7 +82,7 @@ def fit(
     rows, held = split(data, settings)
     size = _batch_size(len(rows), settings)
     with scope(strategy):
-        model = _built(build, phase)
+        model = built(build, phase)
         objective.compile(model, settings.learning_rate)
         model.optimizer.build(model.trainable_variables)
     checkpoint = _checkpoint(model, data, settings, phase)
@@ -116,13 +116,13 @@ def fit(
         _log(settings, phase, entry)
         tell({"event": "epoch", **entry, **progress.after_epoch()})
     if strategy is not None:
-        model = _built(build, phase)
+        model = built(build, phase)
         objective.compile(model, settings.learning_rate)
     model.set_weights(state.best)
     return Fitted(model, state.history, state.best_epoch, _scores(state))
 
 
-def _built(build: Callable[[], Any], phase: Phase) -> Any:
+def built(build: Callable[[], Any], phase: Phase) -> Any:
     """What ``build`` makes; what the libraries refuse becomes a ``ConversionError``."""
     try:
         return build()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from harness.errors import ConversionError
 from harness.recipes.training.data import (
     LayerReport,
@@ -15,14 +17,18 @@ from harness.recipes.training.data import (
     check_data,
     split,
 )
-from harness.recipes.training.fit import Fitted, Phase, evaluate, fit
+from harness.recipes.training.fit import Fitted, Phase, built, evaluate, fit
 from harness.recipes.training.graph import fold_dense_norms, require_graph
 from harness.recipes.training.keras2 import to_keras2
 from harness.recipes.training.objective import Objective, choose
 from harness.recipes.training.preflight import preflight
+from harness.recipes.training.ranges import calibrate
 from harness.recipes.training.scheme import Preserve, emulate
 
 _SHOWN = 6
+#: Batches that the ranges of activations start from.
+_LOOKED_AT = 8
+_BATCH = 32
 
 NOT_DEPLOYABLE = (
     "TensorFlow Lite has no kernels for {weights}-bit weights with {activations}-bit "
@@ -110,8 +116,18 @@ def emulated_fit(
     )
 
     def build() -> Any:
-        return emulate(folded, annotated, preserve, settings)
+        emulating = emulate(folded, annotated, preserve, settings)
+        if ranges:
+            emulating.set_weights(ranges)
+        return emulating
 
+    ranges: list[Any] = []
+    calibrated = built(build, phase)
+    rows = split(data, settings)[0]
+    chosen = np.random.default_rng(settings.seed).permutation(rows)[: _LOOKED_AT * _BATCH]
+    parts = np.array_split(chosen, -(-len(chosen) // _BATCH))
+    calibrate(calibrated, (np.asarray(data.samples[part], np.float32) for part in parts))
+    ranges = calibrated.get_weights()
     return fit(build, objective, data, settings, tell, phase)
 
 

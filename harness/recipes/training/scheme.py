@@ -23,6 +23,7 @@ from importlib import import_module
 from typing import Any, Literal, cast
 
 from harness.recipes.training.data import Settings
+from harness.recipes.training.ranges import follow
 
 Preserve = Literal["nothing", "sparsity", "clusters"]
 
@@ -187,21 +188,5 @@ def emulate(model: Any, annotated: frozenset[str], preserve: Preserve, settings:
     marked = tf_keras.models.clone_model(model, clone_function=annotate)
     left = frozenset(layer.name for layer in model.layers) - annotated
     emulating = quantize_apply(marked, scheme(preserve, left))
-    if not settings.deployable_bits:
-        _set_bits(emulating, settings)
+    follow(emulating, settings)
     return emulating
-
-
-def _set_bits(model: Any, settings: Settings) -> None:
-    """Other widths for every quantizer; they are read whenever a step is compiled."""
-    for layer in model.layers:
-        if type(layer).__name__ == "QuantizeLayer":
-            layer.quantizer.num_bits = settings.activation_bits
-        if not hasattr(layer, "quantize_config"):
-            continue
-        for entry in layer._weight_vars:
-            entry[1].num_bits = settings.weight_bits
-        for activation in layer._quantize_activations:
-            activation.quantizer.num_bits = settings.activation_bits
-        for quantizer in layer._output_quantizers:
-            quantizer.num_bits = settings.activation_bits
