@@ -90,7 +90,7 @@ def _reports(model: Any, clusters: int) -> tuple[LayerReport, ...]:
         if kind in PRUNED and int(np.prod(layer.kernel.shape)) > clusters:
             reason = f"its kernel gets {clusters} values"
             found.append(LayerReport(layer.name, kind, "passed through", reason))
-        elif layer.trainable_weights:
+        elif layer.trainable_weights and kind != "BatchNormalization":
             small = "its kernel has no more weights than clusters"
             reason = small if kind in PRUNED else f"{kind} layers are not clustered"
             found.append(LayerReport(layer.name, kind, "unsupported", reason))

@@ -101,7 +101,7 @@ def _reports(model: Any) -> tuple[LayerReport, ...]:
         kind = type(layer).__name__
         if kind in PRUNED:
             found.append(LayerReport(layer.name, kind, "passed through", "its kernel is pruned"))
-        elif layer.trainable_weights:
+        elif layer.trainable_weights and kind != "BatchNormalization":
             reason = f"{kind} layers are not pruned"
             found.append(LayerReport(layer.name, kind, "unsupported", reason))
     return tuple(found)
