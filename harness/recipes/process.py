@@ -39,6 +39,10 @@ class Worker:
             CUDA_VISIBLE_DEVICES="-1",
             TF_ENABLE_ONEDNN_OPTS="1" if training else "0",
         )
+        if training:  # each step frees and asks again for the same memory: keep it
+            environment.update(
+                MALLOC_MMAP_THRESHOLD_=str(1 << 32), MALLOC_TRIM_THRESHOLD_=str(1 << 34)
+            )
         self._log = open(self._folder / "worker.log", "wb")  # noqa: SIM115  closed in __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-m", "harness.recipes.worker", "1" if training else "2"],
