@@ -61,7 +61,7 @@ class ModelFile(_Strict):
 class DatasetFile(_Strict):
     """Labelled samples."""
 
-    source: str = Field(description="npz, image_folder, coco or digits")
+    source: str = Field(description="npz, image_folder, coco, digits or fashion_mnist")
     path: str | None = None
     calibration: str | None = Field(
         default=None,
@@ -78,6 +78,10 @@ class DatasetFile(_Strict):
     letterbox: bool = Field(
         default=False, description="coco: keep an image's proportions and fill the rest"
     )
+    crop: bool = Field(
+        default=False, description="image_folder: scale, then cut the middle out, as for ImageNet"
+    )
+    bgr: bool = Field(default=False, description="image_folder: blue first, red last")
     limit: int = Field(
         default=0, ge=0, description="only so many samples, spread evenly; 0 takes all"
     )

@@ -9,6 +9,9 @@ from pathlib import Path
 from harness.domain import Dataset, Model, Preprocessing, Task
 from harness.errors import DatasetError, ModelError, UsageError, suggest
 
+#: Dataset sources that bring all their splits along.
+SELF_CONTAINED = ("digits", "fashion_mnist")
+
 
 def source_model(
     source: str,
@@ -54,12 +57,13 @@ def named_dataset(
     """The dataset of an ``.npz``, a folder of images or ``digits``; raises ``DatasetError``."""
     if source is None:
         return None
-    if source == "digits":
-        return Dataset(name, "digits")
+    if source in SELF_CONTAINED:
+        return Dataset(name, source)
     path = Path(source)
     if not path.exists():
         raise DatasetError(
-            f"there is no dataset {source}", hint="an .npz, a folder of images, or digits"
+            f"there is no dataset {source}",
+            hint="an .npz, a folder of images, or one of " + ", ".join(SELF_CONTAINED),
         )
     path = path.absolute()
     kind = "image_folder" if path.is_dir() else "npz"

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from harness.config.devices import device_files, device_from, find_device, refuse_threads
 from harness.config.paths import profiles_dir
 from harness.config.schema import DatasetFile, ModelFile, PolicyFile, SuiteFile
+from harness.config.sources import SELF_CONTAINED
 from harness.config.toml_source import TomlSource
 from harness.domain import Backend, Dataset, Device, Model, Policy, Preprocessing, Suite, Task
 from harness.errors import ConfigError, UsageError, suggest
@@ -108,13 +109,16 @@ def _dataset(source: TomlSource, name: str, file: DatasetFile, known: Known) -> 
         key: source.file((*where, key), text) if (text := getattr(file, key)) else None
         for key in ("path", "calibration", "training", "annotations")
     }
-    if paths["path"] is None and file.source != "digits":
+    if paths["path"] is None and file.source not in SELF_CONTAINED:
         raise source.error(where, f"dataset {name} needs a path")
     if file.source != "coco" and (file.letterbox or paths["annotations"]):
         key = "letterbox" if file.letterbox else "annotations"
         raise source.error((*where, key), f"{key} is for datasets of the source coco")
     if file.source == "coco" and paths["annotations"] is None:
         raise source.error(where, f"dataset {name} needs annotations, a COCO file")
+    for key in ("crop", "bgr"):
+        if getattr(file, key) and file.source != "image_folder":
+            raise source.error((*where, key), f"{key} is for datasets of the source image_folder")
     if file.source in ("image_folder", "coco") and file.image_size is None:
         raise source.error(where, f"dataset {name} needs image_size = [height, width]")
     return Dataset(
@@ -130,6 +134,8 @@ def _dataset(source: TomlSource, name: str, file: DatasetFile, known: Known) -> 
         calibration_samples=file.calibration_samples,
         annotations=paths["annotations"],
         letterbox=file.letterbox,
+        crop=file.crop,
+        bgr=file.bgr,
     )
 
 
@@ -226,7 +232,7 @@ def _need_splits(
 ) -> None:
     for model in models:
         dataset = datasets[model.dataset]
-        if dataset.source == "digits":
+        if dataset.source in SELF_CONTAINED:
             continue
         for recipe, splits in chosen.items():
             if "training" in splits and dataset.training is None:

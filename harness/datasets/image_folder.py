@@ -16,8 +16,16 @@ from harness.errors import DatasetError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
 
 
+#: The share of an image's sides that is kept when its middle is cut out, as ImageNet's
+#: evaluations do (224 of 256).
+_CENTRE = 0.875
+
+
 def load(dataset: Dataset, split: str) -> Split:
-    """Images as RGB bytes (n, height, width, 3), resized to ``image_size``, sorted by name.
+    """Images as bytes (n, height, width, 3), brought to ``image_size``, sorted by name.
+
+    They are stretched, or with ``crop`` scaled and their middle cut out; RGB, or with ``bgr``
+    the other way round.
 
     Class indices follow the sorted names of the subfolders; an empty class folder is refused.
     """
@@ -53,9 +61,20 @@ def _read(dataset: Dataset, folder: Path) -> Split:
 
 
 def _image(where: str, file: Path, dataset: Dataset) -> NDArray[np.uint8]:
-    size = dataset.image_size
-    assert size is not None
-    return read_image(where, file, lambda _: size)[0]
+    assert dataset.image_size is not None
+    height, width = dataset.image_size
+
+    def covering(original: tuple[int, int]) -> tuple[int, int]:
+        factor = max(height / original[0], width / original[1]) / _CENTRE
+        return round(original[0] * factor), round(original[1] * factor)
+
+    if dataset.crop:
+        pixels = read_image(where, file, covering)[0]
+        top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+        pixels = pixels[top : top + height, left : left + width]
+    else:
+        pixels = read_image(where, file, lambda _: (height, width))[0]
+    return pixels[..., ::-1] if dataset.bgr else pixels
 
 
 def read_image(

@@ -137,6 +137,8 @@ class Dataset:
     calibration_samples: int = 200
     annotations: Path | None = None
     letterbox: bool = False
+    crop: bool = False
+    bgr: bool = False
 
     def split_path(self, split: str) -> Path | None:
         """Where ``evaluation``, ``calibration`` or ``training`` samples come from."""

@@ -140,7 +140,9 @@ def build_builtin(name: str) -> Path:
         for _, message in worker.messages():
             if not message["ok"]:
                 error = shorten(message["error"])
-                raise ConversionError(f"could not make the model {name}: {error}")
+                raise ConversionError(
+                    f"could not make the model {name}: {error}", hint=message.get("hint")
+                )
         with whole_file(target) as part:
             shutil.copyfile(worker.part(number), part)
     return target
