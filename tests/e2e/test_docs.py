@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from harness.config import load_suite
 from harness.config.schema import PolicyFile
+from harness.datasets.digits import split
 from harness.domain import AdvisoryKind
 from harness.orchestrate import known_names
 from harness.reports import COLUMNS
@@ -38,9 +40,9 @@ def shell_lines() -> list[tuple[str, str]]:
 def folder(tmp_path_factory: pytest.TempPathFactory, digits: dict[str, Path]) -> Path:
     """A user's working folder: the suite, model and data that the README speaks of, one run."""
     where = tmp_path_factory.mktemp("docs")
-    images = np.load(digits["samples"])
-    np.savez(where / "test.npz", images=images[:100], labels=np.arange(100) % 10)
-    np.savez(where / "train.npz", images=images[100:])
+    images, labels = split("test")
+    np.savez(where / "test.npz", images=images[:100], labels=labels[:100])
+    np.savez(where / "train.npz", images=images[100:], labels=labels[100:])
     (where / "model.h5").write_bytes(digits["model"].read_bytes())
     (where / "model.tflite").write_bytes(digits["int8"].read_bytes())
     (where / "labels.txt").write_text("\n".join("0123456789"))
@@ -55,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, digits: dict[str, Path]) ->
 
 @pytest.mark.parametrize(("page", "line"), shell_lines())
 def test_commands_shown_do_work(page: str, line: str, folder: Path) -> None:
-    words = line.split("#")[0].replace(".venv/bin/", "").split()
+    words = shlex.split(line.replace(".venv/bin/", ""), comments=True)
     if words[0] == "make":
         # The targets' own recipes are what CI runs; here: they exist.
         shown = subprocess.run(
@@ -77,13 +79,21 @@ def test_suites_shown_are_valid(folder: Path) -> None:
     (folder / "guide.toml").write_text(
         next(b for b in blocks(ROOT / "docs" / "guide.md", "toml") if "recipes" in b)
     )
-    for name in ("mine.toml", "guide.toml"):
+    recipes = blocks(ROOT / "docs" / "quantization.md", "toml")[0]
+    (folder / "recipes.toml").write_text(
+        (folder / "mine.toml")
+        .read_text()
+        .replace('recipes = ["float32", "int8"]\n', recipes)
+        .replace("calibration", "training")
+    )
+    for name in ("mine.toml", "guide.toml", "recipes.toml"):
         assert load_suite(folder / name, known_names()).models
     assert len(blocks(ROOT / "README.md", "toml")[0].splitlines()) <= 11
 
 
 def test_python_shown_does_run(folder: Path) -> None:
-    for code in blocks(ROOT / "docs" / "guide.md", "python"):
+    pages = ("guide.md", "quantization.md")
+    for code in [code for page in pages for code in blocks(ROOT / "docs" / page, "python")]:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
         )
