@@ -12,7 +12,7 @@ from typing import Any
 from harness.cache import whole_file
 from harness.datasets import SOURCES, lint, load_split
 from harness.domain import Dataset, Model, Variant
-from harness.errors import HarnessError, NotDeployableError, UsageError
+from harness.errors import HarnessError, MissingToolError, NotDeployableError, UsageError
 from harness.models import ResolvedModel
 from harness.orchestrate.data import calibration_count, store_split
 from harness.orchestrate.plan import refuse_misfit, resolve
@@ -93,7 +93,9 @@ def convert(
                 request.recipe, "evaluated", reason=outcome.message, evaluation=outcome.evaluation
             )
         else:
-            converted = Converted(request.recipe, "failed", reason=outcome.one_line)
+            lacking = isinstance(outcome, MissingToolError) and request.recipe not in recipes
+            status = "skipped" if lacking else "failed"
+            converted = Converted(request.recipe, status, reason=outcome.one_line)
         found[request.recipe] = converted
         done(converted)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.cache import cache_dir, file_sha256, whole_file
 from harness.domain import Variant
-from harness.errors import ConversionError, HarnessError, NotDeployableError
+from harness.errors import ConversionError, HarnessError, MissingToolError, NotDeployableError
 from harness.models import metadata
 from harness.recipes.builtin import BUILTINS, builtin_path
 from harness.recipes.manifest import file_facts, manifest, refuse_broken_promise
@@ -181,6 +181,8 @@ def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Ou
     what = f"converting {request.model.model.name} with {request.recipe}"
     if not answer["ok"]:
         hint = answer.get("hint")
+        if answer["kind"] == MissingToolError.__name__:
+            return MissingToolError(f"{what}: {shorten(answer['error'])}", hint=hint)
         return ConversionError(f"{what} failed: {shorten(answer['error'])}", hint=hint)
     if answer.get("deployable") is False:
         return _experiment(request, answer)

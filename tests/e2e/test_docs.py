@@ -83,8 +83,8 @@ def test_suites_shown_are_valid(folder: Path) -> None:
     (folder / "recipes.toml").write_text(
         (folder / "mine.toml")
         .read_text()
+        .replace('calibration = "train.npz"', 'training = "train.npz"')
         .replace('recipes = ["float32", "int8"]\n', recipes)
-        .replace("calibration", "training")
     )
     for name in ("mine.toml", "guide.toml", "recipes.toml"):
         assert load_suite(folder / name, known_names()).models
