@@ -20,6 +20,14 @@ DENSE_PER_CHANNEL = Parameter(
     "the same for dense layers: larger files, and not every runtime has the kernels",
 )
 
+#: The 16 steps of int4 are too few to spend on outliers: clipping them wins many points.
+ALGORITHM = Parameter(
+    "algorithm",
+    "octav",
+    "how a scale is chosen: octav clips outliers (C. Sakr et al., ICML 2022), min_max keeps them",
+    choices=("octav", "min_max"),
+)
+
 #: The parameters of a recipe that makes everything an integer.
 INTEGER = (CALIBRATION, PER_CHANNEL, DENSE_PER_CHANNEL)
 
@@ -37,6 +45,11 @@ def per_channel(converter: Any, values: Values) -> None:
     """One scale per tensor where asked; the converter has no public name for it."""
     if not values.get("per_channel", True):
         converter._experimental_disable_per_channel = True
+
+
+def algorithm(values: Values) -> str:
+    """The quantizer's own name of what ``algorithm`` says."""
+    return {"octav": "OCTAV", "min_max": "min_max_uniform_quantize"}[str(values["algorithm"])]
 
 
 def static(quantizer: Any, values: Values, *, activation_bits: int = 8) -> None:
