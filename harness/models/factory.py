@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from harness.models.reader import Reader, Source
 
 #: ``package.module:function``; ``keras:NAME`` and paths look different.
 PATTERN = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
+
+#: Variables of concrete functions, for as long as the conversion process lives.
+_KEPT: list[Any] = []
 
 
 def is_factory(source: str) -> bool:
@@ -81,18 +86,39 @@ def _load(source: str, base: Path) -> Source:
         raise ModelError(f"the module {module} has no function {name}") from None
     except Exception as error:
         raise ModelError(f"importing {module} failed: {type(error).__name__}: {error}") from error
+    kept: list[Any] = []
     try:
-        made = function()
+        with _keeping_variables(kept):
+            made = function()
     except Exception as error:
         raise ModelError(f"{source}() failed: {type(error).__name__}: {error}") from error
-    return _source(source, made)
+    return _source(source, made, kept)
 
 
-def _source(source: str, made: Any) -> Source:
+@contextmanager
+def _keeping_variables(kept: list[Any]) -> Iterator[None]:
+    """Put every variable that is made into ``kept``: a concrete function does not hold its own.
+
+    Without it a function whose model was a local name is left without weights.
+    """
+    import tensorflow as tf
+
+    def keep(make: Any, **settings: Any) -> Any:
+        variable = make(**settings)
+        kept.append(variable)
+        return variable
+
+    with tf.variable_creator_scope(keep):
+        yield
+
+
+def _source(source: str, made: Any, kept: list[Any]) -> Source:
     if hasattr(made, "structured_input_signature"):
-        return from_function(
+        found = from_function(
             made, no_layers="a concrete function has no graph of layers", trackable=None
         )
+        _KEPT.extend(kept)
+        return found
     if hasattr(made, "layers") and hasattr(made, "weights"):
         return from_keras(made)
     raise ModelError(
