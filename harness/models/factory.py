@@ -45,12 +45,9 @@ def _module_file(module: str, base: Path) -> Path:
     except (ImportError, ValueError):
         top = None
     for folder in (top.submodule_search_locations or ()) if top else ():
-        rest = Path(*module.split(".")[1:])
-        for candidate in (
-            Path(folder) / rest.with_suffix(".py"),
-            Path(folder, rest, "__init__.py"),
-        ):
-            if candidate.is_file():
+        rest = Path(folder, *module.split(".")[1:])
+        for candidate in (rest.with_suffix(".py"), rest / "__init__.py"):
+            if candidate.is_file() and ("." in module or candidate.name == "__init__.py"):
                 return candidate
     if top and top.origin and "." not in module and Path(top.origin).is_file():
         return Path(top.origin)
@@ -66,13 +63,17 @@ def _check(model: Model, _path: Path) -> None:
 
 
 def _identity(model: Model, _path: Path) -> str:
-    """The hash of the function's name and of every Python file beside its module and below."""
+    """The hash of the function's name and of its module; of the whole package where it has one."""
     module, _, function = model.source.partition(":")
     file = _module_file(module, Path(model.base))
-    files = sorted(file.parent.rglob("*.py")) if "." in module else [file]
+    folder = file.parent
+    for _ in range(module.count(".") - (file.name == "__init__.py")):
+        folder = folder.parent
+    alone = "." not in module and file.name != "__init__.py"
+    files = [file] if alone else sorted(folder.rglob("*.py"))
     digest = hashlib.sha256(f"{module}:{function}\n".encode())
     for item in files:
-        name = item.relative_to(file.parent).as_posix()
+        name = item.relative_to(folder).as_posix()
         digest.update(f"{name}\0{file_sha256(item)}\n".encode())
     return digest.hexdigest()
 

@@ -73,15 +73,6 @@ def lstm() -> Any:
     )
 
 
-def fixed_lstm() -> Any:
-    """The same for a batch of one."""
-    keras = _seeded()
-    inside = keras.Input((8, 8), batch_size=1)
-    return keras.Model(
-        inside, keras.layers.Dense(10, activation="softmax")(keras.layers.LSTM(6)(inside))
-    )
-
-
 def two_ends() -> Any:
     """Two inputs, two outputs."""
     keras = _seeded()
