@@ -96,7 +96,7 @@ def image_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
-    if match is None or int(match[1]) == 0:
+    if match is None or 0 in (int(match[1]), int(match[2] or match[1])):
         raise UsageError(f"--image-size takes HEIGHTxWIDTH, not {text!r}", hint="224x224")
     return int(match[1]), int(match[2] or match[1])
 

@@ -19,6 +19,7 @@ _DOTTED = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
 _HEADER = re.compile(rf"^\s*\[(\[)?\s*({_DOTTED})\s*\]\]?")
 _ASSIGN = re.compile(rf"^\s*({_DOTTED})\s*=")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_TOKEN = re.compile(r"""\"(?:[^"\\]|\\.)*"|'[^']*'|[#,\[\]{}]|[^\s#,\[\]{}"']+""")
 
 #: A place in a TOML document: keys and list positions from the root.
 Path_ = tuple[str | int, ...]
@@ -70,6 +71,8 @@ class TomlSource:
             for number in range(at, min(at + 200, len(self._lines)) + 1):
                 if re.search(rf"""["']{re.escape(value)}["']""", self._lines[number - 1]):
                     return number
+        if isinstance(value, dict) and isinstance(where[length], int):
+            return _table_line(self._lines, at, where[length])
         return at
 
     def error(self, where: Path_, message: str, *, hint: str | None = None) -> ConfigError:
@@ -157,6 +160,24 @@ def _fields_at(model: type[BaseModel], where: Sequence[str | int]) -> list[str]:
             current,
         )
     return list(getattr(current, "model_fields", {}))
+
+
+def _table_line(lines: Sequence[str], at: int, index: int) -> int:
+    """The line of an item of a list, which is assigned in the line ``at``."""
+    depth, items, new = 0, -1, False
+    for number, line in enumerate(lines[at - 1 :], at):
+        for token in _TOKEN.findall(line):
+            if token.startswith("#"):
+                break
+            if depth == 1 and new and token != "]":
+                items, new = items + 1, False
+                if items == index:
+                    return number
+            depth += (token in "[{") - (token in "]}")
+            new = new or (depth == 1 and token in "[,")
+            if depth == 0 and token == "]":
+                return at
+    return at
 
 
 def _unquote(key: str) -> tuple[str, ...]:

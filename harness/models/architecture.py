@@ -106,6 +106,10 @@ def parse_architecture(source: str) -> Architecture:
         raise ModelError(
             f"input is a side or HEIGHTxWIDTH of 32 to 4096, not {settings['input']!r}"
         )
+    if found.alpha is not None and not 0.01 <= found.alpha <= 10:
+        raise ModelError(f"alpha is 0.01 to 10, not {found.alpha:g}")
+    if not 0 <= found.seed < 2**32:
+        raise ModelError(f"seed is 0 to {2**32 - 1}, not {found.seed}")
     if not 1 <= found.classes <= 100_000:
         raise ModelError(f"classes is 1 to 100000, not {found.classes}")
     return found

@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from harness.models.reader import Reader, Source
 
 #: ``package.module:function``; ``keras:NAME`` and paths look different.
 PATTERN = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
+
+#: Variables of concrete functions, for as long as the conversion process lives.
+_KEPT: list[Any] = []
 
 
 def is_factory(source: str) -> bool:
@@ -40,12 +45,9 @@ def _module_file(module: str, base: Path) -> Path:
     except (ImportError, ValueError):
         top = None
     for folder in (top.submodule_search_locations or ()) if top else ():
-        rest = Path(*module.split(".")[1:])
-        for candidate in (
-            Path(folder) / rest.with_suffix(".py"),
-            Path(folder, rest, "__init__.py"),
-        ):
-            if candidate.is_file():
+        rest = Path(folder, *module.split(".")[1:])
+        for candidate in (rest.with_suffix(".py"), rest / "__init__.py"):
+            if candidate.is_file() and ("." in module or candidate.name == "__init__.py"):
                 return candidate
     if top and top.origin and "." not in module and Path(top.origin).is_file():
         return Path(top.origin)
@@ -61,13 +63,17 @@ def _check(model: Model, _path: Path) -> None:
 
 
 def _identity(model: Model, _path: Path) -> str:
-    """The hash of the function's name and of every Python file beside its module and below."""
+    """The hash of the function's name and of its module; of the whole package where it has one."""
     module, _, function = model.source.partition(":")
     file = _module_file(module, Path(model.base))
-    files = sorted(file.parent.rglob("*.py")) if "." in module else [file]
+    folder = file.parent
+    for _ in range(module.count(".") - (file.name == "__init__.py")):
+        folder = folder.parent
+    alone = "." not in module and file.name != "__init__.py"
+    files = [file] if alone else sorted(folder.rglob("*.py"))
     digest = hashlib.sha256(f"{module}:{function}\n".encode())
     for item in files:
-        name = item.relative_to(file.parent).as_posix()
+        name = item.relative_to(folder).as_posix()
         digest.update(f"{name}\0{file_sha256(item)}\n".encode())
     return digest.hexdigest()
 
@@ -81,18 +87,39 @@ def _load(source: str, base: Path) -> Source:
         raise ModelError(f"the module {module} has no function {name}") from None
     except Exception as error:
         raise ModelError(f"importing {module} failed: {type(error).__name__}: {error}") from error
+    kept: list[Any] = []
     try:
-        made = function()
+        with _keeping_variables(kept):
+            made = function()
     except Exception as error:
         raise ModelError(f"{source}() failed: {type(error).__name__}: {error}") from error
-    return _source(source, made)
+    return _source(source, made, kept)
 
 
-def _source(source: str, made: Any) -> Source:
+@contextmanager
+def _keeping_variables(kept: list[Any]) -> Iterator[None]:
+    """Put every variable that is made into ``kept``: a concrete function does not hold its own.
+
+    Without it a function whose model was a local name is left without weights.
+    """
+    import tensorflow as tf
+
+    def keep(make: Any, **settings: Any) -> Any:
+        variable = make(**settings)
+        kept.append(variable)
+        return variable
+
+    with tf.variable_creator_scope(keep):
+        yield
+
+
+def _source(source: str, made: Any, kept: list[Any]) -> Source:
     if hasattr(made, "structured_input_signature"):
-        return from_function(
+        found = from_function(
             made, no_layers="a concrete function has no graph of layers", trackable=None
         )
+        _KEPT.extend(kept)
+        return found
     if hasattr(made, "layers") and hasattr(made, "weights"):
         return from_keras(made)
     raise ModelError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,15 @@ def from_keras(model: Any) -> Source:
         inputs = tuple(
             (str(tensor.name), tuple(tensor.shape[1:]), _type(tensor)) for tensor in model.inputs
         )
+        if _recurrent(model):
+            converter = _one_at_a_time(tf, model)
+        else:
+
+            def converter() -> Any:
+                return tf.lite.TFLiteConverter.from_keras_model(model)
+
         return Source(
-            converter=lambda: tf.lite.TFLiteConverter.from_keras_model(model),
+            converter=converter,
             inputs=inputs,
             layers=model,
             no_layers="",
@@ -33,6 +40,28 @@ def from_keras(model: Any) -> Source:
         trackable=model,
         weights=lambda: _weights(model),
     )
+
+
+def _recurrent(model: Any) -> bool:
+    """Whether a layer, or one inside a layer, keeps a state over the steps of a sequence."""
+    return any(
+        hasattr(layer, "return_sequences") and hasattr(layer, "cell")
+        for layer in model._flatten_layers()
+    )
+
+
+def _one_at_a_time(tf: Any, model: Any) -> Callable[[], Any]:
+    """Converters for a batch of one: the converter refuses loops over a free batch."""
+    specs = [
+        tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, name=f"input_{position}")
+        for position, tensor in enumerate(model.inputs)
+    ]
+
+    def call(*values: Any) -> Any:
+        return model(values[0] if len(values) == 1 else list(values), training=False)
+
+    function = tf.function(call).get_concrete_function(*specs)
+    return lambda: tf.lite.TFLiteConverter.from_concrete_functions([function], model)
 
 
 def from_function(function: Any, *, no_layers: str, trackable: Any, weights: Any = None) -> Source:

@@ -123,14 +123,16 @@ def _most_memory() -> int:
 
 
 def shorten(text: str, limit: int = 600) -> str:
-    """What matters of a converter's message: no stack, no colour codes, no blank lines."""
+    """What matters of a converter's message: no stack, no colour codes, nothing twice."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # The converter's compiler says where in Python, which is never the user's code.
+    text = re.sub(r"(?m)^\s*(?:<[^>\n]*>|loc\([^\n]*\)|[^\s:]+\.py):(?:\d+:\d+: ?)?", "", text)
+    lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
     kept = [
         line
         for line in lines
         if not re.match(
-            r'(File "|Traceback|at |\^|~|During handling|The above exception|[WI]\d{4} )', line
+            r'(File "|Traceback|at |\^|~|note: |During handling|The above exception|[WI]\d{4} )', line
         )
     ]
     short = " ".join(kept or lines)

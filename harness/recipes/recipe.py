@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +51,8 @@ class Parameter:
             kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
             expected = kind.get(wanted, "a list of texts")
             raise UsageError(f"recipe {recipe}: {self.name} takes {expected}, not {value!r}")
+        if wanted is float and not math.isfinite(value):
+            raise UsageError(f"recipe {recipe}: {self.name} takes a number, not {value}")
         if self.choices and value not in self.choices:
             raise UsageError(
                 f"recipe {recipe}: {self.name} is one of {', '.join(self.choices)}, not {value!r}"
@@ -154,9 +157,10 @@ def literal(value: Value) -> str:
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, tuple):
-        return "[" + ", ".join(json.dumps(item, ensure_ascii=False) for item in value) + "]"
+        return "[" + ", ".join(map(_literal, value)) + "]"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        # TOML takes JSON's texts but for one control character that JSON leaves as it is.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value)
 
 
@@ -187,7 +191,7 @@ def parse(value: str | Mapping[str, Any], recipes: Mapping[str, Recipe]) -> Chos
         raise UsageError(f"unknown recipe {name!r}", hint=suggest(name, recipes))
     recipe = recipes[name]
     known = {parameter.name: parameter for parameter in recipe.parameters}
-    given = _flat(settings)
+    given = _flat(name, settings)
     for key in given:
         if key not in known:
             hint = suggest(key, known) if known else "it takes none"
@@ -225,11 +229,14 @@ def _quoted(text: str) -> str:
     return re.sub(rf"(=\s*)({_BARE.pattern})(?=\s*(?:,|$))", quote, text.strip())
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(recipe: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in settings.items():
+        named = {key: value}
         if isinstance(value, Mapping):
-            flat.update({f"{inner.rstrip('s')}_{key}": item for inner, item in value.items()})
-        else:
-            flat[key] = value
+            named = {f"{inner.rstrip('s')}_{key}": item for inner, item in value.items()}
+        for name, item in named.items():
+            if name in flat:
+                raise UsageError(f"recipe {recipe}: {name} is given twice")
+            flat[name] = item
     return flat

@@ -112,6 +112,8 @@ class _Running:
             _child(request, writing)
         os.close(writing)
         os.set_blocking(reading, False)
+        # TensorFlow's own share, which the child has from the start.
+        self._before = _memory("self", "RssAnon")
         self._pipe = reading
         self._buffer = b""
         self._deadline = time.monotonic() + request["timeout"]
@@ -134,7 +136,7 @@ class _Running:
     def trouble(self) -> dict[str, Any] | None:
         """Why it has to be ended, if it has to."""
         limit = self.request.get("memory_limit") or 0
-        used = _memory(self.pid, "RssAnon") if limit else 0
+        used = _memory(self.pid, "RssAnon") - self._before if limit else 0
         if limit and used > limit:
             text = f"it used more than {limit / 1e9:.3g} GB of memory; the conversion was ended"
             return {"ok": False, "kind": "Memory", "error": text}

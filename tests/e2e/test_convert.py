@@ -1,0 +1,631 @@
+"""``harness convert``: every source and recipe as files, and what cannot be converted."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import harness
+from harness.config.sources import named_dataset, source_model
+from harness.domain import Preprocessing, Variant
+from harness.errors import ConversionError, HarnessError, ModelError, NotDeployableError
+from harness.models import metadata
+from harness.orchestrate.convert import Splits, convertible_request
+from harness.recipes import RECIPES, parse_recipe
+from harness.recipes.builder import build
+from harness.simulation import read_graph
+from tests.conftest import ROOT
+from tests.e2e.rows import rows_of
+from tests.support import harness_command, needed, write_suite
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+#: Digits are 0 to 16.
+SCALE = Preprocessing(scale=1 / 16)
+
+#: The ones that make a file of the digits without a training, a compiler or a list of layers.
+PLAIN = [
+    name
+    for name, recipe in RECIPES.items()
+    if (recipe.convert or recipe.quantize)
+    and not (recipe.train or recipe.finish)
+    and name != "int8_selective"
+]
+
+
+def command(
+    folder: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The ``cli`` fixture for fixtures that many tests share."""
+    return subprocess.run(
+        [*harness_command(), "convert", *arguments], cwd=folder, env={**os.environ, **(env or {})},
+        capture_output=True, text=True, timeout=170, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+def rows(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    """Recipe -> row of a call with ``--format json``."""
+    assert "Traceback" not in done.stderr, done.stderr
+    return {row["recipe"]: row for row in json.loads(done.stdout)}
+
+
+@pytest.fixture
+def factories(tmp_path: Path) -> Path:
+    """The module ``factories`` in the working folder."""
+    shutil.copyfile(ROOT / "tests" / "support" / "factories.py", tmp_path / "factories.py")
+    return tmp_path
+
+
+# -- files, manifests, cache -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def converted(
+    digits: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> subprocess.CompletedProcess[str]:
+    """Everything that applies to the digits, made in a cache that is empty but for the model."""
+    folder = tmp_path_factory.mktemp("converted")
+    models = folder / "cache" / "host" / "models"
+    models.mkdir(parents=True)
+    shutil.copy(digits["model"], models)
+    done = command(
+        folder, "builtin:digits_cnn", "--recipe", "all", "--calibration", "digits",
+        "--scale", "0.0625", "--out", "out", "--format", "json",
+        env={"HARNESS_CACHE": str(folder / "cache")},
+    )  # fmt: skip
+    done.args = folder
+    return done
+
+
+def test_every_recipe_that_applies_with_its_manifest(
+    converted: subprocess.CompletedProcess[str],
+) -> None:
+    folder: Path = converted.args
+    found = rows(converted)
+    assert set(found) == set(RECIPES)
+    assert [name for name in found if found[name]["status"] == "ok"] == PLAIN
+    assert "--train" in found["qat_int8"]["reason"]
+    assert "keep_float" in found["int8_selective"]["reason"]
+    for name in PLAIN:
+        row = found[name]
+        content = (folder / row["file"]).read_bytes()
+        assert Path(row["file"]).name == f"digits_cnn_{name}.tflite"
+        assert row["sha256"] == hashlib.sha256(content).hexdigest()
+        assert row["size_bytes"] == len(content) and row["cached"] is False
+        manifest = row["manifest"]
+        assert manifest == json.loads((folder / row["manifest_file"]).read_text())
+        assert manifest["gzip_bytes"] == len(gzip.compress(content, 9, mtime=0))
+        assert manifest["recipe"] == parse_recipe(name).identity
+        assert manifest["peak_memory_bytes"] > 10_000_000 and 0 < manifest["seconds"] < 170
+        assert manifest["converter"]
+        calibrated = RECIPES[name].needs_calibration
+        assert manifest.get("calibration_samples") == (200 if calibrated else None)
+    assert found["int8"]["size_bytes"] < found["float32"]["size_bytes"] / 3
+
+
+def test_the_same_inputs_give_the_same_bytes(
+    converted: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """Another cache, another process: what the first made is made again, bit by bit."""
+    model = converted.args / "cache" / "host" / "models"
+    shutil.copytree(model, tmp_path / "cache" / "host" / "models")
+    again = command(
+        tmp_path, "builtin:digits_cnn", "--recipe", "all", "--calibration", "digits",
+        "--scale", "0.0625", "--format", "json",
+        env={"HARNESS_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    first, second = rows(converted), rows(again)
+    for name in PLAIN:
+        assert second[name]["cached"] is False
+        assert second[name]["sha256"] == first[name]["sha256"], name
+
+
+def test_what_is_there_takes_no_tensorflow(
+    converted: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    for name in ("tensorflow", "tf_keras", "ai_edge_quantizer", "keras"):
+        (tmp_path / "poison" / name).mkdir(parents=True)
+        (tmp_path / "poison" / name / "__init__.py").write_text("raise SystemExit(99)\n")
+    path = os.pathsep.join([str(tmp_path / "poison"), os.environ.get("PYTHONPATH", "")])
+    env = {"HARNESS_CACHE": str(converted.args / "cache"), "PYTHONPATH": path}
+    recipes = [argument for name in PLAIN for argument in ("-r", name)]
+    done = command(
+        tmp_path, "builtin:digits_cnn", *recipes, "--calibration", "digits", "--scale", "0.0625",
+        "--format", "json", env=env,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = rows(converted), rows(done)
+    assert list(second) == PLAIN
+    for name in PLAIN:
+        assert second[name]["cached"] is True
+        assert second[name]["manifest"] == first[name]["manifest"]
+        content = (tmp_path / second[name]["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == first[name]["sha256"]
+    # And the poison works.
+    lost = command(tmp_path, "builtin:digits_cnn", "--scale", "0.125", env=env)
+    assert lost.returncode == 3 and "99" in lost.stderr
+
+
+def test_all_without_samples_skips_what_needs_them(
+    converted: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    done = command(
+        tmp_path, "builtin:digits_cnn", "--recipe", "all", "--scale", "0.0625", "--format", "json",
+        env={"HARNESS_CACHE": str(converted.args / "cache")},
+    )  # fmt: skip
+    found = rows(done)
+    assert done.returncode == 0, done.stderr
+    free = [name for name in PLAIN if not RECIPES[name].needs_calibration]
+    assert [name for name in found if found[name]["status"] == "ok"] == free
+    assert "--calibration" in found["int8"]["reason"]
+    assert all(found[name]["cached"] for name in free)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("m.h5", "--recipe", "int9"), "unknown recipe 'int9'"),
+        (("m.h5", "--recipe", "int8(calibraton=1)"), "did you mean 'calibration'"),
+        (("m.h5", "--format", "csv"), "unknown format 'csv'"),
+        (("m.h5", "--recipe", "int8"), "--calibration"),
+        (("m.h5", "--recipe", "qat_int8", "--calibration", "digits"), "--train"),
+        (("m.h5", "--recipe", "as_is"), "not a .tflite file"),
+        (("m.h5", "--recipe", "int8", "--calibration", "gone.npz"), "no dataset gone.npz"),
+        (("m.h5", "--mean", "a"), "--mean"),
+        (("m.h5", "--mean", "nan"), "--mean"),
+        (("m.h5", "--timeout", "0"), "--timeout"),
+        (("m.h5", "--out", "m.h5"), "cannot make the folder"),
+        (("gone.h5",), "there is no file"),
+        (("half.h5",), "truncated"),
+        (("garbage.h5",), "not an HDF5 file"),
+        (("half.keras",), "truncated"),
+        (("keras:MobileNetV9",), "unknown architecture"),
+        (("builtin:digit_cnn",), "'digits_cnn'"),
+        (("gone.module:make",), "no Python module gone.module"),
+        (("empty",), "saved_model.pb"),
+        (("m.h5", "-r", "int8", "--calibration", "same.npz"), "are one sample repeated"),
+        (("m.h5", "-r", "int8", "--calibration", "nan.npz"), "NaN"),
+        (("m.h5", "-r", "int8", "--calibration", "images", "--image-size", "8"), "no images"),
+        (("m.h5", "-r", "qat_int8", "--train", "labels.npz"), "label"),
+    ],
+)
+def test_wrong_usage(
+    cli: Cli, digits: dict[str, Path], tmp_path: Path, arguments: Sequence[str], said: str
+) -> None:
+    good = digits["model"].read_bytes()
+    (tmp_path / "m.h5").write_bytes(good)
+    (tmp_path / "half.h5").write_bytes(good[: len(good) // 2])
+    (tmp_path / "garbage.h5").write_bytes(bytes(range(256)) * 40)
+    (tmp_path / "half.keras").write_bytes(b"PK\x03\x04" + bytes(500))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "images" / "cats").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    some = rng.integers(0, 16, (40, 8, 8, 1)).astype(np.uint8)
+    np.savez(tmp_path / "same.npz", x=np.repeat(some[:1], 40, 0), y=np.zeros(40, np.int64))
+    ill = some.astype(np.float32)
+    ill[3, 2, 1] = np.nan
+    np.savez(tmp_path / "nan.npz", x=ill, y=np.zeros(40, np.int64))
+    np.savez(tmp_path / "labels.npz", x=some, y=np.full(40, -3))
+    done = cli("convert", *arguments)
+    assert done.returncode == 2, (done.returncode, done.stderr, done.stdout)
+    assert said in " ".join(done.stderr.split()), done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout
+
+
+# -- sources, and what cannot be converted: all in one conversion process ----------------------
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What came of a model and a recipe."""
+
+    found: Mapping[tuple[str, str], Variant | HarnessError]
+
+    def ok(self, source: str, recipe: str) -> Variant:
+        outcome = self.found[source, recipe]
+        assert isinstance(outcome, Variant), outcome
+        return outcome
+
+    def refused(self, source: str, recipe: str, said: str) -> None:
+        outcome = self.found[source, recipe]
+        assert isinstance(outcome, ConversionError | ModelError), outcome
+        assert said in str(outcome), outcome
+        assert len(str(outcome)) < 900 and "Traceback" not in str(outcome)
+
+
+def outcomes(folder: Path, wanted: Sequence[tuple[str, str]], **limits: Any) -> Outcomes:
+    """Convert all in one go; sources are relative to ``folder``."""
+    data = named_dataset("data", "digits")
+    requests = {}
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for source, recipe in wanted:
+            model = source_model(source, SCALE)
+            chosen = parse_recipe(recipe)
+            requests[source, recipe] = convertible_request(model, chosen, Splits(data, data))
+        places = {request.key(): place for place, request in requests.items()}
+        assert len(places) == len(wanted)
+        found: dict[tuple[str, str], Variant | HarnessError] = {}
+
+        def done(request: Any, outcome: Variant | HarnessError, _cached: bool) -> None:
+            found[places[request.key()]] = outcome
+
+        build(list(requests.values()), done, **limits)
+    finally:
+        os.chdir(before)
+    assert set(found) == set(wanted)
+    return Outcomes(found)
+
+
+FILES = ("batch4.h5", "custom.h5", "custom.keras", "keras3.h5", "nan.h5", "nan_saved_model",
+         "ready.keras", "unsigned")  # fmt: skip
+FACTORIES = ("functional", "concrete", "subclassed", "uncalled", "nothing", "fails", "missing",
+             "two_ends", "strings", "free_shape", "free_rank", "killed")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    folder = tmp_path_factory.mktemp("odd")
+    shutil.copyfile(ROOT / "tests" / "support" / "factories.py", folder / "factories.py")
+    subprocess.run(
+        [sys.executable, "-m", "tests.support.odd_models", str(folder)], cwd=ROOT, check=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+    )  # fmt: skip
+    return outcomes(
+        folder,
+        [
+            *((name, "float32") for name in FILES),
+            *((f"factories:{name}", "float32") for name in FACTORIES),
+            *((f"factories:{name}", "int8") for name in ("functional", "concrete", "subclassed")),
+            ("factories:two_ends", "int8"),
+            ("factories:two_ends", "weight_only_int8"),
+            ("batch4.h5", "int8"),
+            ("nan.tflite", "dynamic_int8"),
+        ],
+    )
+
+
+def run(path: Path, *inputs: Any) -> list[Any]:
+    """The outputs of a file in the runtime; zeros where no inputs are given."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    details = interpreter.get_input_details()
+    for position, detail in enumerate(details):
+        value = inputs[position] if inputs else np.zeros(detail["shape"], detail["dtype"])
+        interpreter.set_tensor(detail["index"], value.astype(detail["dtype"]))
+    interpreter.invoke()
+    return [interpreter.get_tensor(item["index"]) for item in interpreter.get_output_details()]
+
+
+@pytest.mark.parametrize("name", ["functional", "concrete", "subclassed"])
+def test_factories(made: Outcomes, name: str) -> None:
+    variant = made.ok(f"factories:{name}", "float32")
+    assert variant.manifest["model_format"] == "factory"
+    (output,) = run(variant.path)
+    assert output.shape == (1, 10)
+    assert read_graph(made.ok(f"factories:{name}", "int8").path).full_integer
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("uncalled", "never called on an input"),
+        ("nothing", "returned dict"),
+        ("fails", "RuntimeError: the weights are on the other machine"),
+        ("missing", "has no function missing"),
+        ("strings", "takes strings"),
+        ("free_shape", "free dimensions [None, None, 1]"),
+        ("free_rank", "of unknown number"),
+        ("killed", "the converter crashed (SIGKILL)"),
+    ],
+)
+def test_factories_that_make_nothing_of_use(made: Outcomes, name: str, said: str) -> None:
+    made.refused(f"factories:{name}", "float32", said)
+
+
+def test_two_inputs_and_outputs(made: Outcomes) -> None:
+    ones = np.ones((1, 8, 8, 1))
+    exact = run(made.ok("factories:two_ends", "float32").path, ones, ones)
+    assert sorted(item.shape for item in exact) == [(1, 2), (1, 3)]
+    coarse = run(made.ok("factories:two_ends", "weight_only_int8").path, ones, ones)
+    for one, two in zip(exact, coarse, strict=True):
+        np.testing.assert_allclose(one, two, atol=0.1)
+    made.refused("factories:two_ends", "int8", "calibration feeds exactly one input")
+
+
+@pytest.mark.parametrize("name", ["ready.keras", "keras3.h5"])
+def test_keras_3(made: Outcomes, name: str) -> None:
+    (output,) = run(made.ok(name, "float32").path)
+    assert output.shape == (1, 10)
+
+
+def test_a_fixed_batch(made: Outcomes) -> None:
+    assert run(made.ok("batch4.h5", "float32").path)[0].shape == (4, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("custom.h5", "it uses Doubling, whose code is not in the file"),
+        ("custom.keras", "it uses Doubling, whose code is not in the file"),
+        ("unsigned", "has no signatures"),
+        ("nan.h5", "first/kernel:0 hold 1 values that are NaN"),
+        ("nan_saved_model", "first/kernel:0 hold 1 values that are NaN"),
+    ],
+)
+def test_files_that_cannot_be_converted(made: Outcomes, name: str, said: str) -> None:
+    made.refused(name, "float32", said)
+
+
+def test_a_ready_file_with_weights_that_are_no_numbers(made: Outcomes) -> None:
+    made.refused("nan.tflite", "dynamic_int8", "NaN or infinite")
+
+
+@pytest.mark.slow
+def test_recurrent_layers(tmp_path: Path, factories: Path) -> None:
+    recipes = ("float32", "dynamic_int8", "int8", "qat_int8(epochs=1)")
+    found = outcomes(factories, [("factories:lstm", recipe) for recipe in recipes])
+    exact = found.ok("factories:lstm", "float32")
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in {op.name for op in read_graph(exact.path).operators}
+    samples = np.random.default_rng(0).uniform(0, 1, (20, 1, 8, 8)).astype(np.float32)
+    wanted = np.concatenate([run(exact.path, sample)[0] for sample in samples])
+    dynamic = found.ok("factories:lstm", "dynamic_int8").path
+    outputs = np.concatenate([run(dynamic, sample)[0] for sample in samples])
+    np.testing.assert_allclose(outputs, wanted, atol=0.02)
+    integer = found.ok("factories:lstm", "int8")
+    assert read_graph(integer.path).full_integer
+    (tensor,) = read_graph(integer.path).inputs
+    assert tensor.dtype == "int8"
+    coded = [np.clip(np.round(sample * 255 - 128), -128, 127) for sample in samples]
+    outputs = np.concatenate([run(integer.path, sample)[0] for sample in coded])
+    np.testing.assert_allclose((outputs + 128) / 256, wanted, atol=0.03)
+    found.refused("factories:lstm", "qat_int8(epochs=1)", "recurrent layers")
+
+
+@pytest.mark.slow
+def test_training_needs_layers(factories: Path) -> None:
+    qat = "qat_int8(epochs=1)"
+    found = outcomes(factories, [(f"factories:{name}", qat) for name in ("subclassed", "concrete")])
+    found.refused("factories:subclassed", qat, "Own is a subclassed model")
+    found.refused("factories:concrete", qat, "a concrete function has no graph of layers")
+
+
+# -- limits, interruptions, disks --------------------------------------------------------------
+
+
+def test_time_and_memory_and_a_dead_worker(cli: Cli, factories: Path) -> None:
+    begun = {"FACTORY_BEGUN": str(factories / "begun")}
+    slow = cli("convert", "factories:sleeps", "--timeout", "1", env=begun)
+    assert slow.returncode == 3 and "no result after 1 s" in slow.stderr, slow.stderr
+    large = cli("convert", "factories:hungry", "--memory-limit", "0.2", "--format", "json")
+    assert large.returncode == 3, large.stderr
+    assert "more than 0.2 GB of memory" in rows(large)["float32"]["reason"]
+    dead = cli("convert", "factories:kills_worker")
+    assert dead.returncode == 3 and "the conversion process ended (code -9)" in dead.stderr
+    assert not list(factories.glob("*.tflite"))
+    # TensorFlow itself does not count.
+    good = cli("convert", "factories:functional", "--memory-limit", "0.2")
+    assert good.returncode == 0, good.stderr
+    assert (factories / "functional_float32.tflite").is_file()
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM] * 2])
+def test_interrupted(factories: Path, signals: Sequence[signal.Signals]) -> None:
+    begun = factories / "begun"
+    process = subprocess.Popen(
+        [*harness_command(), "convert", "factories:sleeps"], cwd=factories, text=True,
+        env={**os.environ, "FACTORY_BEGUN": str(begun)}, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        wait(lambda: begun.exists() and begun.read_text())
+        child = int(begun.read_text())
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.3)
+        assert process.wait(20) == 130
+        assert process.stderr and "Traceback" not in process.stderr.read()
+        wait(lambda: not alive(child))
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr
+        process.stderr.close()
+
+
+def wait(for_what: Callable[[], object], seconds: float = 60) -> None:
+    """Until it is true."""
+    end = time.monotonic() + seconds
+    while not for_what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("what", ["cache", "out"])
+def test_a_disk_that_fills(
+    converted: subprocess.CompletedProcess[str], cli: Cli, digits: dict[str, Path], what: str
+) -> None:
+    tiny = os.environ.get("HARNESS_TINY_DISK")
+    if not tiny or not os.access(tiny, os.W_OK):
+        needed("HARNESS_TINY_DISK does not name a small disk that can be written")
+    folder = Path(tiny) / f"convert-{what}-{os.getpid()}"
+    folder.mkdir()
+    env = {"HARNESS_CACHE": str(folder if what == "cache" else converted.args / "cache")}
+    out = () if what == "cache" else ("--out", str(folder))
+    model = str(digits["model"]) if what == "cache" else "builtin:digits_cnn"
+    try:
+        free = os.statvfs(tiny).f_bavail * os.statvfs(tiny).f_frsize
+        (folder / "ballast").write_bytes(bytes(max(0, free - 100_000)))
+        done = cli("convert", model, "--scale", "0.0625", "--format", "json", *out, env=env)
+        assert done.returncode == 3, done.stderr
+        row = rows(done)["float32"]
+        assert row["status"] == "failed" and "space" in row["reason"], row
+        assert not [path for path in folder.rglob("*") if path.suffix in (".tflite", ".part")]
+    finally:
+        shutil.rmtree(folder)
+
+
+# -- ready files -------------------------------------------------------------------------------
+
+
+def test_ready_files_are_quantized(cli: Cli, shared: Path, tmp_path: Path) -> None:
+    """A real file that has no signature."""
+    source = shared / "models" / "mlperf_tiny" / "ic_resnet8_float.tflite"
+    rng = np.random.default_rng(0)
+    train = np.load(shared / "data" / "cifar10_jpeg_train.npz")
+    key = next(name for name in train.files if train[name].ndim >= 2)
+    samples = train[key][:200] if train[key].ndim == 4 else rng.integers(0, 256, (9, 32, 32, 3))
+    np.savez(tmp_path / "some.npz", x=samples, y=np.zeros(len(samples), np.int64))
+    recipes = ["as_is", "dynamic_int8", "weight_only_int8", "weight_only_int4", "dynamic_int4",
+               "int8", "int8_selective(keep_float=[FULLY_CONNECTED, SOFTMAX])"]  # fmt: skip
+    recipes[-1] = 'int8_selective(keep_float=["FULLY_CONNECTED", "SOFTMAX"])'
+    chosen = [argument for recipe in recipes for argument in ("-r", recipe)]
+    unknown = 'int8_selective(keep_float=["FULY_CONNECTED"])'
+    done = cli(
+        "convert", str(source), *chosen, "-r", unknown, "--calibration", "some.npz",
+        "--format", "json",
+    )  # fmt: skip
+    found = rows(done)
+    assert done.returncode == 3 and found[unknown]["status"] == "failed"
+    assert "did you mean 'FULLY_CONNECTED'" in found[unknown]["reason"], found[unknown]
+    graphs = {}
+    for recipe in recipes:
+        assert found[recipe]["status"] == "ok", found[recipe]
+        graphs[recipe] = read_graph(tmp_path / found[recipe]["file"])
+        run(tmp_path / found[recipe]["file"])
+    assert Path(found["as_is"]["file"]).name == "ic_resnet8_float_as_is.tflite"
+    assert found["as_is"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert graphs["int8"].full_integer
+    kinds = {op.name: op.activation for op in graphs[recipes[-1]].operators}
+    assert kinds["CONV_2D"] == "int8" and kinds["FULLY_CONNECTED"] == "float32"
+    sizes = {recipe: found[recipe]["size_bytes"] for recipe in recipes}
+    assert sizes["weight_only_int4"] < sizes["weight_only_int8"] < sizes["as_is"] / 3
+    for recipe in ("float16", "qat_int8"):
+        refused = cli("convert", str(source), "-r", recipe)
+        assert refused.returncode == 2 and "recipes for it" in refused.stderr, refused.stderr
+    quantized = cli("convert", found["int8"]["file"], "-r", "weight_only_int8")
+    assert quantized.returncode == 3 and "quantized already" in quantized.stderr
+
+
+# -- Edge TPU ----------------------------------------------------------------------------------
+
+#: As the compiler prints it; the file is the one it was given, with the operator it makes.
+FAKE_COMPILER = """
+import json, os, shutil, sys
+if "--version" in sys.argv or "-v" in sys.argv:
+    print("Edge TPU Compiler version 16.0.384591198")
+    sys.exit(0)
+source = sys.argv[-1]
+out = sys.argv[sys.argv.index("-o") + 1]
+name = os.path.basename(source).removesuffix(".tflite")
+shutil.copyfile({made!r}, os.path.join(out, name + "_edgetpu.tflite"))
+print({log!r})
+"""
+
+
+def test_the_edge_tpu_compiler(
+    converted: subprocess.CompletedProcess[str], cli: Cli, shared: Path, tmp_path: Path
+) -> None:
+    from tests.unit.test_edgetpu_compiler import WHOLE
+
+    env = {"HARNESS_CACHE": str(converted.args / "cache")}
+    edgetpu = rows(converted)["edgetpu"]
+    assert edgetpu["status"] in ("skipped", "failed"), edgetpu
+    source = shared / "models" / "coral" / "mobilenet_v1_0.25_128_quant.tflite"
+    without = cli("convert", str(source), "-r", "edgetpu", env=env)
+    assert without.returncode in (2, 3)
+    assert "https://coral.ai/docs/edgetpu/compiler/" in without.stderr, without.stderr
+    assert "31 of 31 operators" in without.stderr, without.stderr
+    compiler = tmp_path / "bin" / "edgetpu_compiler"
+    compiler.parent.mkdir()
+    text = FAKE_COMPILER.format(
+        made=str(source.with_name(f"{source.stem}_edgetpu.tflite")), log=WHOLE
+    )
+    compiler.write_text(f"#!{sys.executable}\n{text}")
+    compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
+    path = os.pathsep.join([str(compiler.parent), os.environ["PATH"]])
+    done = cli("convert", str(source), "-r", "edgetpu", "--format", "json",
+               env={**env, "PATH": path})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    row = rows(done)["edgetpu"]
+    log = row["manifest"]["edgetpu"]
+    assert (log["compiler"], log["mapped"], log["subgraphs"]) == ("16.0.384591198", 31, 1)
+    assert log["off_chip_bytes"] == 42_752 and log["attempts"] == 1
+    assert {"name": "CONV_2D", "count": 15, "status": "Mapped to Edge TPU"} in log["operators"]
+    operators = read_graph(tmp_path / row["file"]).operators
+    assert operators[0].name == "edgetpu-custom-op"
+
+
+# -- metadata ----------------------------------------------------------------------------------
+
+
+def test_a_file_brings_its_preprocessing_along(
+    cli: Cli, digits: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "labels.txt").write_text("\n".join(f"digit {number}" for number in range(10)))
+    done = cli(
+        "convert", str(digits["model"]), "--scale", "0.0625", "--labels", "labels.txt",
+        "--format", "json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / rows(done)["float32"]["file"]
+    said = metadata.read(file.read_bytes())
+    assert said and said.preprocessing and said.preprocessing.scale == pytest.approx(0.0625)
+    assert said.labels == tuple(f"digit {number}" for number in range(10))
+    suite = write_suite(tmp_path / "own.toml", model=str(file), recipes=["as_is"])
+    suite.write_text(suite.read_text().replace("preprocessing = { scale = 0.0625 }\n", ""))
+    plain = rows_of(write_suite(tmp_path / "plain.toml"))["float32"]
+    own = rows_of(suite)["as_is"]
+    assert own["status"] == plain["status"] == "ok", own
+    assert own["accuracy"] == plain["accuracy"] > 0.9
+
+
+# -- training ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_training_twice_and_in_four_bits(digits: dict[str, Path], tmp_path: Path, cli: Cli) -> None:
+    found = []
+    for name in ("one", "two"):
+        done = cli(
+            "convert", str(digits["model"]), "-r", "qat_int8(epochs=1)",
+            "-r", "qat_int8(weight_bits=4, epochs=1)", "--train", "digits", "--scale", "0.0625",
+            "--format", "json", "--out", name, env={"HARNESS_CACHE": str(tmp_path / f"c-{name}")},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append(rows(done))
+    one, two = (item["qat_int8(epochs=1)"] for item in found)
+    assert one["status"] == "ok" and one["sha256"] == two["sha256"]
+    assert len(one["manifest"]["training"]["history"]) == 1
+    (experiment,) = (row for name, row in found[0].items() if "weight_bits" in name)
+    assert experiment["status"] == "evaluated" and "file" not in experiment
+    assert "has no file" in experiment["reason"]
+    assert experiment["evaluation"]["evaluation"]["metric"] > 0.5
+    assert len(list((tmp_path / "one").glob("*.tflite"))) == 1
+    assert harness.__name__ and NotDeployableError

@@ -1,0 +1,147 @@
+"""Networks as users bring them by ``module:function``: good ones, and some that cannot be made."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+
+def _seeded() -> Any:
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(11)
+    return tf_keras
+
+
+def functional() -> Any:
+    """Of layers, and so ready for everything."""
+    keras = _seeded()
+    inside = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(keras.layers.Conv2D(4, 3, activation="relu")(inside))
+    return keras.Model(inside, keras.layers.Dense(10, activation="softmax")(flat))
+
+
+def concrete() -> Any:
+    """A ``tf.function`` traced for one input."""
+    import tensorflow as tf
+
+    weights = tf.Variable(tf.random.stateless_normal((64, 10), (1, 2)), name="weights")
+
+    @tf.function
+    def call(image: Any) -> Any:
+        return tf.nn.softmax(tf.reshape(image, (-1, 64)) @ weights)
+
+    return call.get_concrete_function(tf.TensorSpec((None, 8, 8, 1), tf.float32, name="image"))
+
+
+def _subclassed() -> Any:
+    keras = _seeded()
+
+    class Own(keras.Model):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.flat, self.dense = keras.layers.Flatten(), keras.layers.Dense(10)
+
+        def call(self, inputs: Any) -> Any:
+            return self.dense(self.flat(inputs))
+
+    return Own()
+
+
+def subclassed() -> Any:
+    """Code instead of layers; called once, so that its input is known."""
+    import numpy as np
+
+    model = _subclassed()
+    model(np.zeros((1, 8, 8, 1), np.float32))
+    return model
+
+
+def uncalled() -> Any:
+    """The same, never called."""
+    return _subclassed()
+
+
+def lstm() -> Any:
+    """A classifier of sequences: the rows of the digits."""
+    keras = _seeded()
+    inside = keras.Input((8, 8))
+    return keras.Model(
+        inside, keras.layers.Dense(10, activation="softmax")(keras.layers.LSTM(6)(inside))
+    )
+
+
+def two_ends() -> Any:
+    """Two inputs, two outputs."""
+    keras = _seeded()
+    one, two = keras.Input((8, 8, 1), name="one"), keras.Input((8, 8, 1), name="two")
+    both = keras.layers.Flatten()(keras.layers.Add()([one, two]))
+    return keras.Model([one, two], [keras.layers.Dense(3)(both), keras.layers.Dense(2)(both)])
+
+
+def strings() -> Any:
+    """Takes text."""
+    import tensorflow as tf
+
+    @tf.function
+    def call(text: Any) -> Any:
+        return tf.strings.length(text)
+
+    return call.get_concrete_function(tf.TensorSpec((None,), tf.string, name="text"))
+
+
+def free_shape() -> Any:
+    """Images of any size."""
+    keras = _seeded()
+    inside = keras.Input((None, None, 1), name="image")
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inside))
+    return keras.Model(inside, keras.layers.Dense(10)(pooled))
+
+
+def free_rank() -> Any:
+    """Anything at all."""
+    import tensorflow as tf
+
+    @tf.function
+    def call(value: Any) -> Any:
+        return value * 2.0
+
+    return call.get_concrete_function(tf.TensorSpec(None, tf.float32, name="value"))
+
+
+def nothing() -> Any:
+    """No model."""
+    return {"weights": [1, 2, 3]}
+
+
+def fails() -> Any:
+    """An error of the user's own."""
+    raise RuntimeError("the weights are on the other machine")
+
+
+def sleeps() -> Any:
+    """Never done; leaves a word that it has begun in ``FACTORY_BEGUN``."""
+    Path(os.environ["FACTORY_BEGUN"]).write_text(str(os.getpid()))
+    time.sleep(120)
+
+
+def hungry() -> Any:
+    """Takes a gigabyte and keeps it."""
+    import numpy as np
+
+    kept = [np.ones(25_000_000, np.float64) for _ in range(5)]
+    time.sleep(60)
+    return kept
+
+
+def killed() -> Any:
+    """What the kernel does to a process that takes too much, to its own."""
+    os.kill(os.getpid(), 9)
+
+
+def kills_worker() -> Any:
+    """The same to the whole conversion process."""
+    os.kill(os.getppid(), 9)
+    time.sleep(120)
