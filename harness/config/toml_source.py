@@ -71,8 +71,9 @@ class TomlSource:
             for number in range(at, min(at + 200, len(self._lines)) + 1):
                 if re.search(rf"""["']{re.escape(value)}["']""", self._lines[number - 1]):
                     return number
-        if isinstance(value, dict) and isinstance(where[length], int):
-            return _table_line(self._lines, at, where[length])
+        position = where[length]
+        if isinstance(value, dict) and isinstance(position, int):
+            return _table_line(self._lines, at, position)
         return at
 
     def error(self, where: Path_, message: str, *, hint: str | None = None) -> ConfigError:

@@ -132,7 +132,8 @@ def shorten(text: str, limit: int = 600) -> str:
         line
         for line in lines
         if not re.match(
-            r'(File "|Traceback|at |\^|~|note: |During handling|The above exception|[WI]\d{4} )', line
+            r'(File "|Traceback|at |\^|~|note: |During handling|The above exception|[WI]\d{4} )',
+            line,
         )
     ]
     short = " ".join(kept or lines)

@@ -51,7 +51,7 @@ class Parameter:
             kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
             expected = kind.get(wanted, "a list of texts")
             raise UsageError(f"recipe {recipe}: {self.name} takes {expected}, not {value!r}")
-        if wanted is float and not math.isfinite(value):
+        if wanted is float and not math.isfinite(float(str(value))):
             raise UsageError(f"recipe {recipe}: {self.name} takes a number, not {value}")
         if self.choices and value not in self.choices:
             raise UsageError(

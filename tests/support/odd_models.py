@@ -1,6 +1,6 @@
 """Models that are damaged, incomplete or unusual, as files.
 
-    python -m tests.support.odd_models FOLDER
+python -m tests.support.odd_models FOLDER
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ def make(folder: Path) -> None:
     ill.layers[0].set_weights([kernel, bias])
     ill.save(str(folder / "nan.h5"))
     tf.saved_model.save(ill, str(folder / "nan_saved_model"))
-    (folder / "nan.tflite").write_bytes(
-        tf.lite.TFLiteConverter.from_keras_model(ill).convert()
-    )
+    (folder / "nan.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(ill).convert())
 
     module = tf.Module()
     module.weights = tf.Variable([1.0])

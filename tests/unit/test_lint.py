@@ -59,9 +59,7 @@ def test_few_samples() -> None:
         (1, 0, False),
     ],
 )
-def test_the_range_of_the_evaluation_samples(
-    factor: float, shift: float, suspicious: bool
-) -> None:
+def test_the_range_of_the_evaluation_samples(factor: float, shift: float, suspicious: bool) -> None:
     samples = images().astype(np.float32) * factor + shift
     found = lint("set", Split(samples), evaluation=images(60, seed=1).astype(np.float32))
     assert bool(found) is suspicious

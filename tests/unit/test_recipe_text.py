@@ -101,9 +101,7 @@ def test_the_shortest_text_leaves_defaults_out() -> None:
     chosen = parse_recipe("int8(per_channel=true, calibration=100)")
     assert chosen.text == "int8(calibration=100)"
     assert chosen.given == {"per_channel", "calibration"}
-    assert chosen.identity == (
-        "int8(calibration=100, per_channel=true, dense_per_channel=false)"
-    )
+    assert chosen.identity == ("int8(calibration=100, per_channel=true, dense_per_channel=false)")
     assert written("float32", {}) == "float32"
     assert written("a", {"x": 1e-7, "y": ("u", 'v"')}) == 'a(x=1e-07, y=["u", "v\\""])'
 

@@ -181,9 +181,7 @@ def test_what_names_a_function(source: str, is_one: bool) -> None:
     assert factory.is_factory(source) is is_one
 
 
-def test_looking_a_module_up_runs_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_looking_a_module_up_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "loud_module.py").write_text(LOUD)
     package = tmp_path / "loud_package" / "inner"
     package.mkdir(parents=True)
