@@ -167,16 +167,16 @@ def _table_line(lines: Sequence[str], at: int, index: int) -> int:
     """The line of an item of a list, which is assigned in the line ``at``."""
     depth, items, new = 0, -1, False
     for number, line in enumerate(lines[at - 1 :], at):
-        for token in _TOKEN.findall(line):
-            if token.startswith("#"):
+        for piece in _TOKEN.findall(line):
+            if piece.startswith("#"):
                 break
-            if depth == 1 and new and token != "]":
+            if depth == 1 and new and piece != "]":
                 items, new = items + 1, False
                 if items == index:
                     return number
-            depth += (token in "[{") - (token in "]}")
-            new = new or (depth == 1 and token in "[,")
-            if depth == 0 and token == "]":
+            depth += (piece in "[{") - (piece in "]}")
+            new = new or (depth == 1 and piece in "[,")
+            if depth == 0 and piece == "]":
                 return at
     return at
 
