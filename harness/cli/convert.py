@@ -73,7 +73,7 @@ def convert(
     from harness.config import sources
 
     converted.check_format(format)
-    with converted.listener() as listener, stop_on_signals() as stop:
+    with converted.listener() as listener, stop_on_signals("giving up what is being made") as stop:
         found = api.convert(
             model,
             recipe or ["float32"],

@@ -42,9 +42,8 @@ class Listener:
         manifest = item.variant.manifest
         how = "from the cache" if item.cached else f"in {manifest.get('seconds', 0):.1f} s"
         self._say(f"{item.recipe}: {item.variant.size_bytes:,} bytes, {how}")
-        if not item.cached:
-            for finding in manifest.get("calibration_findings") or ():
-                self._say(f"  calibration: {finding}")
+        for finding in manifest.get("calibration_findings") or ():
+            self._say(f"  calibration: {finding}")
 
     def progress(self, recipe: str, said: Mapping[str, Any]) -> None:
         """A long conversion says how far it is; not every step is worth a line."""

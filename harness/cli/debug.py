@@ -61,28 +61,36 @@ def debug(
     from harness.cli import converted
     from harness.cli.interrupts import stop_on_signals
     from harness.config import sources
+    from harness.errors import HarnessError, UsageError
     from harness.reports import loss_table
 
     converted.check_format(format)
-    with converted.listener() as listener, stop_on_signals() as stop:
-        found = api.debug(
-            model,
-            recipe,
-            data,
-            calibration=calibration,
-            training=train,
-            preprocessing=sources.preprocessing(scale, mean, std),
-            image_size=sources.image_size(image_size),
-            effort=api.Effort(samples, evaluate, worst),
-            progress=listener.progress,
-            stopped=stop,
-        )
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {plot.absolute().parent} for the picture")
+    with converted.listener() as listener, stop_on_signals("giving it up") as stop:
+        try:
+            found = api.debug(
+                model,
+                recipe,
+                data,
+                calibration=calibration,
+                training=train,
+                preprocessing=sources.preprocessing(scale, mean, std),
+                image_size=sources.image_size(image_size),
+                effort=api.Effort(samples, evaluate, worst),
+                progress=listener.progress,
+                stopped=stop,
+            )
+        except HarnessError:
+            if stop():
+                raise typer.Exit(130) from None
+            raise
+    rows = dataclasses.asdict(found)
+    if format == "json":
+        print(json.dumps(rows, indent=1))
+    else:
+        print(loss_table.render(rows, shutil.get_terminal_size((100, 24)).columns))
     if plot is not None:
         from harness.reports import loss_plot
 
-        loss_plot.write(dataclasses.asdict(found), plot)
-    if format == "json":
-        print(json.dumps(dataclasses.asdict(found), indent=1))
-    else:
-        width = shutil.get_terminal_size((100, 24)).columns
-        print(loss_table.render(dataclasses.asdict(found), width))
+        loss_plot.write(rows, plot)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Stop]:
+def stop_on_signals(first: str = "finishing the running trial") -> Iterator[Stop]:
     """A ``Stop`` that SIGINT and SIGTERM set; the second signal ends the process.
+
+    ``first`` is what the first signal is answered with.
 
     Agents and conversions end by themselves when the orchestrator's end of their stdin
     closes, and the store has every sample that had arrived.
@@ -31,7 +33,7 @@ def stop_on_signals() -> Iterator[Stop]:
             os.write(2, b"\nstopped at once; every finished trial is kept\n")
             os._exit(130)
         stop.request()
-        os.write(2, b"\nfinishing the running trial; once more to stop at once\n")
+        os.write(2, f"\n{first}; once more to stop at once\n".encode())
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -58,7 +58,7 @@ def search(
 
     Measures the recipes on the devices, and where integers lose too much, int8 with the operators
     in float that 'harness debug' names. Exit code 1 if no variant keeps the bound on some
-    device.
+    device, 3 if the budget ended before everything was tried.
     """
     import dataclasses
     import json
@@ -96,4 +96,6 @@ def search(
         print(search_table.render(rows, shutil.get_terminal_size((100, 24)).columns))
     if stop():
         raise typer.Exit(130)
+    if not found.complete:
+        raise typer.Exit(3)
     raise typer.Exit(0 if all(found.best.values()) else 1)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from harness.domain import Backend, Policy, Task
 
@@ -21,10 +21,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
 
 
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("scale 0 would make every sample the same")
+    return value
+
+
 class PreprocessingFile(_Strict):
     """``(sample * scale - mean) / std``; one value, or one per channel."""
 
-    scale: float = 1.0
+    scale: Annotated[float, AfterValidator(_not_zero)] = 1.0
     mean: float | list[float] = 0.0
     std: float | list[float] = 1.0
     colour: Literal["", "rgb", "bgr", "gray"] = Field(

@@ -25,9 +25,15 @@ def source_model(
     names: tuple[str, ...] = ()
     if labels is not None:
         try:
-            names = tuple(Path(labels).read_text(encoding="utf-8", errors="replace").splitlines())
+            names = tuple(Path(labels).read_text(encoding="utf-8").rstrip().splitlines())
         except OSError as error:
             raise ModelError(f"cannot read the labels {labels}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ModelError(
+                f"the labels {labels} are no text", hint="one name per line, in UTF-8"
+            ) from None
+        if not names:
+            raise ModelError(f"the labels {labels} are empty", hint="one name per line")
     path = Path(source)
     where = str(path.absolute()) if path.exists() else source
     return Model(
@@ -82,6 +88,8 @@ def preprocessing(scale: float | None, mean: str | None, std: str | None) -> Pre
     """
     if scale is None and mean is None and std is None:
         return None
+    if scale == 0:
+        raise UsageError("--scale 0 would make every sample the same")
     try:
         values = [
             tuple(float(item) for item in text.split(",")) for text in (mean or "0", std or "1")
@@ -98,7 +106,10 @@ def image_size(text: str | None) -> tuple[int, int] | None:
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
     if match is None or 0 in (int(match[1]), int(match[2] or match[1])):
         raise UsageError(f"--image-size takes HEIGHTxWIDTH, not {text!r}", hint="224x224")
-    return int(match[1]), int(match[2] or match[1])
+    height, width = int(match[1]), int(match[2] or match[1])
+    if not (1 <= height <= 8192 and 1 <= width <= 8192):
+        raise UsageError(f"--image-size takes sides of 1 to 8192, not {text}", hint="224x224")
+    return height, width
 
 
 def joined_dataset(

@@ -2,7 +2,15 @@
 
 from harness.datasets import coco, digits, fashion_mnist, image_folder, npz
 from harness.datasets.lint import lint
-from harness.datasets.loading import Loader, Samples, Split, load_dataset, load_split, spread
+from harness.datasets.loading import (
+    Loader,
+    Samples,
+    Split,
+    load_dataset,
+    load_split,
+    refuse_shared,
+    spread,
+)
 
 SOURCES: dict[str, Loader] = {
     "npz": npz.load,
@@ -20,5 +28,6 @@ __all__ = [
     "lint",
     "load_dataset",
     "load_split",
+    "refuse_shared",
     "spread",
 ]

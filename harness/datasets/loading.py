@@ -89,7 +89,11 @@ def load_dataset(
             continue
         what = f"{name}: {kind}"
         learns = kind == "training" and task is Task.CLASSIFICATION
-        split = checked(what, load(dataset, kind), task, labels=learns)
+        loaded = load(dataset, kind)
+        if kind == "training" and task is Task.ANOMALY and loaded.labels is not None:
+            # A detector of anomalies learns what is normal.
+            loaded = _take(loaded, np.flatnonzero(np.asarray(loaded.labels).reshape(-1) == 0))
+        split = checked(what, loaded, task, labels=learns)
         _refuse_unlike(what, split.samples, evaluation.samples)
         if kind == "calibration":
             split = _take(split, spread(len(split.samples), calibration))
@@ -138,7 +142,7 @@ def checked(
             raise DatasetError(f"{name}: there are no labels", hint="name them with labels_key")
         given = np.empty(0) if split.labels is None else np.asarray(split.labels)
         found = check_labels(name, len(samples), given, task)
-    elif split.labels is not None and task is Task.CLASSIFICATION:
+    elif task is Task.CLASSIFICATION and np.asarray(split.labels).dtype.kind in "ui":
         found = check_labels(name, len(samples), np.asarray(split.labels), task)
     return replace(split, samples=np.ascontiguousarray(samples), labels=found)
 
@@ -159,6 +163,11 @@ def _refuse_unlike(what: str, samples: NDArray[Any], evaluated: NDArray[Any]) ->
 def spread(length: int, count: int) -> NDArray[np.int64]:
     """``count`` places evenly over the whole, so that sorted classes are all there."""
     return np.linspace(0, length - 1, min(length, count)).astype(np.int64)
+
+
+def refuse_shared(name: str, split: str, samples: NDArray[Any], evaluation: NDArray[Any]) -> None:
+    """Refuse samples of a ``split`` that are evaluated too; raises ``DatasetError``."""
+    _refuse_shared(name, split, samples, {digest(sample) for sample in evaluation})
 
 
 def _refuse_shared(name: str, split: str, samples: NDArray[Any], evaluated: set[bytes]) -> None:

@@ -24,7 +24,11 @@ def load(dataset: Dataset, split: str) -> Split:
     if path is None:
         raise DatasetError(f"dataset {dataset.name}: an npz dataset needs a path ({split})")
     arrays = _arrays(
-        dataset, path, dataset.samples_key, dataset.labels_key, needed=split == "evaluation"
+        dataset,
+        path,
+        dataset.samples_key,
+        dataset.labels_key,
+        needed=split == "evaluation" and not dataset.unlabelled,
     )
     return Split(arrays[0], arrays[1])
 

@@ -139,6 +139,7 @@ class Dataset:
     letterbox: bool = False
     crop: bool = False
     bgr: bool = False
+    unlabelled: bool = False
 
     def split_path(self, split: str) -> Path | None:
         """Where ``evaluation``, ``calibration`` or ``training`` samples come from."""

@@ -63,14 +63,18 @@ def _check(model: Model, _path: Path) -> None:
 
 
 def _identity(model: Model, _path: Path) -> str:
-    """The hash of the function's name and of its module; of the whole package where it has one."""
+    """The hash of the function's name and of the Python files of its folder, or of its package.
+
+    What the function loads besides, such as a file of weights, is not seen.
+    """
     module, _, function = model.source.partition(":")
     file = _module_file(module, Path(model.base))
     folder = file.parent
     for _ in range(module.count(".") - (file.name == "__init__.py")):
         folder = folder.parent
     alone = "." not in module and file.name != "__init__.py"
-    files = [file] if alone else sorted(folder.rglob("*.py"))
+    # What a module beside the file imports from its own folder counts as well.
+    files = sorted(folder.glob("*.py") if alone else folder.rglob("*.py"))
     digest = hashlib.sha256(f"{module}:{function}\n".encode())
     for item in files:
         name = item.relative_to(folder).as_posix()
@@ -88,12 +92,22 @@ def _load(source: str, base: Path) -> Source:
     except Exception as error:
         raise ModelError(f"importing {module} failed: {type(error).__name__}: {error}") from error
     kept: list[Any] = []
+    _seed()
     try:
         with _keeping_variables(kept):
             made = function()
     except Exception as error:
         raise ModelError(f"{source}() failed: {type(error).__name__}: {error}") from error
     return _source(source, made, kept)
+
+
+def _seed() -> None:
+    """Each conversion calls the function anew: what it draws must be the same every time."""
+    import keras
+    import tf_keras
+
+    for package in (keras, tf_keras):
+        package.utils.set_random_seed(0)
 
 
 @contextmanager

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.cache import whole_file
+from harness.cache import json_sha256, whole_file
 from harness.datasets import SOURCES, lint, load_split
 from harness.domain import Dataset, Model, Variant
-from harness.errors import HarnessError, MissingToolError, NotDeployableError, UsageError
+from harness.errors import HarnessError, NotDeployableError, UsageError
 from harness.models import ResolvedModel
 from harness.orchestrate.data import calibration_count, store_split
 from harness.orchestrate.plan import refuse_misfit, resolve
 from harness.recipes import RECIPES, ChosenRecipe, parse_recipe
 from harness.recipes.builder import build, build_builtin
 from harness.recipes.builtin import PREFIX
+from harness.recipes.edgetpu_compiler import INSTALL_PAGE, TOOL, tool_version
 from harness.recipes.process import TIMEOUT
 from harness.recipes.request import BuildRequest, StoredSplit
 
@@ -72,13 +74,18 @@ def convert(
     a model that cannot be read, a recipe that does not apply, a folder that cannot be made.
     """
     resolved = found_model(model)
-    chosen, skipped = _choose(resolved, recipes, splits)
+    said_more = model.preprocessing_given or bool(model.labels)
+    chosen, skipped = _choose(resolved, recipes, splits, said_more=said_more)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make the folder {out}: {error.strerror}") from None
     requests = [
-        replace(request, tensorboard=tensorboard) for request in _requests(resolved, chosen, splits)
+        replace(
+            request,
+            tensorboard=tensorboard and tensorboard / file_name(model.name, request.recipe),
+        )
+        for request in _requests(resolved, chosen, splits)
     ]
     found: dict[str, Converted] = {}
     for item in skipped:
@@ -93,9 +100,7 @@ def convert(
                 request.recipe, "evaluated", reason=outcome.message, evaluation=outcome.evaluation
             )
         else:
-            lacking = isinstance(outcome, MissingToolError) and request.recipe not in recipes
-            status = "skipped" if lacking else "failed"
-            converted = Converted(request.recipe, status, reason=outcome.one_line)
+            converted = Converted(request.recipe, "failed", reason=outcome.one_line)
         found[request.recipe] = converted
         done(converted)
 
@@ -103,6 +108,10 @@ def convert(
         progress(request.recipe, message)
 
     build(requests, finished, stopped, said, timeout=timeout, memory_limit=memory_limit)
+    for one in chosen:
+        if one.text not in found:
+            found[one.text] = Converted(one.text, "skipped", reason="stopped before it was made")
+            done(found[one.text])
     order = [item.text for item in chosen] + [item.recipe for item in skipped]
     return [found[text] for text in order if text in found]
 
@@ -129,7 +138,7 @@ def found_model(model: Model) -> ResolvedModel:
 
 
 def _choose(
-    resolved: ResolvedModel, texts: Sequence[str], splits: Splits
+    resolved: ResolvedModel, texts: Sequence[str], splits: Splits, *, said_more: bool
 ) -> tuple[list[ChosenRecipe], list[Converted]]:
     """Recipes to make, each once, and those of ``all`` that do not apply with the reason."""
     chosen: dict[str, ChosenRecipe] = {}
@@ -141,6 +150,11 @@ def _choose(
             missing = _missing_split(resolved, one, splits)
             if missing:
                 raise UsageError(f"the recipe {one.text} {missing}")
+            if one.recipe.unchanged and said_more:
+                raise UsageError(
+                    "as_is changes nothing, so preprocessing and labels cannot go into the file",
+                    hint="leave --scale, --mean, --std and --labels out",
+                )
             chosen[one.text] = one
             continue
         for name in RECIPES:
@@ -156,6 +170,11 @@ def _choose(
 def _why_not(resolved: ResolvedModel, chosen: ChosenRecipe, splits: Splits) -> str | None:
     if chosen.recipe.name == "int8_selective":
         return "it needs the names of what stays in float: int8_selective(keep_float=[...])"
+    if chosen.recipe.finish is not None and tool_version() == "none":
+        return (
+            f"{TOOL} is not installed ({INSTALL_PAGE}); "
+            "harness inspect shows what would map of the int8 file"
+        )
     try:
         refuse_misfit(resolved.model, chosen, convertible=resolved.convertible)
     except UsageError as error:
@@ -184,7 +203,8 @@ def _requests(
         if count not in calibrations:
             split = load_split(source, SOURCES, "calibration", count=count)
             scale = resolved.model.preprocessing.scale
-            findings = lint(str(source.name), split, scale=scale)
+            classes = 0 if split.labels is None else int(split.labels.max()) + 1
+            findings = lint(str(source.name), split, classes=classes, scale=scale)
             calibrations[count] = store_split(split, "calibration", findings)
     training = None
     if splits.training is not None and any(one.recipe.needs_training for one in chosen):
@@ -222,7 +242,12 @@ def _written(variant: Variant, out: Path, cached: bool) -> Converted:
 
 
 def file_name(model: str, recipe: str) -> str:
-    """``model_recipe`` with only what file names may hold everywhere."""
-    kept = "".join(letter if letter.isalnum() or letter in "-_.=" else "-" for letter in recipe)
-    clean = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in model)
-    return f"{clean.strip('-.') or 'model'}_{kept.strip('-')}"[:200]
+    """``model_recipe`` with only what file names may hold everywhere.
+
+    Where that takes something away, a few digits of the recipe's hash keep two apart.
+    """
+    clean = re.sub(r"[^A-Za-z0-9_.-]+", "-", model).strip("-.")[:80] or "model"
+    kept = re.sub(r"[^A-Za-z0-9_.=-]+", "-", recipe).strip("-")
+    if kept != recipe:
+        kept = f"{kept[:100].strip('-')}-{json_sha256(recipe)[:8]}"
+    return f"{clean}_{kept}"

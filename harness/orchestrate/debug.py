@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.datasets import SOURCES, load_split
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.datasets import SOURCES, load_split, refuse_shared
 from harness.domain import Dataset, Model, Variant
 from harness.errors import ConversionError, HarnessError, UsageError
 from harness.orchestrate.convert import Splits, convertible_request
@@ -77,7 +80,9 @@ def debug(
             hint="debug one of " + ", ".join(able),
         )
     request = convertible_request(model, chosen, splits)
+    evaluation = replace(evaluation, unlabelled=True)
     labelled = load_split(evaluation, SOURCES, "evaluation", count=effort.evaluation_samples)
+    _refuse_shared(labelled.samples, request)
     stored = store_split(labelled, "evaluation")
     float_file, quantized = _files(request, progress, stopped)
     task = {
@@ -95,7 +100,7 @@ def debug(
     }
     with Worker(TIMEOUT) as worker:
         number = worker.submit(task, tensorflow=False)
-        for _, message in worker.messages():
+        for _, message in worker.messages(stopped):
             if "progress" in message:
                 progress(chosen.text, message["progress"])
             elif not message["ok"]:
@@ -104,10 +109,19 @@ def debug(
                     f"{shorten(message['error'])}",
                     hint=message.get("hint"),
                 )
-            if stopped():
-                raise HarnessError("stopped", hint="the files that were made are in the cache")
+        if stopped():
+            raise HarnessError("stopped", hint="the files that were made are in the cache")
         found = json.loads(Path(worker.part(number)).read_text())
     return Examination(model=request.model.model.name, **found)
+
+
+def _refuse_shared(evaluated: NDArray[Any], request: BuildRequest) -> None:
+    """Calibration and training samples must not be evaluated; raises ``DatasetError``."""
+    for name, split in (("calibration", request.calibration), ("training", request.training)):
+        if split is not None:
+            samples = np.load(split.samples, allow_pickle=False)
+            if samples.dtype == evaluated.dtype and samples.shape[1:] == evaluated.shape[1:]:
+                refuse_shared("the evaluation samples", name, samples, evaluated)
 
 
 def _path(split: StoredSplit | None) -> str | None:

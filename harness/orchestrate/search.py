@@ -15,9 +15,10 @@ from pathlib import Path
 
 from harness.cache import cache_dir, json_sha256, whole_file
 from harness.config import suite_to_json
-from harness.domain import Suite
-from harness.errors import HarnessError, StoreError, UsageError
+from harness.domain import JobStatus, Suite
+from harness.errors import ConversionError, HarnessError, StoreError, UsageError
 from harness.models import ResolvedModel
+from harness.models.reader import content_sha256
 from harness.orchestrate.candidates import GOALS, Candidate, best_of, candidate, judged
 from harness.orchestrate.convert import Splits
 from harness.orchestrate.debug import Effort, Examination, debug
@@ -127,7 +128,7 @@ class _Search:
         self._deadline = time.monotonic() + goal.budget_seconds
         self._user, self._stop = stop, stop.within(goal.budget_seconds)
         self._resolved = resolved
-        asked = [suite_to_json(suite), resolved.sha256, store.url]
+        asked = [suite_to_json(suite), resolved.sha256, store.url, _contents(suite)]
         self.state = _load(cache_dir("host", "searches") / f"{json_sha256(asked)}.json")
         self.tried: list[Candidate] = []
         self.complete = False
@@ -137,6 +138,7 @@ class _Search:
         self.tried = self._stage("recipes", self._suite)
         if self._unfinished():
             return
+        self._refuse_unusable()
         if not self._integers_lose():
             self.complete = True
             return
@@ -149,20 +151,33 @@ class _Search:
             self.tried += [item for item in found if item.recipe != exact]
         self.complete = not self._unfinished()
 
+    def _refuse_unusable(self) -> None:
+        """Without the reference's accuracy on any device there is nothing to hold to a bound."""
+        exact = [item for item in self.tried if item.recipe == self._suite.recipes[0]]
+        if all(item.accuracy is None for item in exact):
+            reason = next((item.error for item in exact if item.error), "no accuracy was measured")
+            raise ConversionError(
+                f"{self._suite.recipes[0]} gives no accuracy to compare with: {reason}"
+            )
+
     def _unfinished(self) -> bool:
         return not self.tried or any(item.error == "not measured yet" for item in self.tried)
 
     def _integers_lose(self) -> bool:
         """Whether a device has no integer variant within the bound."""
         tried = judged(self.tried, self._suite.recipes[0], self._goal.bound)
-        integers = [item for item in tried if item.recipe.startswith(("int8", "uint8"))]
+        integers = [
+            item
+            for item in tried
+            if item.recipe.startswith(("int8", "uint8")) and item.accuracy is not None
+        ]
         kept = {item.device for item in integers if item.within}
         return any(item.device not in kept for item in integers)
 
     def _stage(self, name: str, suite: Suite) -> list[Candidate]:
         """One run, gone on with where it was begun; what the store holds of it."""
         begun = self.state.runs.get(name)
-        if begun is not None and not _known(self._store, begun):
+        if begun is not None and not _usable(self._store, begun):
             begun = None
         if not self._stop():
             if begun is not None:
@@ -209,9 +224,8 @@ class _Search:
             if self._stop():
                 return False
             self._tell(Preparing(f"no selective recipes: {error.one_line}"))
-            self.state.selective = []
-        else:
-            self.state.selective = _selections(found, self._integer())
+            return True  # nothing is kept of it: the next search tries again
+        self.state.selective = _selections(found, self._integer())
         self.state.save()
         return True
 
@@ -228,12 +242,20 @@ def _load(file: Path) -> _State:
         return _State(file)
 
 
-def _known(store: Store, run: str) -> bool:
+def _usable(store: Store, run: str) -> bool:
+    """Whether a run is there and nothing in it failed: what failed is tried again."""
     try:
         store.find_run(run)
     except StoreError:
         return False
-    return True
+    return not store.counts(run).get(JobStatus.FAILED.value)
+
+
+def _contents(suite: Suite) -> list[str]:
+    """The hashes of the samples: another content of the same files is another search."""
+    dataset = suite.datasets[suite.models[0].dataset]
+    paths = {dataset.path, dataset.calibration, dataset.training} - {None}
+    return sorted(content_sha256(path) for path in paths if path is not None)
 
 
 def _applicable(resolved: ResolvedModel, recipes: Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from harness.recipes.builtin import BUILTINS, builtin_path
 from harness.recipes.manifest import file_facts, manifest, refuse_broken_promise
 from harness.recipes.process import TIMEOUT, Worker, shorten
 from harness.recipes.request import BuildRequest, installed
+from harness.simulation import read_graph
 
 Outcome = Variant | HarnessError
 
@@ -34,10 +35,13 @@ def cached(request: BuildRequest) -> Variant | None:
     try:
         found = json.loads(manifest_file.read_text())
         path = folder / f"{found['sha256']}.tflite"
-        if path.stat().st_size != found["size_bytes"] or file_sha256(path) != found["sha256"]:
+        whole = path.stat().st_size == found["size_bytes"] and file_sha256(path) == found["sha256"]
+        if not whole or found["key"] != request.key():
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    if request.calibration and "calibration_findings" in found:
+        found["calibration_findings"] = list(request.calibration.findings)  # those of today
     return _variant(request, found, path)
 
 
@@ -105,7 +109,7 @@ class _Building:
         for request in self._missing:
             if not request.needs_float_file and request.key() not in floats:
                 self._submit(request)
-        for number, message in self._worker.messages():
+        for number, message in self._worker.messages(stopped):
             request = self._running[number]
             if "progress" in message:
                 self._progress(request, message["progress"])
@@ -188,7 +192,7 @@ def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Ou
         return _experiment(request, answer)
     try:
         if request.says_something:
-            made.write_bytes(_with_metadata(request, made.read_bytes()))
+            made.write_bytes(_with_metadata(request, made))
         sha256 = file_sha256(made)
         folder = cache_dir("host", "variants")
         path = folder / f"{sha256}.tflite"
@@ -223,9 +227,29 @@ def _experiment(request: BuildRequest, answer: Mapping[str, Any]) -> NotDeployab
     )
 
 
-def _with_metadata(request: BuildRequest, content: bytes) -> bytes:
-    """The variant with its preprocessing and labels, so that an app needs nothing beside it."""
-    model = request.model.model
+def _with_metadata(request: BuildRequest, made: Path) -> bytes:
+    """The variant with its preprocessing and labels, so that an app needs nothing beside it.
+
+    Raises ``ConversionError`` where they cannot be this model's.
+    """
+    model, graph, content = request.model.model, read_graph(made), made.read_bytes()
+    if model.labels and graph.outputs:
+        classes = graph.outputs[0].shape[-1] if graph.outputs[0].shape else 0
+        if len(model.labels) != classes:
+            raise ConversionError(
+                f"model {model.name}: its output has {classes} values, and there are "
+                f"{len(model.labels)} labels",
+                hint="give one label per output, one per line",
+            )
+    if graph.inputs and graph.inputs[0].shape:
+        channels = graph.inputs[0].shape[-1]
+        for name in ("mean", "std"):
+            count = len(getattr(request.preprocessing, name))
+            if count not in (1, channels):
+                raise ConversionError(
+                    f"model {model.name}: {name} has {count} values, its input {channels} channels",
+                    hint="give one value, or one per channel",
+                )
     return metadata.write(
         content,
         name=model.name,

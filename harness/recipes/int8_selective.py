@@ -37,6 +37,11 @@ def _quantize(quantizer: Any, values: Values, operators: Operators) -> None:
     static(quantizer, values)
     wanted = values["keep_float"]
     assert isinstance(wanted, tuple)
+    if not wanted:
+        raise ConversionError(
+            "int8_selective needs the names of what stays in float",
+            hint='int8_selective(keep_float=["layer"]); harness debug finds them',
+        )
     keep_float(quantizer, choose(wanted, operators))
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
+import select
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from harness.cache import cache_dir
+
+#: Seconds between two looks at the wish to stop.
+_TICK = 0.2
 
 #: Seconds a conversion may take without a sign of life.
 TIMEOUT = 900.0
@@ -31,7 +36,8 @@ class Worker:
     def __init__(
         self, timeout: float = TIMEOUT, memory_limit: int = 0, *, training: bool = False
     ) -> None:
-        self._folder = cache_dir("host", "work", f"{os.getpid()}-{threading.get_ident()}")
+        _sweep(cache_dir("host", "work"))
+        self._folder = cache_dir("host", "work", f"{os.getpid()}-{secrets.token_hex(4)}")
         self._limits = {"timeout": timeout, "memory_limit": memory_limit or _most_memory()}
         environment = dict(os.environ)
         environment.update(
@@ -94,28 +100,49 @@ class Worker:
             pass  # messages() tells why the process has ended
         return number
 
-    def messages(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Progress and answers as they come, until every task has its answer.
+    def messages(
+        self, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Progress and answers as they come, until every task has its answer, or ``stopped``.
 
         Tasks may be handed over meanwhile. When the process dies, there is one failure for
         each task that has no answer yet.
         """
         assert self._process.stdout
+        pipe, buffer = self._process.stdout.fileno(), b""
         while self._open:
-            line = self._process.stdout.readline()
-            if not line:
+            readable, _, _ = select.select([pipe], [], [], _TICK)
+            if stopped():
+                return
+            if not readable:
+                continue
+            chunk = os.read(pipe, 1 << 16)
+            if not chunk:
                 break
-            message = json.loads(line)
-            if "progress" not in message:
-                self._open.discard(message["id"])
-            yield message["id"], message
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                if "progress" not in message:
+                    self._open.discard(message["id"])
+                yield message["id"], message
         if not self._open:
             return
         tail = (self._folder / "worker.log").read_text(errors="replace")[-2000:]
+        code = self._process.wait()
+        why = "it was killed, perhaps for want of memory" if code == -9 else f"code {code}"
         for number in sorted(self._open):
-            error = f"the conversion process ended (code {self._process.wait()}): {tail}"
-            yield number, {"ok": False, "kind": "Crash", "error": error}
+            error = f"the conversion process ended ({why}): {tail}"
+            hint = "the same command makes what is missing"
+            yield number, {"ok": False, "kind": "Crash", "error": error, "hint": hint}
         self._open.clear()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left behind."""
+    for item in folder.iterdir():
+        owner = item.name.partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(item, ignore_errors=True)
 
 
 def _most_memory() -> int:
@@ -132,7 +159,8 @@ def shorten(text: str, limit: int = 600) -> str:
         line
         for line in lines
         if not re.match(
-            r'(File "|Traceback|at |\^|~|note: |During handling|The above exception|[WI]\d{4} )',
+            r'(File "|Traceback|WARNING: All log messages|at |\^|~|note: |During handling|'
+            r"The above exception|[WI]\d{4} )",
             line,
         )
     ]

@@ -46,13 +46,15 @@ class FloatFile:
             if len(operator.outputs)
         ]
 
-    def input_shape(self) -> tuple[int, ...]:
+    def input_shape(self, purpose: str = "calibration") -> tuple[int, ...]:
         """The shape of the one input without the batch axis; raises ``ConversionError``."""
         inputs = [self._graph.tensors[index] for index in self._graph.inputs]
         if len(inputs) != 1:
             raise ConversionError(
-                f"calibration feeds exactly one input, and this model has {len(inputs)}",
-                hint="use a recipe without calibration: dynamic_int8, weight_only_int8",
+                f"{purpose} feeds exactly one input, and this model has {len(inputs)}",
+                hint="use a recipe without calibration: dynamic_int8, weight_only_int8"
+                if purpose == "calibration"
+                else None,
             )
         return tuple(int(size) for size in inputs[0].shape[1:])
 

@@ -105,7 +105,7 @@ def packages(request: BuildRequest) -> Sequence[str]:
     recipe = request.chosen.recipe
     needed = []
     if request.model.convertible:
-        needed += ["tensorflow", "tf-keras"]
+        needed += ["tensorflow", "tf-keras", "keras", "numpy"]
     if recipe.from_float_file or (recipe.quantize and not request.model.convertible):
         needed.append("ai-edge-quantizer")
     if recipe.needs_training:

@@ -101,6 +101,11 @@ def look_over(request: Mapping[str, Any]) -> None:
     Path(request["out"]).write_text(json.dumps(layers))
 
 
+def _gives_back_its_input(model: Any) -> bool:
+    shapes = [tuple(ends[0].shape) for ends in (model.inputs, model.outputs)]
+    return shapes[0] == shapes[1]
+
+
 def run(
     source: Source,
     request: Mapping[str, Any],
@@ -130,6 +135,13 @@ def run(
         prepare(samples, request["preprocessing"], source.inputs[0][1] or (), "training"),
         np.load(labels, allow_pickle=False) if labels else None,
     )
+    if data.labels is not None and _gives_back_its_input(source.layers):
+        raise ConversionError(
+            "the model's output has the shape of its input, as an autoencoder's, and the training "
+            "samples have labels",
+            hint='say what it is for: task = "anomaly" or "reconstruction" in the suite, '
+            "--task reconstruction on the command line",
+        )
     trained = train(source.layers, data, settings_of(values, request), tell)
     return Result(
         source=from_keras(trained.model),

@@ -27,6 +27,9 @@ MAX_ERROR = 8000
 #: Seconds between two looks at the children.
 _TICK = 0.02
 
+#: Of Linux's prctl(2).
+_PR_SET_PDEATHSIG = 1
+
 
 def _convert(request: dict[str, Any], tell: Any) -> dict[str, Any]:
     from harness.recipes.conversion import convert
@@ -59,10 +62,12 @@ def _preflight(request: dict[str, Any], _tell: Any) -> dict[str, Any]:
 _TASKS = {"preflight": _preflight, "convert": _convert, "build": _build_model, "debug": _debug}
 
 
-def _child(request: dict[str, Any], pipe: int) -> None:
+def _child(request: dict[str, Any], pipe: int, answers: int) -> None:
     """In the forked child: do the task, answer through the pipe, end at once."""
     from harness.errors import HarnessError
 
+    os.close(answers)  # or the orchestrator would not see the conversion process end
+    _end_with_parent()
     log = os.open(request["out"] + ".log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -89,6 +94,15 @@ def _child(request: dict[str, Any], pipe: int) -> None:
         os._exit(0)
 
 
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the conversion process is killed (Linux)."""
+    import ctypes
+
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _memory(pid: int | str, field: str) -> int:
     """A size in bytes from ``/proc/PID/status``; 0 where there is none."""
     try:
@@ -103,13 +117,13 @@ def _memory(pid: int | str, field: str) -> int:
 class _Running:
     """A child and what came of it so far."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: dict[str, Any], answers: int) -> None:
         self.request = request
         reading, writing = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reading)
-            _child(request, writing)
+            _child(request, writing, answers)
         os.close(writing)
         os.set_blocking(reading, False)
         # TensorFlow's own share, which the child has from the start.
@@ -212,14 +226,14 @@ def main(parallel: int) -> None:
         for request in [item for item in waiting if not item["tensorflow"]]:
             if len(running) < parallel:
                 waiting.remove(request)
-                running.append(_Running(request))
+                running.append(_Running(request, answers.fileno()))
         if waiting and waiting[0]["tensorflow"] and not imported:
             import tensorflow  # noqa: F401  imported before forking, so that children need not
             import tf_keras  # noqa: F401
 
             imported = True
         while waiting and len(running) < parallel:
-            running.append(_Running(waiting.popleft()))
+            running.append(_Running(waiting.popleft(), answers.fileno()))
         for child in list(running):
             if _look(child, say):
                 child.close()

@@ -47,10 +47,12 @@ def advice(found: Mapping[str, Any]) -> str:
     exact, quantized = found["float_file"]["accuracy"], found["quantized"]["accuracy"]
     if exact is not None and quantized is not None:
         lost, noise = exact - quantized, found["accuracy_noise"]
+        if lost < -noise:
+            return f"the quantized model is {-lost * 100:.2f} points better: nothing to win back"
         if lost <= noise:
             return (
-                f"the loss of {lost * 100:.2f} points is within what {found['samples']} samples "
-                f"can tell (about {noise * 100:.2f}): nothing has to be kept in float"
+                f"the difference of {lost * 100:.2f} points is within what {found['samples']} "
+                f"samples can tell (about {noise * 100:.2f}): nothing has to be kept in float"
             )
     best = best_selection(found)
     if best is None:

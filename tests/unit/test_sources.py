@@ -217,9 +217,12 @@ def test_the_identity_follows_the_source(tmp_path: Path) -> None:
     assert found("nets:make", tmp_path).sha256 == first
     module.write_text("def make(): return 2\n")
     assert found("nets:make", tmp_path).sha256 != first
-    (tmp_path / "stranger.py").touch()
     module.write_text("def make(): return 1\n")
     assert found("nets:make", tmp_path).sha256 == first
+    (tmp_path / "helper.py").write_text("WIDTH = 8\n")  # what lies beside it may be imported
+    beside = found("nets:make", tmp_path).sha256
+    (tmp_path / "helper.py").write_text("WIDTH = 16\n")
+    assert len({first, beside, found("nets:make", tmp_path).sha256}) == 3
 
 
 def test_the_identity_follows_the_whole_package(tmp_path: Path) -> None:

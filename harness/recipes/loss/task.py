@@ -37,36 +37,45 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     inputs = prepare(
         np.load(request["samples"], allow_pickle=False),
         request["preprocessing"],
-        file.input_shape(),
+        file.input_shape("this examination"),
         "evaluation",
     )
     labels = np.load(request["labels"], allow_pickle=False) if request["labels"] else None
+    exact = outputs(float_content, inputs)
+    if labels is not None and int(labels.max()) >= max(exact.shape[1], 2):
+        raise ConversionError(
+            f"the model has {exact.shape[1]} outputs, and the samples have the label "
+            f"{int(labels.max())}",
+            hint="the labels do not belong to this model",
+        )
     calibration = None
     if request["calibration"]:
         stored = np.load(request["calibration"], allow_pickle=False)
         calibration = prepare(stored, request["preprocessing"], file.input_shape(), "calibration")
     chosen = parse_recipe(request["recipe"])
     quantized = metadata.original(Path(request["quantized"]).read_bytes())
-    pairs = pair(load(float_content), load(quantized))
-    some = inputs[np.linspace(0, len(inputs) - 1, request["local_samples"]).astype(int)]
-    errors = local_errors(
-        float_content, quantized, pairs, some,
-        lambda done, of: tell({"phase": "local errors", "done": done, "of": of})
-        if done % 16 == 0 or done == of else None,
-    )  # fmt: skip
-    exact = outputs(float_content, inputs)
     configure = chosen.recipe.quantize
     if configure is None:
         raise ConversionError(f"{chosen.text} cannot leave operators in float")
 
-    def kept(names: Sequence[str]) -> Outcome:
+    def quantized_with(names: Sequence[str]) -> bytes:
         def configured(quantizer: Any, values: Any, operators: Any) -> None:
             configure(quantizer, values, operators)
             keep_float(quantizer, names)
 
-        content = file.quantize(configured, chosen.values, calibration)
-        return judge(content, inputs, labels, exact)
+        return file.quantize(configured, chosen.values, calibration)
 
+    def kept(names: Sequence[str]) -> Outcome:
+        return judge(quantized_with(names), inputs, labels, exact)
+
+    examined = quantized_with(())
+    pairs = pair(load(float_content), load(examined))
+    some = inputs[np.linspace(0, len(inputs) - 1, request["local_samples"]).astype(int)]
+    errors = local_errors(
+        float_content, examined, pairs, some,
+        lambda done, of: tell({"phase": "local errors", "done": done, "of": of})
+        if done % 16 == 0 or done == of else None,
+    )  # fmt: skip
     suspects = _worst(errors, request["worst"])
     baseline = kept([])
     effects: dict[str, Outcome] = {}
@@ -93,7 +102,7 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
 
 def _worst(errors: Sequence[LocalError], count: int) -> list[LocalError]:
     """The operators that look worst by steps of error, and those with the least signal left."""
-    by_steps = sorted(errors, key=lambda item: item.rmse_over_scale or 0.0, reverse=True)
+    by_steps = sorted(errors, key=_harm, reverse=True)
     by_signal = sorted(errors, key=lambda item: item.snr_db if item.snr_db is not None else 1e9)
     mixed: dict[int, LocalError] = {}
     for first, second in zip(by_steps, by_signal, strict=True):
