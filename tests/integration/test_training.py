@@ -352,19 +352,3 @@ def test_a_mobilenet_becomes_all_integer(trainings: Trainings, shared: Path) -> 
     found = trainings.run("mobile", model=str(shared / "models/mlperf_tiny/vww_96.h5"))
     assert found["full_integer"], found["operators"]
     assert found["bytes"] < 1.02 * 333_288
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_two_epochs_bring_resnet8_above_post_training_quantization(
-    trainings: Trainings, shared: Path
-) -> None:
-    found = trainings.run(
-        "image_classifier",
-        model=str(shared / "models/mlperf_tiny/ic_resnet8.h5"),
-        train=str(shared / "data/cifar10_jpeg_train.npz"),
-        test=str(shared / "data/cifar10_jpeg_test.npz"),
-    )
-    assert found["full_integer"]
-    assert found["top1"] >= 0.80
-    assert found["bytes"] < 100_600

@@ -220,23 +220,6 @@ def _summary(trained: Trained) -> dict[str, Any]:
     }
 
 
-def image_classifier(model: str, train: str, test: str, **settings: Any) -> dict[str, Any]:
-    """QAT with the default settings over images as they are; top-1 of the file."""
-    import tf_keras
-
-    chosen = Settings(**settings)
-    prepare(chosen)
-    with np.load(train) as stored:
-        data = TrainingData(stored["images"].astype(np.float32), stored["labels"].astype(np.int64))
-    loaded = tf_keras.models.load_model(model, compile=False)
-    trained = quantize_aware(loaded, data, chosen, lambda told: None)
-    content, facts = as_file(trained, data)
-    with np.load(test) as stored:
-        outputs = run_file(content, stored["images"].astype(np.float32))
-        top1 = float(np.mean(outputs.argmax(1) == stored["labels"]))
-    return {**_summary(trained), **facts, "top1": top1}
-
-
 def small(kind: str = "plain", how: str = "qat", **changes: Any) -> dict[str, Any]:
     """Train a small network and convert it."""
     extra = {name: changes.pop(name) for name in ("sparsity", "clusters", "qat") if name in changes}
@@ -443,8 +426,8 @@ def mobile(model: str) -> dict[str, Any]:
     settings = Settings(epochs=1, learning_rate=1e-5)
     prepare(settings)
     loaded = tf_keras.models.load_model(model, compile=False)
-    samples = np.random.default_rng(0).random((80, 96, 96, 3)).astype(np.float32)
-    data = TrainingData(samples, np.arange(80) % 2)
+    samples = np.random.default_rng(0).random((32, 96, 96, 3)).astype(np.float32)
+    data = TrainingData(samples, np.arange(32) % 2)
     trained = quantize_aware(loaded, data, settings, lambda told: None)
     _, facts = as_file(trained, data)
     return {**_summary(trained), **facts}
