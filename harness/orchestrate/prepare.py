@@ -112,8 +112,8 @@ def prepare(
                     tell(Preparing(f"training the built-in model {builtin}"))
                 build_builtin(builtin)
             resolved[name] = resolve(models[name])
-            models[name] = resolved[name].model
-            _check_fit(models[name], data[data_key(models[name])])
+            declared, models[name] = models[name].labels, resolved[name].model
+            _check_fit(models[name], declared, data[data_key(models[name])])
         except HarnessError as error:
             prepared.update(
                 {pair: NotReady(error, Stage.READ) for pair in pairs if pair[0] == name}
@@ -196,8 +196,11 @@ def _with_float_outputs(
     return {pair: replace(ready, float_outputs=outputs) for pair, ready in others.items()}
 
 
-def _check_fit(model: Model, data: Data) -> None:
-    """Refuse a preprocessing and labels that cannot belong to the dataset."""
+def _check_fit(model: Model, declared: Sequence[str], data: Data) -> None:
+    """Refuse a preprocessing and ``declared`` labels that cannot belong to the dataset.
+
+    Labels that a file brings along may be worded otherwise.
+    """
     channels = data.sample_shape[-1]
     preprocessing = model.preprocessing
     for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
@@ -208,10 +211,10 @@ def _check_fit(model: Model, data: Data) -> None:
                 hint="give one value, or one per channel",
             )
     check_task(model, data.truth)
-    if model.labels and data.class_names and model.labels != data.class_names:
+    if declared and data.class_names and tuple(declared) != data.class_names:
         raise ModelError(
             f"model {model.name}: its labels are not the classes of dataset {model.dataset}: "
-            f"{', '.join(model.labels[:4])}... against {', '.join(data.class_names[:4])}...",
+            f"{', '.join(declared[:4])}... against {', '.join(data.class_names[:4])}...",
             hint="class indices follow the dataset's order; the model's outputs must do so too",
         )
 

@@ -399,7 +399,7 @@ def test_recurrent_layers(tmp_path: Path, factories: Path) -> None:
     assert tensor.dtype == "int8"
     coded = [np.clip(np.round(sample * 255 - 128), -128, 127) for sample in samples]
     outputs = np.concatenate([run(integer.path, sample)[0] for sample in coded])
-    np.testing.assert_allclose((outputs + 128) / 256, wanted, atol=0.03)
+    np.testing.assert_allclose((outputs.astype(int) + 128) / 256, wanted, atol=0.03)
     found.refused("factories:lstm", "qat_int8(epochs=1)", "recurrent layers")
 
 
@@ -422,7 +422,7 @@ def test_time_and_memory_and_a_dead_worker(cli: Cli, factories: Path) -> None:
     assert large.returncode == 3, large.stderr
     assert "more than 0.2 GB of memory" in rows(large)["float32"]["reason"]
     dead = cli("convert", "factories:kills_worker")
-    assert dead.returncode == 3 and "the conversion process ended (code -9)" in dead.stderr
+    assert dead.returncode == 3 and "the conversion process ended (it was killed" in dead.stderr
     assert not list(factories.glob("*.tflite"))
     # TensorFlow itself does not count.
     good = cli("convert", "factories:functional", "--memory-limit", "0.2")
@@ -528,7 +528,7 @@ def test_ready_files_are_quantized(cli: Cli, shared: Path, tmp_path: Path) -> No
     assert kinds["CONV_2D"] == "int8" and kinds["FULLY_CONNECTED"] == "float32"
     sizes = {recipe: found[recipe]["size_bytes"] for recipe in recipes}
     assert sizes["weight_only_int4"] < sizes["weight_only_int8"] < sizes["as_is"] / 3
-    for recipe in ("float16", "qat_int8"):
+    for recipe in ("uint8_io", "qat_int8"):
         refused = cli("convert", str(source), "-r", recipe)
         assert refused.returncode == 2 and "recipes for it" in refused.stderr, refused.stderr
     quantized = cli("convert", found["int8"]["file"], "-r", "weight_only_int8")
