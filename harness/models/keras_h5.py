@@ -19,6 +19,10 @@ def _claims(_source: str, path: Path) -> bool:
 
 def _check(_model: Model, path: Path) -> None:
     head = first_bytes(path, 64)
+    if head[4:8] == b"TFL3":
+        raise ModelError(
+            "it is a TensorFlow Lite file, though its name says HDF5", hint="name it .tflite"
+        )
     if not head.startswith(_SIGNATURE):
         raise ModelError("not an HDF5 file, though its name says so")
     end = _end_of_file(head)

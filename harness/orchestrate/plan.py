@@ -13,7 +13,7 @@ from harness.models import ResolvedModel, resolve_model
 from harness.models.tflite_file import preprocessing_of
 from harness.recipes import RECIPES, ChosenRecipe, parse_recipe
 from harness.recipes.builtin import PREFIX, builtin_path
-from harness.recipes.request import installed
+from harness.recipes.request import installed, packages
 
 #: Rough seconds for the estimate of a dry run: a conversion, an agent's start, one inference.
 _CONVERSION_SECONDS = 4.0
@@ -80,12 +80,7 @@ def refuse_misfit(model: Model, chosen: ChosenRecipe, *, convertible: bool) -> N
             "convert it",
             hint="recipes for it: " + ", ".join(able),
         )
-    packages = ["tensorflow", "tf-keras"] if convertible else []
-    if recipe.needs_training:
-        packages.append("tensorflow-model-optimization")
-    if recipe.quantize and (recipe.from_float_file or not convertible):
-        packages.append("ai-edge-quantizer")
-    installed(packages)
+    installed(packages(recipe, convertible=convertible))
 
 
 def _convertible(model: Model) -> bool | None:

@@ -30,6 +30,7 @@ def manifest(request: BuildRequest, answer: Mapping[str, Any]) -> dict[str, Any]
         "recipe_version": recipe.version,
         "parameters": dict(chosen.values),
         "preprocessing": request.preprocessing.as_json(),
+        "labels": list(request.model.model.labels),
     }
     if not recipe.unchanged:
         found["converter"] = converter_versions(request)

@@ -15,7 +15,7 @@ from harness.models import ResolvedModel
 from harness.models.metadata import worth_writing
 from harness.recipes import parse_recipe
 from harness.recipes.edgetpu_compiler import TOOL, tool_version
-from harness.recipes.recipe import ChosenRecipe, written
+from harness.recipes.recipe import ChosenRecipe, Recipe, written
 
 #: Changes when a manifest holds other things than before.
 MANIFEST_VERSION = 3
@@ -100,13 +100,12 @@ class BuildRequest:
         return json_sha256(value)
 
 
-def packages(request: BuildRequest) -> Sequence[str]:
-    """The packages whose versions may change the variant."""
-    recipe = request.chosen.recipe
+def packages(recipe: Recipe, *, convertible: bool) -> Sequence[str]:
+    """The packages that make the recipe's files, and whose versions may change them."""
     needed = []
-    if request.model.convertible:
+    if convertible:
         needed += ["tensorflow", "tf-keras", "keras", "numpy"]
-    if recipe.from_float_file or (recipe.quantize and not request.model.convertible):
+    if recipe.from_float_file or (recipe.quantize and not convertible):
         needed.append("ai-edge-quantizer")
     if recipe.needs_training:
         needed.append("tensorflow-model-optimization")
@@ -118,7 +117,7 @@ def converter_versions(request: BuildRequest) -> dict[str, str]:
 
     Raises ``MissingExtraError`` where a package is not installed.
     """
-    found = installed(packages(request))
+    found = installed(packages(request.chosen.recipe, convertible=request.model.convertible))
     if request.chosen.recipe.finish is not None:
         found[TOOL] = tool_version()
     return found

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from harness import api
+from harness.domain import Preprocessing
 from tests.e2e.rows import rows_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -194,3 +195,21 @@ np.save({str(tmp_path / "made.npy")!r}, next(iter(made.values())).numpy())
     assert integer.stat().st_size <= 1.02 * (folder / "kws_int8.tflite").stat().st_size
     ours, float_ones = runner(integer)(samples[:100]), runner(exact)(samples[:100])
     assert np.mean(ours.argmax(1) == float_ones.argmax(1)) >= 0.8
+
+
+def test_an_architecture_by_name_converts_and_runs(tmp_path: Path) -> None:
+    """Random weights: latency and size do not depend on them, and agreement can be seen."""
+    samples = np.random.default_rng(0).integers(0, 256, (40, 96, 96, 3), dtype=np.uint8)
+    calibration = tmp_path / "calibration.npz"
+    np.savez(calibration, images=samples)
+    found = api.convert(
+        "keras:MobileNetV2?weights=none&alpha=0.35&input=96&classes=10",
+        ["float32", "int8(calibration=20)"], tmp_path, calibration=str(calibration),
+        preprocessing=Preprocessing(1 / 127.5, (1.0,)),
+    )  # fmt: skip
+    exact, integer = (item.file for item in found if item.file)
+    assert integer.stat().st_size < 0.4 * exact.stat().st_size
+    real = (samples[:20] / 127.5 - 1).astype(np.float32)
+    ours, wanted = runner(integer)(real), runner(exact)(real)
+    assert ours.shape == wanted.shape == (20, 10)
+    assert np.abs(ours - wanted).max() < 0.05
