@@ -237,8 +237,7 @@ def _with_metadata(request: BuildRequest, made: Path) -> bytes:
         classes = graph.outputs[0].shape[-1] if graph.outputs[0].shape else 0
         if len(model.labels) != classes:
             raise ConversionError(
-                f"model {model.name}: its output has {classes} values, and there are "
-                f"{len(model.labels)} labels",
+                f"model {model.name}: it has {classes} outputs and {len(model.labels)} labels",
                 hint="give one label per output, one per line",
             )
     if graph.inputs and graph.inputs[0].shape:
