@@ -155,6 +155,7 @@ def literal(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
+        value += 0.0  # no minus before a zero
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, tuple):
         return "[" + ", ".join(map(literal, value)) + "]"
