@@ -73,7 +73,8 @@ def convert(
     from harness.config import sources
 
     converted.check_format(format)
-    with converted.listener() as listener, stop_on_signals("giving up what is being made") as stop:
+    listener = converted.Listener()
+    with stop_on_signals("giving up what is being made") as stop:
         found = api.convert(
             model,
             recipe or ["float32"],

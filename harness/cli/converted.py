@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
@@ -55,12 +54,6 @@ class Listener:
             self._say(f"{recipe}: {conversion(said)}")
 
 
-@contextmanager
-def listener() -> Iterator[Listener]:
-    """A listener for the time of a conversion."""
-    yield Listener()
-
-
 def show(found: Sequence[Converted], format: str) -> None:
     """Print what was made."""
     if format == "json":
@@ -73,8 +66,9 @@ def show(found: Sequence[Converted], format: str) -> None:
     from harness.cli.output import console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name, side in (("recipe", "left"), ("bytes", "right"), ("gzip", "right")):
-        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("recipe", overflow="fold")
+    table.add_column("bytes", justify="right")
+    table.add_column("gzip", justify="right")
     table.add_column("file, or why there is none", overflow="fold")
     for item in found:
         size = f"{item.variant.size_bytes:,}" if item.variant else ""

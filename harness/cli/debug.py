@@ -67,7 +67,8 @@ def debug(
     converted.check_format(format)
     if plot is not None and not plot.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {plot.absolute().parent} for the picture")
-    with converted.listener() as listener, stop_on_signals("giving it up") as stop:
+    listener = converted.Listener()
+    with stop_on_signals("giving it up") as stop:
         try:
             found = api.debug(
                 model,

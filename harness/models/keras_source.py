@@ -72,11 +72,6 @@ def from_function(function: Any, *, no_layers: str, trackable: Any, weights: Any
         spec for spec in tf.nest.flatten(function.structured_input_signature) if spec is not None
     ]
 
-    def variables() -> Iterator[tuple[str, Any]]:
-        for variable in function.variables:
-            if variable.dtype.is_floating:
-                yield variable.name, variable.numpy()
-
     return Source(
         converter=lambda: tf.lite.TFLiteConverter.from_concrete_functions([function], trackable),
         inputs=tuple(
@@ -89,8 +84,15 @@ def from_function(function: Any, *, no_layers: str, trackable: Any, weights: Any
         ),
         layers=None,
         no_layers=no_layers,
-        weights=weights or variables,
+        weights=weights or (lambda: function_weights(function)),
     )
+
+
+def function_weights(function: Any) -> Iterator[tuple[str, Any]]:
+    """Name and values of a concrete function's floating-point variables."""
+    for variable in function.variables:
+        if variable.dtype.is_floating:
+            yield variable.name, variable.numpy()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.domain import Model
 from harness.errors import ModelError
+from harness.models.keras_source import function_weights
 from harness.models.reader import Reader, Source
 
 
@@ -39,9 +40,7 @@ def _load(_source: str, path: Path) -> Source:
 
     def weights() -> Iterator[tuple[str, Any]]:
         assert loaded is not None  # its variables live as long as it does
-        for variable in function.variables:
-            if variable.dtype.is_floating:
-                yield variable.name, variable.numpy()
+        yield from function_weights(function)
 
     return Source(
         converter=lambda: tf.lite.TFLiteConverter.from_saved_model(

@@ -60,7 +60,8 @@ def load_data(dataset: Dataset, recipes: Iterable[ChosenRecipe], model: Model) -
     wanted = list(recipes)
     counts = sorted({calibration_count(item, dataset) for item in wanted} - {0})
     training = any(item.recipe.needs_training for item in wanted)
-    loaded = load_dataset(dataset, SOURCES, model.task, training=training)
+    first = counts[0] if counts else 0
+    loaded = load_dataset(dataset, SOURCES, model.task, calibration=first, training=training)
     samples = keep(loaded.samples, f"dataset {dataset.name}")
     data = Data(
         samples=samples,
@@ -73,7 +74,11 @@ def load_data(dataset: Dataset, recipes: Iterable[ChosenRecipe], model: Model) -
         training=store_split(loaded.training, "training") if loaded.training else None,
     )
     for count in counts:
-        split = load_dataset(dataset, SOURCES, model.task, calibration=count).calibration
+        split = (
+            loaded.calibration
+            if count == first
+            else load_dataset(dataset, SOURCES, model.task, calibration=count).calibration
+        )
         assert split is not None
         findings = lint(
             f"dataset {dataset.name}",

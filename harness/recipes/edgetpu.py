@@ -14,12 +14,10 @@ from harness.recipes.recipe import Parameter, Recipe, Values
 
 def _finish(made: Path, values: Values) -> dict[str, Any]:
     """Compile the int8 file in its place; raises what ``compile_for_edgetpu`` raises."""
-    attempts = values["attempts"]
-    assert isinstance(attempts, int)
     with tempfile.TemporaryDirectory(prefix="edgetpu-", dir=made.parent) as folder:
         source = Path(folder) / "model.tflite"
         os.replace(made, source)
-        compiled = compile_for_edgetpu(source, Path(folder) / "out", attempts=attempts)
+        compiled = compile_for_edgetpu(source, Path(folder) / "out", attempts=values["attempts"])
         os.replace(compiled.path, made)
     log = compiled.log
     return {

@@ -36,7 +36,6 @@ def choose(wanted: Sequence[str], operators: Operators) -> list[str]:
 def _quantize(quantizer: Any, values: Values, operators: Operators) -> None:
     static(quantizer, values)
     wanted = values["keep_float"]
-    assert isinstance(wanted, tuple)
     if not wanted:
         raise ConversionError(
             "int8_selective needs the names of what stays in float",

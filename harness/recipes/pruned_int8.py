@@ -5,43 +5,24 @@ The file is as large as that of ``int8``; what shrinks is its download: see ``gz
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
-from harness.models import Source
 from harness.recipes import trained
-from harness.recipes.recipe import Parameter, Recipe, Values
-from harness.recipes.shared import CALIBRATION
+from harness.recipes.recipe import Parameter, Values
 
 
-def _train(source: Source, request: Mapping[str, Any], values: Values, tell: Any) -> Any:
+def _train(values: Values) -> trained.Train:
     from harness.recipes.training import prune
 
-    def pruned(model: Any, data: Any, settings: Any, told: Any) -> Any:
-        return prune(
-            model,
-            data,
-            settings,
-            sparsity=float(str(values["sparsity"])),
-            tell=told,
-            qat=bool(values["qat"]),
-        )
-
-    return trained.run(source, request, values, tell, pruned)
+    return partial(prune, sparsity=values["sparsity"], qat=values["qat"])
 
 
-RECIPE = Recipe(
-    name="pruned_int8",
-    summary="int8 with a share of the weights pruned to zero; smaller when compressed",
-    parameters=(
+RECIPE = trained.recipe(
+    "pruned_int8",
+    "int8 with a share of the weights pruned to zero; smaller when compressed",
+    (
         Parameter("sparsity", 0.5, "share of the weights that become zero", 0.01, 0.99),
         trained.QAT,
-        *trained.TRAINING,
-        CALIBRATION,
     ),
-    convert=trained.convert,
-    train=_train,
-    needs_calibration=True,
-    full_integer=True,
-    integer_ends=True,
+    _train,
 )

@@ -14,7 +14,9 @@ from harness.errors import UsageError, suggest
 
 #: What a parameter may hold.
 Value = bool | int | float | str | tuple[str, ...]
-Values = Mapping[str, Value]
+
+#: Parameter -> value; each was checked against its parameter when the recipe was parsed.
+Values = Mapping[str, Any]
 
 #: Of each operator of a float file: its type and the name of the tensor that it makes.
 Operators = Sequence[tuple[str, str]]
@@ -51,20 +53,22 @@ class Parameter:
             kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
             expected = kind.get(wanted, "a list of texts")
             raise UsageError(f"recipe {recipe}: {self.name} takes {expected}, not {value!r}")
-        if wanted is float and not math.isfinite(float(str(value))):
-            raise UsageError(f"recipe {recipe}: {self.name} takes a number, not {value}")
         if self.choices and value not in self.choices:
             raise UsageError(
                 f"recipe {recipe}: {self.name} is one of {', '.join(self.choices)}, not {value!r}"
             )
-        if (self.low is not None and value < self.low) or (  # type: ignore[operator]
-            self.high is not None and value > self.high  # type: ignore[operator]
-        ):
-            raise UsageError(
-                f"recipe {recipe}: {self.name} is {self.low:g} to {self.high:g}, not {value}"
-            )
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self._check_number(recipe, value)
         checked: Value = value
         return checked
+
+    def _check_number(self, recipe: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise UsageError(f"recipe {recipe}: {self.name} takes a number, not {value}")
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if not low <= value <= high:
+            raise UsageError(f"recipe {recipe}: {self.name} is {low:g} to {high:g}, not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import ConversionError
 from harness.models import READERS, Source
 from harness.models.keras_source import from_keras
-from harness.recipes.recipe import Parameter, Values
+from harness.recipes.recipe import Parameter, Recipe, Values
+from harness.recipes.shared import CALIBRATION
 
 if TYPE_CHECKING:
     from harness.recipes.training import Settings, Tell, Trained, TrainingData
@@ -39,6 +40,9 @@ TRAINING = (
     Parameter("replicas", 2, "logical devices of the mirrored strategy", 1, 64),
 )
 
+#: What ``train`` gets: the Keras model, the samples, the settings and where to say progress.
+Train = Callable[[Any, "TrainingData", "Settings", "Tell"], "Trained"]
+
 QAT = Parameter("qat", False, "quantization-aware training afterwards that keeps what was made")
 
 
@@ -54,6 +58,29 @@ class Result:
     facts: dict[str, Any]
     needs_calibration: bool
     deployable: bool
+
+
+def recipe(
+    name: str, summary: str, parameters: tuple[Parameter, ...], train: Callable[[Values], Train]
+) -> Recipe:
+    """A recipe that trains and ends in int8; ``train(values)`` gives what trains.
+
+    It runs in a conversion process, where importing TensorFlow is allowed.
+    """
+
+    def trained(source: Source, request: Mapping[str, Any], values: Values, tell: Tell) -> Result:
+        return run(source, request, values, tell, train(values))
+
+    return Recipe(
+        name=name,
+        summary=summary,
+        parameters=(*parameters, *TRAINING, CALIBRATION),
+        convert=convert,
+        train=trained,
+        needs_calibration=True,
+        full_integer=True,
+        integer_ends=True,
+    )
 
 
 def settings_of(values: Values, request: Mapping[str, Any]) -> Settings:
@@ -111,7 +138,7 @@ def run(
     request: Mapping[str, Any],
     values: Values,
     tell: Tell,
-    train: Callable[[Any, TrainingData, Settings, Tell], Trained],
+    train: Train,
 ) -> Result:
     """Train the model of ``source``; raises ``ConversionError`` where it cannot be trained."""
     from harness.recipes.conversion import prepare

@@ -24,9 +24,9 @@ def cluster(
     model: Any,
     data: TrainingData,
     settings: Settings,
+    tell: Tell,
     *,
     clusters: int = 16,
-    tell: Tell,
     qat: bool = False,
 ) -> Trained:
     """Cluster and fine-tune; with ``qat``, then train with emulated quantization.

@@ -36,9 +36,9 @@ def prune(
     model: Any,
     data: TrainingData,
     settings: Settings,
+    tell: Tell,
     *,
     sparsity: float = 0.5,
-    tell: Tell,
     qat: bool = False,
 ) -> Trained:
     """Prune while fine-tuning; with ``qat``, then train with emulated quantization.
