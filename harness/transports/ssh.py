@@ -31,7 +31,7 @@ from harness.errors import (
 from harness.transports.lines import Tail
 from harness.transports.ssh_agent import agent_of
 from harness.transports.ssh_config import SshTarget, resolve
-from harness.transports.ssh_process import SshProcess, read_stderr
+from harness.transports.ssh_process import SshProcess, feed, read_stderr
 from harness.transports.transport import MAX_OUTPUT, Completed
 
 #: Seconds between messages that keep the link alive through idle firewalls.
@@ -287,9 +287,7 @@ class SshTransport:
             channel.settimeout(timeout)
             with self._bounded():
                 channel.exec_command(command_line(argv))
-            if stdin:
-                channel.sendall(stdin)
-            channel.shutdown_write()
+            feed(channel, stdin)
             stderr = Tail(partial(read_stderr, channel))
             while data := channel.recv(1 << 16):
                 out += data[: MAX_OUTPUT - len(out)]

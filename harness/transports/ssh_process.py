@@ -20,6 +20,24 @@ def read_stderr(channel: paramiko.Channel) -> bytes:
             continue
 
 
+def feed(channel: paramiko.Channel, data: bytes) -> None:
+    """Send all of a command's stdin and end it.
+
+    A command may end without reading its input: that closes the channel and is no error, since
+    what it printed and its exit code still follow. A lost link shows when they are read.
+    Raises ``TimeoutError``.
+    """
+    try:
+        if data:
+            channel.sendall(data)
+        channel.shutdown_write()
+    except TimeoutError:
+        raise
+    except OSError:
+        if not channel.closed:
+            raise
+
+
 class SshProcess:
     """A command on an exec channel."""
 

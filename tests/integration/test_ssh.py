@@ -130,6 +130,14 @@ def test_encrypted_key_says_how_to_unlock_it(sshd: Sshd, tmp_path: Path) -> None
         pass
 
 
+def test_a_command_may_end_without_reading_its_input(sshd: Sshd, tmp_path: Path) -> None:
+    with Session(device(sshd, tmp_path), "test") as session:
+        script = "echo said; echo why >&2; exit 3"
+        for _ in range(5):
+            done = session.transport.run(["sh", "-c", script], stdin=bytes(8_000_000))
+            assert (done.exit_code, done.stdout, done.stderr) == (3, b"said\n", b"why\n")
+
+
 def test_key_from_a_real_agent(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     socket = tmp_path / "agent.sock"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
