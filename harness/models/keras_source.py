@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelError
@@ -19,15 +20,8 @@ def from_keras(model: Any) -> Source:
         inputs = tuple(
             (str(tensor.name), tuple(tensor.shape[1:]), _type(tensor)) for tensor in model.inputs
         )
-        if _recurrent(model):
-            converter = _one_at_a_time(tf, model)
-        else:
-
-            def converter() -> Any:
-                return tf.lite.TFLiteConverter.from_keras_model(model)
-
         return Source(
-            converter=converter,
+            converter=_one_at_a_time(tf, model) if _recurrent(model) else _as_one_graph(tf, model),
             inputs=inputs,
             layers=model,
             no_layers="",
@@ -50,7 +44,41 @@ def _recurrent(model: Any) -> bool:
     )
 
 
-def _one_at_a_time(tf: Any, model: Any) -> Callable[[], Any]:
+def _as_one_graph(tf: Any, model: Any) -> Callable[[Path], Any]:
+    """Converters from a SavedModel that holds nothing but the inference function.
+
+    ``from_keras_model`` saves every layer with its own functions and loads them twice, which
+    takes several times as long as all the rest and gives the same file.
+    """
+    specs = [tf.TensorSpec(item.shape, item.dtype, name=item.name) for item in model.inputs]
+    names = getattr(model, "output_names", None)
+
+    def infer(*values: Any) -> Any:
+        outputs = tf.nest.flatten(model(_as_inputs(values), training=False))
+        return dict(
+            zip(names or [f"output_{n}" for n in range(len(outputs))], outputs, strict=True)
+        )
+
+    def converter(folder: Path) -> Any:
+        function = tf.function(infer).get_concrete_function(*specs)
+        resources = [item for item, _ in function.graph.captures if item.dtype == tf.resource]
+        if len(resources) > len(function.variables):  # tables and the like belong to layers
+            return tf.lite.TFLiteConverter.from_keras_model(model)
+        kept = tf.Module()
+        kept.variables_of_model = list(function.variables)
+        tf.saved_model.save(kept, str(folder), signatures=function)
+        return tf.lite.TFLiteConverter.from_saved_model(
+            str(folder), signature_keys=["serving_default"]
+        )
+
+    return converter
+
+
+def _as_inputs(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _one_at_a_time(tf: Any, model: Any) -> Callable[[Path], Any]:
     """Converters for a batch of one: the converter refuses loops over a free batch."""
     specs = [
         tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, name=f"input_{position}")
@@ -58,10 +86,10 @@ def _one_at_a_time(tf: Any, model: Any) -> Callable[[], Any]:
     ]
 
     def call(*values: Any) -> Any:
-        return model(values[0] if len(values) == 1 else list(values), training=False)
+        return model(_as_inputs(values), training=False)
 
     function = tf.function(call).get_concrete_function(*specs)
-    return lambda: tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+    return lambda _folder: tf.lite.TFLiteConverter.from_concrete_functions([function], model)
 
 
 def from_function(function: Any, *, no_layers: str, trackable: Any, weights: Any = None) -> Source:
@@ -73,7 +101,9 @@ def from_function(function: Any, *, no_layers: str, trackable: Any, weights: Any
     ]
 
     return Source(
-        converter=lambda: tf.lite.TFLiteConverter.from_concrete_functions([function], trackable),
+        converter=lambda _folder: tf.lite.TFLiteConverter.from_concrete_functions(
+            [function], trackable
+        ),
         inputs=tuple(
             (
                 str(spec.name),

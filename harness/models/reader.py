@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 class Source:
     """A model that was loaded for conversion.
 
-    ``converter()`` gives a fresh ``tf.lite.TFLiteConverter``. ``inputs`` are name, shape
+    ``converter(folder)`` gives a fresh ``tf.lite.TFLiteConverter``, which may read what it put
+    into the new folder until it has converted. ``inputs`` are name, shape
     without the batch axis (``None`` for a free size, ``None`` as a whole for an unknown
     rank) and type name of every input. ``layers`` is the Keras model where there is a graph
     of layers, else ``no_layers`` says why there is none. ``weights()`` yields name and values.
     """
 
-    converter: Callable[[], Any]
+    converter: Callable[[Path], Any]
     inputs: tuple[tuple[str, tuple[int | None, ...] | None, str], ...]
     layers: Any | None
     no_layers: str

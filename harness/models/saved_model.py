@@ -43,7 +43,7 @@ def _load(_source: str, path: Path) -> Source:
         yield from function_weights(function)
 
     return Source(
-        converter=lambda: tf.lite.TFLiteConverter.from_saved_model(
+        converter=lambda _folder: tf.lite.TFLiteConverter.from_saved_model(
             str(path), signature_keys=[name]
         ),
         inputs=tuple(

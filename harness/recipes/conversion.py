@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -68,7 +69,8 @@ def _converted(
         source, facts, calibrates = result.source, result.facts, result.needs_calibration
         if not result.deployable:
             return b"", {**facts, "deployable": False}
-    converter = source.converter()
+    saved = Path(request["out"] + ".saved")  # swept with the conversion process's folder
+    converter = source.converter(saved)
     if calibrates:
         batches = _batches(source, request)
 
@@ -79,6 +81,7 @@ def _converted(
         converter.representative_dataset = representative
     recipe.convert(tf, converter, chosen.values)
     content: bytes = converter.convert()
+    shutil.rmtree(saved, ignore_errors=True)
     return content, facts
 
 

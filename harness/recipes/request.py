@@ -17,8 +17,8 @@ from harness.recipes import parse_recipe
 from harness.recipes.edgetpu_compiler import TOOL, tool_version
 from harness.recipes.recipe import ChosenRecipe, Recipe, written
 
-#: Changes when a manifest holds other things than before.
-MANIFEST_VERSION = 3
+#: Changes when a manifest holds other things than before, or all files are made another way.
+MANIFEST_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)

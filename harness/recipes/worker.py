@@ -11,6 +11,7 @@ the first request needs it. Ends when stdin does.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -202,6 +203,16 @@ def _look(child: _Running, say: Any) -> bool:
     return answer is not None
 
 
+def _import() -> None:
+    """Import what conversions need, once, before forking."""
+    import tensorflow  # noqa: F401
+    import tf_keras  # noqa: F401
+
+    # The children's garbage collections would walk, and so copy, all of TensorFlow's objects.
+    gc.collect()
+    gc.freeze()
+
+
 def main(parallel: int) -> None:
     """Serve until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -228,9 +239,7 @@ def main(parallel: int) -> None:
                 waiting.remove(request)
                 running.append(_Running(request, answers.fileno()))
         if waiting and waiting[0]["tensorflow"] and not imported:
-            import tensorflow  # noqa: F401  imported before forking, so that children need not
-            import tf_keras  # noqa: F401
-
+            _import()
             imported = True
         while waiting and len(running) < parallel:
             running.append(_Running(waiting.popleft(), answers.fileno()))
