@@ -10,14 +10,18 @@ harness.inspect("model.tflite").as_dict()
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import RunResult, convert, debug, inspect, load, preflight, run, search
+    from harness.api.loss import Effort, debug, search
+    from harness.api.runs import RunResult, load, run
+    from harness.api.variants import convert, inspect, preflight
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Effort",
     "RunResult",
     "__version__",
     "convert",
@@ -29,11 +33,17 @@ __all__ = [
     "search",
 ]
 
+_PARTS = {
+    "loss": ("Effort", "debug", "search"),
+    "runs": ("RunResult", "load", "run"),
+    "variants": ("convert", "inspect", "preflight"),
+}
+
 
 def __getattr__(name: str) -> Any:
-    # Importing the package stays cheap: the command line must answer --help at once.
-    if name in __all__:
-        from harness import api
-
-        return getattr(api, name)
+    # Importing the package stays cheap: the command line must answer --help at once, and what
+    # is in the cache in a moment.
+    for part, names in _PARTS.items():
+        if name in names:
+            return getattr(importlib.import_module(f"harness.api.{part}"), name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

@@ -54,8 +54,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def digits(cache: Path) -> dict[str, Path]:
     """The digits network and its variants as files: ``model``, ``float32``, ``int8``, ..."""
-    from harness.config import load_suite
-    from harness.orchestrate import known_names
+    from harness.config.suites import load_suite
+    from harness.orchestrate.environment import known_names
     from harness.orchestrate.prepare import Ready, prepare
     from harness.recipes import RECIPES
     from harness.recipes.builtin import builtin_path

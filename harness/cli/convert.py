@@ -67,7 +67,7 @@ def convert(
     Writes MODEL_RECIPE.tflite and its manifest MODEL_RECIPE.json for every recipe. What was made
     before comes from the cache. Exit code 3 if a conversion failed.
     """
-    from harness import api
+    import harness
     from harness.cli import converted
     from harness.cli.interrupts import stop_on_signals
     from harness.config import sources
@@ -75,7 +75,7 @@ def convert(
     converted.check_format(format)
     listener = converted.Listener()
     with stop_on_signals("giving up what is being made") as stop:
-        found = api.convert(
+        found = harness.convert(
             model,
             recipe or ["float32"],
             out,

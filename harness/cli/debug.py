@@ -57,7 +57,7 @@ def debug(
     import json
     import shutil
 
-    from harness import api
+    import harness
     from harness.cli import converted
     from harness.cli.interrupts import stop_on_signals
     from harness.config import sources
@@ -70,7 +70,7 @@ def debug(
     listener = converted.Listener()
     with stop_on_signals("giving it up") as stop:
         try:
-            found = api.debug(
+            found = harness.debug(
                 model,
                 recipe,
                 data,
@@ -78,7 +78,7 @@ def debug(
                 training=train,
                 preprocessing=sources.preprocessing(scale, mean, std),
                 image_size=sources.image_size(image_size),
-                effort=api.Effort(samples, evaluate, worst),
+                effort=harness.Effort(samples, evaluate, worst),
                 progress=listener.progress,
                 stopped=stop,
             )

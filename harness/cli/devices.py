@@ -10,7 +10,7 @@ def devices() -> None:
     from rich.text import Text
 
     from harness.cli.output import console
-    from harness.config import known_devices
+    from harness.config.devices import known_devices
     from harness.transports import TRANSPORTS
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)

@@ -16,8 +16,10 @@ def show(
     format: str,
 ) -> None:
     """Print what a run would do."""
-    from harness.config import load_suite
-    from harness.orchestrate import forecast, known_names, make_plan
+    from harness.config.suites import load_suite
+    from harness.orchestrate.environment import known_names
+    from harness.orchestrate.forecast import forecast
+    from harness.orchestrate.plan import make_plan
     from harness.reports import notes
 
     if format not in ("table", "json"):

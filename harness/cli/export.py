@@ -26,14 +26,14 @@ def export(
 
     The columns are a stable interface, described in docs/columns.md.
     """
-    from harness import api
+    import harness
     from harness.reports import FORMATS
 
     if format != "parquet" and (format not in FORMATS or format == "table"):
         raise UsageError(f"unknown format {format!r}", hint="known: csv, json, markdown, parquet")
     if format == "parquet" and output is None:
         raise UsageError("Parquet goes to a file", hint="name one: -o rows.parquet")
-    result = api.load(run, store=store)
+    result = harness.load(run, store=store)
     try:
         if format == "parquet":
             from harness.reports import parquet

@@ -24,8 +24,8 @@ def inspect(
 
     from harness.cli.output import console
     from harness.errors import UsageError
+    from harness.models.inspection import inspect_file
     from harness.reports import inspection_table
-    from harness.reports.inspection import inspect_file
 
     if format not in ("table", "json"):
         raise UsageError(f"unknown format {format!r}", hint="known: table, json")

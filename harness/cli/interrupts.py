@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.orchestrate import Stop
+    from harness.orchestrate.stop import Stop
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def stop_on_signals(first: str = "finishing the running trial") -> Iterator[Stop
     Agents and conversions end by themselves when the orchestrator's end of their stdin
     closes, and the store has every sample that had arrived.
     """
-    from harness.orchestrate import Stop
+    from harness.orchestrate.stop import Stop
 
     stop = Stop()
 

@@ -11,7 +11,7 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.api import RunResult
+    from harness.api.runs import RunResult
 
 
 def check_format(name: str) -> None:

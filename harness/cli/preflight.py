@@ -27,12 +27,12 @@ def preflight(
     from rich.table import Table
     from rich.text import Text
 
-    from harness import api
+    import harness
     from harness.cli.converted import check_format
     from harness.cli.output import console
 
     check_format(format)
-    layers = api.preflight(model)
+    layers = harness.preflight(model)
     if format == "json":
         print(json.dumps(list(layers), indent=1))
         return

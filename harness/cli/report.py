@@ -24,8 +24,8 @@ def report(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write the HTML report of a run: one file that works offline."""
-    from harness import api
+    import harness
 
-    result = api.load(run, store=store)
+    result = harness.load(run, store=store)
     target = output or Path("results") / "reports" / f"{result.id}.html"
     print(result.report(target).resolve())

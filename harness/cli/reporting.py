@@ -11,7 +11,7 @@ from harness.cli.options import DEFAULT_STORE
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.api import RunResult
+    from harness.api.runs import RunResult
 
 
 def after_run(result: RunResult, report: str | None, store: str) -> None:

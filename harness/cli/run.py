@@ -47,7 +47,7 @@ def run(
 
     Ctrl-C once finishes the running trial and says how to resume; twice stops at once.
     """
-    from harness import api
+    import harness
     from harness.cli import output, progress, reporting
     from harness.cli.interrupts import stop_on_signals
 
@@ -58,7 +58,7 @@ def run(
         dry.show(suite, device or (), recipe or (), trials, format)
         return
     with progress.listener() as tell, stop_on_signals() as stop:
-        result = api.run(
+        result = harness.run(
             suite,
             devices=device or (),
             recipes=recipe or (),

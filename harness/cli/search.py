@@ -64,7 +64,7 @@ def search(
     import json
     import shutil
 
-    from harness import api
+    import harness
     from harness.cli import converted, progress
     from harness.cli.interrupts import stop_on_signals
     from harness.config import sources
@@ -72,7 +72,7 @@ def search(
 
     converted.check_format(format)
     with progress.listener() as tell, stop_on_signals() as stop:
-        found = api.search(
+        found = harness.search(
             model,
             data,
             calibration=calibration,

@@ -9,8 +9,8 @@ def table(
     run: RunArgument = "last", store: StoreOption = DEFAULT_STORE, format: FormatOption = "table"
 ) -> None:
     """Print the comparison table of a run."""
-    from harness import api
+    import harness
     from harness.cli import output
 
     output.check_format(format)
-    output.show(api.load(run, store=store), format)
+    output.show(harness.load(run, store=store), format)

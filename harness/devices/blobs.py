@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import (
     AgentSetupError,
@@ -16,7 +16,9 @@ from harness.errors import (
     ProtocolError,
     PushError,
 )
-from harness.transports import Transport
+
+if TYPE_CHECKING:
+    from harness.transports import Transport
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness.cache import cache_dir, file_sha256, json_sha256, whole_file
 from harness.datasets import SOURCES, Split, lint, load_dataset
-from harness.devices import Blob
+from harness.devices.blobs import Blob
 from harness.domain import Dataset, Model, Task
 from harness.recipes import ChosenRecipe
 from harness.recipes.request import StoredSplit

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from harness.config import Known
+from harness.config.suites import Known
 from harness.datasets import SOURCES
 from harness.models import is_reference
 from harness.recipes import RECIPES, parse_recipe

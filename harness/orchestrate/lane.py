@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from harness.devices import Answer, Session, messages
+from harness.devices import messages
+from harness.devices.session import Answer, Session
 from harness.domain import Device, DeviceKind, JobStatus, Policy, Stage, TrialStatus
 from harness.errors import (
     DeviceBusyError,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cache import cache_dir, json_sha256, whole_file
-from harness.devices import Blob
+from harness.devices.blobs import Blob
 from harness.domain import Model, Policy, Stage, Suite, Task, Variant
 from harness.errors import ConversionError, HarnessError, ModelError
 from harness.models import ResolvedModel

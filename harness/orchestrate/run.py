@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from harness.cache import cache_dir
-from harness.config import suite_from_json, suite_to_json
+from harness.config.suites import suite_from_json, suite_to_json
 from harness.devices.lock import HostLock
 from harness.domain import Device, DeviceKind, JobStatus, Stage, Suite, TrialStatus
 from harness.errors import HarnessError, JobError, NotDeployableError, StoreError, UsageError

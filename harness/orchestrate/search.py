@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.cache import cache_dir, json_sha256, whole_file
-from harness.config import suite_to_json
+from harness.config.suites import suite_to_json
 from harness.domain import JobStatus, Suite
 from harness.errors import ConversionError, HarnessError, StoreError, UsageError
 from harness.models import ResolvedModel

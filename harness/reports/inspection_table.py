@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.models.inspection import Inspection
 from harness.reports import numbers
-from harness.reports.inspection import Inspection
 from harness.simulation.analysis import float_islands, parameters, per_tensor_weights
 from harness.simulation.graph import Quantization, Tensor
 

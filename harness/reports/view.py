@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.config import suite_from_json
+from harness.config.suites import suite_from_json
 from harness.domain import Suite
 from harness.store import JobRecord, RunRecord, Store
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.config import find_device, known_devices, load_suite, shipped_suites
+from harness.config.devices import find_device, known_devices
 from harness.config.sources import SELF_CONTAINED
+from harness.config.suites import load_suite, shipped_suites
 from harness.datasets import SOURCES, load_dataset
 from harness.domain import (
     Advisory,
@@ -30,7 +31,7 @@ from harness.domain.advisory import NEXT_STEP
 from harness.errors import DatasetError, ModelError
 from harness.metrics import METRICS, Observations, TrialObservation
 from harness.models import READERS
-from harness.orchestrate import known_names
+from harness.orchestrate.environment import known_names
 from harness.reports import FORMATS, view_run
 from harness.store import Store
 from harness.transports import TRANSPORTS
@@ -154,7 +155,7 @@ def check_measurements(found: tuple[Measurement, ...]) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats(name: str, tmp_path: Path) -> None:
-    from harness.config import suite_to_json
+    from harness.config.suites import suite_to_json
 
     suite = load_suite("demo", known_names())
     job = Job(0, "digits", "int8", "local", DeviceKind.REAL, Backend("cpu", 1))

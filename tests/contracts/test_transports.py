@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from harness.cache import file_sha256
-from harness.config import load_suite
-from harness.devices import Answer, Blob, Session, messages
+from harness.config.suites import load_suite
+from harness.devices import messages
+from harness.devices.blobs import Blob
+from harness.devices.session import Answer, Session
 from harness.domain import Device, Stage
 from harness.errors import AgentReportedError, DeviceBusyError
-from harness.orchestrate import known_names
+from harness.orchestrate.environment import known_names
 from harness.transports import TRANSPORTS
 from tests.support import write_suite
 from tests.support.sshd import start_sshd

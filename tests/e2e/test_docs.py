@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.config import load_suite
 from harness.config.schema import PolicyFile
+from harness.config.suites import load_suite
 from harness.datasets.digits import split
 from harness.domain import AdvisoryKind
-from harness.orchestrate import known_names
+from harness.orchestrate.environment import known_names
 from harness.reports import COLUMNS
 from tests.conftest import ROOT
 from tests.support import harness_command

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness import api
+import harness
 from harness.domain import Preprocessing
 from tests.e2e.rows import rows_of
 
@@ -103,7 +103,7 @@ def converted(model: Path, recipes: list[str], samples: NDArray[Any], tmp_path: 
     tmp_path.mkdir(exist_ok=True)
     calibration = tmp_path / "calibration.npz"
     np.savez(calibration, images=samples)
-    found = api.convert(str(model), recipes, tmp_path / "out", calibration=str(calibration))
+    found = harness.convert(str(model), recipes, tmp_path / "out", calibration=str(calibration))
     assert [item.status for item in found] == ["ok"] * len(recipes), found
     return [item.file for item in found if item.file]
 
@@ -202,7 +202,7 @@ def test_an_architecture_by_name_converts_and_runs(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).integers(0, 256, (40, 96, 96, 3), dtype=np.uint8)
     calibration = tmp_path / "calibration.npz"
     np.savez(calibration, images=samples)
-    found = api.convert(
+    found = harness.convert(
         "keras:MobileNetV2?weights=none&alpha=0.35&input=96&classes=10",
         ["float32", "int8(calibration=20)"], tmp_path, calibration=str(calibration),
         preprocessing=Preprocessing(1 / 127.5, (1.0,)),

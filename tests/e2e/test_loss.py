@@ -38,12 +38,12 @@ def found(fragile: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """An examination of every evaluation sample, and its table."""
     import dataclasses
 
-    from harness import api
+    import harness
     from harness.domain import Preprocessing
 
-    made = api.debug(
+    made = harness.debug(
         str(fragile), PER_TENSOR, "digits", calibration="digits",
-        preprocessing=Preprocessing(0.0625), effort=api.Effort(32, 0, 8),
+        preprocessing=Preprocessing(0.0625), effort=harness.Effort(32, 0, 8),
     )  # fmt: skip
     return json.loads(json.dumps(dataclasses.asdict(made)))  # type: ignore[no-any-return]
 
@@ -68,7 +68,7 @@ def test_the_local_error_is_what_a_plain_computation_gives(
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    from harness import api
+    import harness
     from harness.domain import Preprocessing
     from harness.models import metadata
     from harness.recipes import parse_recipe
@@ -76,7 +76,7 @@ def test_the_local_error_is_what_a_plain_computation_gives(
     from harness.recipes.loss.operators import load, pair
     from harness.recipes.requantize import FloatFile
 
-    made = api.convert(str(fragile), ["float32"], tmp_path, preprocessing=Preprocessing(0.0625))
+    made = harness.convert(str(fragile), ["float32"], tmp_path, preprocessing=Preprocessing(0.0625))
     assert made[0].file
     content = metadata.original(made[0].file.read_bytes())
     samples = (split("test")[0][:8] / 16).astype(np.float32)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import find_device
-from harness.devices import Session
+from harness.config.devices import find_device
+from harness.devices.session import Session
 from harness.domain import JobStatus, TrialStatus
 from harness.store import Store
 from harness.transports import TRANSPORTS

@@ -42,7 +42,7 @@ retries = 0
     return path
 
 
-def run(path: Path, *, ok: bool = True) -> tuple[harness.api.RunResult, JobRecord]:
+def run(path: Path, *, ok: bool = True) -> tuple[harness.RunResult, JobRecord]:
     result = harness.run(path, store=f"sqlite:///{path.parent}/s.db")
     record = result.view.jobs[-1]
     assert (record.status == "ok") == ok, record.error

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.cache import file_sha256
-from harness.config import load_suite
-from harness.devices import Blob, Session
+from harness.config.suites import load_suite
+from harness.devices.blobs import Blob
+from harness.devices.session import Session
 from harness.domain import Device, Stage
 from harness.errors import (
     AgentSetupError,
@@ -24,7 +25,7 @@ from harness.errors import (
     LinkLostError,
     UnreachableError,
 )
-from harness.orchestrate import known_names
+from harness.orchestrate.environment import known_names
 from harness.transports.ssh import SshTransport
 from tests.support import needed, write_suite
 from tests.support.sshd import Sshd

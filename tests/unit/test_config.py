@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import load_suite, suite_from_json, suite_to_json
 from harness.config.schema import schemas
+from harness.config.suites import load_suite, suite_from_json, suite_to_json
 from harness.config.toml_source import TomlSource
 from harness.errors import ConfigError, UsageError
-from harness.orchestrate import known_names
+from harness.orchestrate.environment import known_names
 from tests.conftest import ROOT
 
 

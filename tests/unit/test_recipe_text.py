@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config import load_suite
+from harness.config.suites import load_suite
 from harness.errors import ConfigError, UsageError
-from harness.orchestrate import known_names
+from harness.orchestrate.environment import known_names
 from harness.recipes import RECIPES, parse_recipe
 from harness.recipes.recipe import Parameter, Recipe, parse, written
 

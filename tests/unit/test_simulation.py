@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import find_device
+from harness.config.devices import find_device
 from harness.domain import Backend
 from harness.errors import ModelError, UnsupportedError
 from harness.simulation import estimate, read_graph
