@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelError
+from harness.models.one_graph import argument_names, converter
 from harness.models.reader import Source
 
 
@@ -17,23 +18,55 @@ def from_keras(model: Any) -> Source:
     import tensorflow as tf
 
     if getattr(model, "inputs", None):
-        inputs = tuple(
-            (str(tensor.name), tuple(tensor.shape[1:]), _type(tensor)) for tensor in model.inputs
-        )
-        return Source(
-            converter=_one_at_a_time(tf, model) if _recurrent(model) else _as_one_graph(tf, model),
-            inputs=inputs,
-            layers=model,
-            no_layers="",
-            weights=lambda: _weights(model),
-        )
-    function = _concrete(tf, model)
+        return _from_layers(tf, model)
     return from_function(
-        function,
+        _concrete(tf, model),
         no_layers=f"{type(model).__name__} is a subclassed model, so it has no graph of layers",
         trackable=model,
         weights=lambda: _weights(model),
     )
+
+
+def _from_layers(tf: Any, model: Any) -> Source:
+    structure = _input_structure(model)
+    inputs = tf.nest.flatten(structure)
+    outputs = [str(name) for name in getattr(model, "output_names", ())]
+    if len(outputs) != len(model.outputs) or len(set(outputs)) < len(outputs):
+        outputs = [f"output_{position}" for position in range(len(model.outputs))]
+    arguments = argument_names([item.name for item in inputs])
+    # The converter refuses loops over a free batch.
+    batch = 1 if _recurrent(model) else None
+    specs = [
+        tf.TensorSpec([item.shape[0] or batch, *item.shape[1:]], item.dtype, name=name)
+        for item, name in zip(inputs, arguments, strict=True)
+    ]
+
+    def infer(*values: Any) -> Any:
+        made = model(tf.nest.pack_sequence_as(structure, values), training=False)
+        return dict(zip(outputs, tf.nest.flatten(made), strict=True))
+
+    def convert(folder: Path) -> Any:
+        function = tf.function(infer).get_concrete_function(*specs)
+        return converter(
+            tf, function, folder, lambda: tf.lite.TFLiteConverter.from_keras_model(model)
+        )
+
+    return Source(
+        converter=convert,
+        inputs=tuple((str(item.name), tuple(item.shape[1:]), _type(item)) for item in inputs),
+        layers=model,
+        no_layers="",
+        weights=lambda: _weights(model),
+        signature=(tuple(arguments), tuple(outputs)),
+    )
+
+
+def _input_structure(model: Any) -> Any:
+    """A tensor, or a list or dictionary of them, as the model is called with."""
+    try:
+        return model.input
+    except AttributeError:  # Keras 3 has it of functional models only
+        return model.inputs[0] if len(model.inputs) == 1 else list(model.inputs)
 
 
 def _recurrent(model: Any) -> bool:
@@ -44,54 +77,6 @@ def _recurrent(model: Any) -> bool:
     )
 
 
-def _as_one_graph(tf: Any, model: Any) -> Callable[[Path], Any]:
-    """Converters from a SavedModel that holds nothing but the inference function.
-
-    ``from_keras_model`` saves every layer with its own functions and loads them twice, which
-    takes several times as long as all the rest and gives the same file.
-    """
-    specs = [tf.TensorSpec(item.shape, item.dtype, name=item.name) for item in model.inputs]
-    names = getattr(model, "output_names", None)
-
-    def infer(*values: Any) -> Any:
-        outputs = tf.nest.flatten(model(_as_inputs(values), training=False))
-        return dict(
-            zip(names or [f"output_{n}" for n in range(len(outputs))], outputs, strict=True)
-        )
-
-    def converter(folder: Path) -> Any:
-        function = tf.function(infer).get_concrete_function(*specs)
-        resources = [item for item, _ in function.graph.captures if item.dtype == tf.resource]
-        if len(resources) > len(function.variables):  # tables and the like belong to layers
-            return tf.lite.TFLiteConverter.from_keras_model(model)
-        kept = tf.Module()
-        kept.variables_of_model = list(function.variables)
-        tf.saved_model.save(kept, str(folder), signatures=function)
-        return tf.lite.TFLiteConverter.from_saved_model(
-            str(folder), signature_keys=["serving_default"]
-        )
-
-    return converter
-
-
-def _as_inputs(values: tuple[Any, ...]) -> Any:
-    return values[0] if len(values) == 1 else list(values)
-
-
-def _one_at_a_time(tf: Any, model: Any) -> Callable[[Path], Any]:
-    """Converters for a batch of one: the converter refuses loops over a free batch."""
-    specs = [
-        tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, name=f"input_{position}")
-        for position, tensor in enumerate(model.inputs)
-    ]
-
-    def call(*values: Any) -> Any:
-        return model(_as_inputs(values), training=False)
-
-    function = tf.function(call).get_concrete_function(*specs)
-    return lambda _folder: tf.lite.TFLiteConverter.from_concrete_functions([function], model)
-
-
 def from_function(function: Any, *, no_layers: str, trackable: Any, weights: Any = None) -> Source:
     """A ``tf.function``'s concrete function; ``trackable`` keeps its variables alive."""
     import tensorflow as tf
@@ -99,10 +84,16 @@ def from_function(function: Any, *, no_layers: str, trackable: Any, weights: Any
     specs = [
         spec for spec in tf.nest.flatten(function.structured_input_signature) if spec is not None
     ]
-
+    made = function.structured_outputs
+    names = (
+        made if isinstance(made, dict) else [f"output_{n}" for n in range(len(function.outputs))]
+    )
     return Source(
-        converter=lambda _folder: tf.lite.TFLiteConverter.from_concrete_functions(
-            [function], trackable
+        converter=lambda folder: converter(
+            tf,
+            function,
+            folder,
+            lambda: tf.lite.TFLiteConverter.from_concrete_functions([function], trackable),
         ),
         inputs=tuple(
             (
@@ -115,6 +106,7 @@ def from_function(function: Any, *, no_layers: str, trackable: Any, weights: Any
         layers=None,
         no_layers=no_layers,
         weights=weights or (lambda: function_weights(function)),
+        signature=(tuple(str(spec.name) for spec in specs), tuple(names)),
     )
 
 

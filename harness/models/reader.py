@@ -25,6 +25,8 @@ class Source:
     without the batch axis (``None`` for a free size, ``None`` as a whole for an unknown
     rank) and type name of every input. ``layers`` is the Keras model where there is a graph
     of layers, else ``no_layers`` says why there is none. ``weights()`` yields name and values.
+    ``signature`` holds the names of inputs and of outputs in the file's signature, in the
+    model's order, where it has one.
     """
 
     converter: Callable[[Path], Any]
@@ -32,6 +34,7 @@ class Source:
     layers: Any | None
     no_layers: str
     weights: Callable[[], Iterable[tuple[str, NDArray[Any]]]]
+    signature: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.domain import Preprocessing
 from harness.errors import ConversionError, ModelError
 from harness.models import READERS, Source, metadata
+from harness.models.one_graph import in_order
 from harness.models.preprocess import to_real
 from harness.recipes.recipe import ChosenRecipe
 
@@ -82,6 +83,8 @@ def _converted(
     recipe.convert(tf, converter, chosen.values)
     content: bytes = converter.convert()
     shutil.rmtree(saved, ignore_errors=True)
+    if source.signature is not None:
+        content = in_order(content, *source.signature)
     return content, facts
 
 

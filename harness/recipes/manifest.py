@@ -10,6 +10,7 @@ from typing import Any
 from harness.errors import ConversionError
 from harness.recipes.request import BuildRequest, converter_versions
 from harness.simulation import Tensor, float_islands, parameters, per_tensor_weights, read_graph
+from harness.simulation.elements import Graph, Subgraph
 
 #: Operators that only carry values between types.
 _CASTS = {"QUANTIZE", "DEQUANTIZE"}
@@ -83,8 +84,9 @@ def refuse_broken_promise(request: BuildRequest, path: Path, what: str) -> None:
         return
     graph = read_graph(path)
     floats = [
-        f"{operator.name} (operator {operator.index})"
-        for operator in graph.operators
+        f"{operator.name} (operator {operator.index}{_of(part, graph)})"
+        for part in graph.subgraphs
+        for operator in part.operators
         if operator.name not in _CASTS and operator.activation.startswith(("float", "bfloat"))
     ]
     if not floats and recipe.integer_ends:
@@ -105,6 +107,10 @@ def refuse_broken_promise(request: BuildRequest, path: Path, what: str) -> None:
             f"{what} left weights with one scale per tensor: {_listed(coarse)}",
             hint="per_channel=false asks for that",
         )
+
+
+def _of(part: Subgraph, graph: Graph) -> str:
+    return "" if part is graph.main else f" of {part.name or 'a subgraph'}"
 
 
 def _listed(items: list[str]) -> str:

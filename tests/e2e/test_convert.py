@@ -13,24 +13,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.config.sources import named_dataset, source_model
-from harness.domain import Preprocessing, Variant
-from harness.errors import ConversionError, HarnessError, ModelError
+from harness.domain import Preprocessing
 from harness.models import metadata
-from harness.orchestrate.convert import Splits, convertible_request
 from harness.recipes import RECIPES, parse_recipe
-from harness.recipes.builder import build
 from harness.simulation import read_graph
 from tests.conftest import ROOT
 from tests.e2e.rows import rows_of
 from tests.support import harness_command, needed, write_suite
+from tests.support.conversions import run
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -227,188 +223,6 @@ def test_wrong_usage(
     assert done.returncode == 2, (done.returncode, done.stderr, done.stdout)
     assert said in " ".join(done.stderr.split()), done.stderr
     assert "Traceback" not in done.stderr and not done.stdout
-
-
-# -- sources, and what cannot be converted: all in one conversion process ----------------------
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """What came of a model and a recipe."""
-
-    found: Mapping[tuple[str, str], Variant | HarnessError]
-
-    def ok(self, source: str, recipe: str) -> Variant:
-        outcome = self.found[source, recipe]
-        assert isinstance(outcome, Variant), outcome
-        return outcome
-
-    def refused(self, source: str, recipe: str, said: str) -> None:
-        outcome = self.found[source, recipe]
-        assert isinstance(outcome, ConversionError | ModelError), outcome
-        assert said in str(outcome), outcome
-        assert len(str(outcome)) < 900 and "Traceback" not in str(outcome)
-
-
-def outcomes(folder: Path, wanted: Sequence[tuple[str, str]], **limits: Any) -> Outcomes:
-    """Convert all in one go; sources are relative to ``folder``."""
-    data = named_dataset("data", "digits")
-    requests = {}
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        for source, recipe in wanted:
-            model = source_model(source, SCALE)
-            chosen = parse_recipe(recipe)
-            requests[source, recipe] = convertible_request(model, chosen, Splits(data, data))
-        places = {request.key(): place for place, request in requests.items()}
-        assert len(places) == len(wanted)
-        found: dict[tuple[str, str], Variant | HarnessError] = {}
-
-        def done(request: Any, outcome: Variant | HarnessError, _cached: bool) -> None:
-            found[places[request.key()]] = outcome
-
-        build(list(requests.values()), done, **limits)
-    finally:
-        os.chdir(before)
-    assert set(found) == set(wanted)
-    return Outcomes(found)
-
-
-FILES = ("batch4.h5", "custom.h5", "custom.keras", "keras3.h5", "nan.h5", "nan_saved_model",
-         "ready.keras", "unsigned")  # fmt: skip
-FACTORIES = ("functional", "concrete", "subclassed", "uncalled", "nothing", "fails", "missing",
-             "two_ends", "strings", "free_shape", "free_rank", "killed")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
-    folder = tmp_path_factory.mktemp("odd")
-    shutil.copyfile(ROOT / "tests" / "support" / "factories.py", folder / "factories.py")
-    subprocess.run(
-        [sys.executable, "-m", "tests.support.odd_models", str(folder)], cwd=ROOT, check=True,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-    )  # fmt: skip
-    return outcomes(
-        folder,
-        [
-            *((name, "float32") for name in FILES),
-            *((f"factories:{name}", "float32") for name in FACTORIES),
-            *((f"factories:{name}", "int8") for name in ("functional", "concrete", "subclassed")),
-            ("factories:two_ends", "int8"),
-            ("factories:two_ends", "weight_only_int8"),
-            ("batch4.h5", "int8"),
-            ("nan.tflite", "dynamic_int8"),
-        ],
-    )
-
-
-def run(path: Path, *inputs: Any) -> list[Any]:
-    """The outputs of a file in the runtime; zeros where no inputs are given."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    details = interpreter.get_input_details()
-    for position, detail in enumerate(details):
-        value = inputs[position] if inputs else np.zeros(detail["shape"], detail["dtype"])
-        interpreter.set_tensor(detail["index"], value.astype(detail["dtype"]))
-    interpreter.invoke()
-    return [interpreter.get_tensor(item["index"]) for item in interpreter.get_output_details()]
-
-
-@pytest.mark.parametrize("name", ["functional", "concrete", "subclassed"])
-def test_factories(made: Outcomes, name: str) -> None:
-    variant = made.ok(f"factories:{name}", "float32")
-    assert variant.manifest["model_format"] == "factory"
-    (output,) = run(variant.path)
-    assert output.shape == (1, 10)
-    assert read_graph(made.ok(f"factories:{name}", "int8").path).full_integer
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("uncalled", "never called on an input"),
-        ("nothing", "returned dict"),
-        ("fails", "RuntimeError: the weights are on the other machine"),
-        ("missing", "has no function missing"),
-        ("strings", "takes strings"),
-        ("free_shape", "free dimensions [None, None, 1]"),
-        ("free_rank", "of unknown number"),
-        ("killed", "the converter crashed (SIGKILL)"),
-    ],
-)
-def test_factories_that_make_nothing_of_use(made: Outcomes, name: str, said: str) -> None:
-    made.refused(f"factories:{name}", "float32", said)
-
-
-def test_two_inputs_and_outputs(made: Outcomes) -> None:
-    ones = np.ones((1, 8, 8, 1))
-    exact = run(made.ok("factories:two_ends", "float32").path, ones, ones)
-    assert sorted(item.shape for item in exact) == [(1, 2), (1, 3)]
-    coarse = run(made.ok("factories:two_ends", "weight_only_int8").path, ones, ones)
-    for one, two in zip(exact, coarse, strict=True):
-        np.testing.assert_allclose(one, two, atol=0.1)
-    made.refused("factories:two_ends", "int8", "calibration feeds exactly one input")
-
-
-@pytest.mark.parametrize("name", ["ready.keras", "keras3.h5"])
-def test_keras_3(made: Outcomes, name: str) -> None:
-    (output,) = run(made.ok(name, "float32").path)
-    assert output.shape == (1, 10)
-
-
-def test_a_fixed_batch(made: Outcomes) -> None:
-    assert run(made.ok("batch4.h5", "float32").path)[0].shape == (4, 10)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("custom.h5", "it uses Doubling, whose code is not in the file"),
-        ("custom.keras", "it uses Doubling, whose code is not in the file"),
-        ("unsigned", "has no signatures"),
-        ("nan.h5", "first/kernel:0 hold 1 values that are NaN"),
-        ("nan_saved_model", "first/kernel:0 hold 1 values that are NaN"),
-    ],
-)
-def test_files_that_cannot_be_converted(made: Outcomes, name: str, said: str) -> None:
-    made.refused(name, "float32", said)
-
-
-def test_a_ready_file_with_weights_that_are_no_numbers(made: Outcomes) -> None:
-    made.refused("nan.tflite", "dynamic_int8", "NaN or infinite")
-
-
-@pytest.mark.slow
-def test_recurrent_layers(tmp_path: Path, factories: Path) -> None:
-    recipes = ("float32", "dynamic_int8", "int8", "qat_int8(epochs=1)")
-    found = outcomes(factories, [("factories:lstm", recipe) for recipe in recipes])
-    exact = found.ok("factories:lstm", "float32")
-    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in {op.name for op in read_graph(exact.path).operators}
-    samples = np.random.default_rng(0).uniform(0, 1, (20, 1, 8, 8)).astype(np.float32)
-    wanted = np.concatenate([run(exact.path, sample)[0] for sample in samples])
-    dynamic = found.ok("factories:lstm", "dynamic_int8").path
-    outputs = np.concatenate([run(dynamic, sample)[0] for sample in samples])
-    np.testing.assert_allclose(outputs, wanted, atol=0.02)
-    integer = found.ok("factories:lstm", "int8")
-    assert read_graph(integer.path).full_integer
-    (tensor,) = read_graph(integer.path).inputs
-    assert tensor.dtype == "int8"
-    coded = [np.clip(np.round(sample * 255 - 128), -128, 127) for sample in samples]
-    outputs = np.concatenate([run(integer.path, sample)[0] for sample in coded])
-    np.testing.assert_allclose((outputs.astype(int) + 128) / 256, wanted, atol=0.03)
-    found.refused("factories:lstm", "qat_int8(epochs=1)", "recurrent layers")
-
-
-@pytest.mark.slow
-def test_training_needs_layers(factories: Path) -> None:
-    qat = "qat_int8(epochs=1)"
-    found = outcomes(factories, [(f"factories:{name}", qat) for name in ("subclassed", "concrete")])
-    found.refused("factories:subclassed", qat, "Own is a subclassed model")
-    found.refused("factories:concrete", qat, "a concrete function has no graph of layers")
 
 
 # -- limits, interruptions, disks --------------------------------------------------------------

@@ -81,6 +81,55 @@ def two_ends() -> Any:
     return keras.Model([one, two], [keras.layers.Dense(3)(both), keras.layers.Dense(2)(both)])
 
 
+def heads() -> Any:
+    """Inputs and outputs whose names sort otherwise, and hold what names may not."""
+    keras = _seeded()
+    image, few = keras.Input((8, 8, 1), name="the image/0:x"), keras.Input((4,), name="a few")
+    both = keras.layers.Concatenate()([keras.layers.Flatten()(image), few])
+    outputs = [keras.layers.Dense(size, name=f"head{size}")(both) for size in range(1, 13)]
+    return keras.Model([image, few], outputs)
+
+
+def named_ends() -> Any:
+    """Keras 3 with dictionaries for lists: they are sorted by key."""
+    import keras
+
+    image, few = keras.Input((8, 8, 1), name="image"), keras.Input((4,), name="few")
+    both = keras.layers.Concatenate()([keras.layers.Flatten()(image), few])
+    outputs = {"z": keras.layers.Dense(3)(both), "b": keras.layers.Dense(2)(both)}
+    return keras.Model({"image": image, "few": few}, outputs)
+
+
+def twice() -> Any:
+    """One layer, and so one name, for two outputs."""
+    import keras
+
+    inside = keras.Input((3,))
+    layer = keras.layers.Dense(2, use_bias=False, kernel_initializer="ones")
+    return keras.Model(inside, [layer(inside), layer(inside + inside)])
+
+
+def several() -> Any:
+    """A ``tf.function`` that returns a tuple."""
+    import tensorflow as tf
+
+    @tf.function
+    def call(value: Any) -> Any:
+        return value * 1.0, value * 2.0, value * 3.0
+
+    return call.get_concrete_function(tf.TensorSpec((None, 3), tf.float32, name="value"))
+
+
+def sine() -> Any:
+    """An operator that knows no integers."""
+    import tensorflow as tf
+
+    keras = _seeded()
+    inside = keras.Input((8, 8, 1))
+    made = tf.sin(keras.layers.Conv2D(4, 3)(inside))
+    return keras.Model(inside, keras.layers.Dense(10)(keras.layers.Flatten()(made)))
+
+
 def strings() -> Any:
     """Takes text."""
     import tensorflow as tf

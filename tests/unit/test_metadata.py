@@ -164,40 +164,26 @@ def test_normalization_is_of_raw_samples(
 
 
 @pytest.mark.parametrize(
-    ("shape", "preprocessing", "samples", "content", "colour"),
+    ("shape", "preprocessing", "content", "colour"),
     [
-        ((1, 8, 8, 3), Preprocessing(), None, "image", "rgb"),
-        ((1, 8, 8, 1), Preprocessing(), (0, 255), "image", "gray"),
-        ((1, 8, 8, 3), Preprocessing(colour="rgb"), (-1, 1), "image", "rgb"),
-        ((1, 8, 8, 3), Preprocessing(colour="bgr"), None, "image", ""),
-        ((1, 8, 8, 3), Preprocessing(colour="gray"), None, "image", ""),
-        ((1, 49, 10, 1), Preprocessing(), (-80.0, 40.0), "feature", ""),
-        ((1, 3, 8, 8), Preprocessing(layout="nchw", colour="rgb"), None, "feature", ""),
-        ((1, 3, 8, 3), Preprocessing(layout="nchw"), None, "feature", ""),
-        ((1, 8, 8, 4), Preprocessing(), None, "feature", ""),
-        ((1, 640), Preprocessing(), None, "feature", ""),
+        ((1, 8, 8, 3), Preprocessing(), "image", "rgb"),
+        ((1, 8, 8, 1), Preprocessing(colour="gray"), "image", "gray"),
+        ((1, 8, 8, 3), Preprocessing(colour="rgb"), "image", "rgb"),
+        ((1, 8, 8, 3), Preprocessing(colour="bgr"), "image", ""),
+        ((1, 8, 8, 3), Preprocessing(colour="gray"), "image", ""),
+        ((1, 49, 10, 1), Preprocessing(), "feature", ""),
+        ((1, 3, 8, 8), Preprocessing(layout="nchw", colour="rgb"), "feature", ""),
+        ((1, 3, 8, 3), Preprocessing(layout="nchw"), "feature", ""),
+        ((1, 8, 8, 4), Preprocessing(), "feature", ""),
+        ((1, 640), Preprocessing(), "feature", ""),
     ],
 )
 def test_what_is_an_image(
-    shape: tuple[int, ...],
-    preprocessing: Preprocessing,
-    samples: tuple[float, float] | None,
-    content: str,
-    colour: str,
+    shape: tuple[int, ...], preprocessing: Preprocessing, content: str, colour: str
 ) -> None:
-    made = write(adding_model(shape), preprocessing=preprocessing, sample_range=samples)
+    made = write(adding_model(shape), preprocessing=preprocessing)
     tensor = said(made).description.inputs[0]
     assert (tensor.content, tensor.colour) == (content, colour)
-
-
-def test_the_range_of_a_float_input_is_after_normalization() -> None:
-    tensor = said(write(preprocessing=Preprocessing(1 / 255), sample_range=(0, 255))).description
-    assert (tensor.inputs[0].minimum, tensor.inputs[0].maximum) == ((0.0,), (1.0,))
-    negative = Preprocessing(-1 / 255, (0.0, 0.5, 1.0))
-    tensor = said(write(preprocessing=negative, sample_range=(0, 255))).description
-    assert tensor.inputs[0].minimum == pytest.approx((-1.0, -1.5, -2.0))
-    assert tensor.inputs[0].maximum == pytest.approx((0.0, -0.5, -1.0), abs=1e-6)
-    assert said(write()).description.inputs[0].minimum == ()
 
 
 def test_the_layout_is_the_documented_one() -> None:

@@ -42,14 +42,13 @@ def write(
     description: str,
     preprocessing: Preprocessing | Sequence[Preprocessing],
     labels: Sequence[str] = (),
-    sample_range: tuple[float, float] | None = None,
 ) -> bytes:
     """The same model with its metadata, replacing what it said before; always the same bytes.
 
     One preprocessing alone is the first input's, a sequence has one for each input.
-    ``sample_range`` is the range of the stored samples where it is known. Author, licence and
-    version of earlier metadata are kept. Raises ``ModelError`` for a model that is damaged or
-    has no room for metadata (see ``container.embed``), and for labels with line breaks.
+    Author, licence and version of earlier metadata are kept. Raises ``ModelError`` for a model
+    that is damaged or has no room for metadata (see ``container.embed``), and for labels with
+    line breaks.
     """
     model = original(content)
     inputs, outputs = model_tensors(model)
@@ -65,10 +64,7 @@ def write(
         version=before.version,
         author=before.author,
         license=before.license,
-        inputs=tuple(
-            _input(tensor, wanted, sample_range)
-            for tensor, wanted in zip(inputs, given, strict=True)
-        ),
+        inputs=tuple(_input(tensor, wanted) for tensor, wanted in zip(inputs, given, strict=True)),
         outputs=_outputs(outputs, len(labels)),
     )
     if labels and not any(output.labels_file for output in described.outputs):
@@ -141,17 +137,12 @@ def _described(content: bytes) -> Description:
         return Description()
 
 
-def _input(
-    tensor: Tensor, wanted: Preprocessing, sample_range: tuple[float, float] | None
-) -> TensorMetadata:
-    content, colour = _content(tensor, wanted, sample_range)
+def _input(tensor: Tensor, wanted: Preprocessing) -> TensorMetadata:
+    content, colour = _content(tensor, wanted)
     mean, std = _normalization(wanted) if tensor.real else ((), ())
     if len(mean) not in (0, 1, tensor.channels(wanted.layout)):
         mean, std = (), ()
     minimum, maximum = tensor.stored_range()
-    if sample_range and tensor.floating and mean:
-        ends = (np.array(sample_range)[:, None] - np.array(mean)) / np.array(std)
-        minimum, maximum = tuple(ends.min(0).tolist()), tuple(ends.max(0).tolist())
     words = [wanted.layout, wanted.colour, wanted.resize and f"{wanted.resize} resize"]
     return TensorMetadata(
         name=tensor.name,
@@ -165,20 +156,19 @@ def _input(
     )
 
 
-def _content(
-    tensor: Tensor, wanted: Preprocessing, sample_range: tuple[float, float] | None
-) -> tuple[str, str]:
+def _content(tensor: Tensor, wanted: Preprocessing) -> tuple[str, str]:
     """Images are what the schema means by it: rows, columns, then red, green, blue or gray.
 
     Another order of colours is an image of unknown colours, which the libraries refuse
-    rather than feed wrongly. Samples outside of 0 to 255 are no pixels.
+    rather than feed wrongly. One channel may as well be a spectrogram, so it is an image only
+    where the preprocessing says ``gray``.
     """
-    pixels = sample_range is None or 0 <= sample_range[0] <= sample_range[1] <= 255
     channels = tensor.shape[3] if len(tensor.shape) == 4 else 0
-    if wanted.layout == "nchw" or channels not in (1, 3) or not (pixels or wanted.colour):
+    if wanted.layout == "nchw" or channels not in (1, 3):
         return "feature", ""
-    usual = "gray" if channels == 1 else "rgb"
-    return "image", usual if wanted.colour in ("", usual) else ""
+    if channels == 1:
+        return ("image", "gray") if wanted.colour == "gray" else ("feature", "")
+    return "image", wanted.colour if wanted.colour == "rgb" else "" if wanted.colour else "rgb"
 
 
 def _normalization(wanted: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
