@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -150,3 +151,10 @@ def interpreters() -> Iterator[dict[str, str]]:
     os.environ.pop("LD_LIBRARY_PATH")
     if before is not None:
         os.environ["LD_LIBRARY_PATH"] = before
+
+
+@pytest.fixture
+def factories(tmp_path: Path) -> Path:
+    """The module ``factories`` in the working folder."""
+    shutil.copyfile(ROOT / "tests" / "support" / "factories.py", tmp_path / "factories.py")
+    return tmp_path

@@ -23,7 +23,6 @@ from harness.domain import Preprocessing
 from harness.models import metadata
 from harness.recipes import RECIPES, parse_recipe
 from harness.simulation import read_graph
-from tests.conftest import ROOT
 from tests.e2e.rows import rows_of
 from tests.support import harness_command, needed, write_suite
 from tests.support.conversions import run
@@ -57,13 +56,6 @@ def rows(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
     """Recipe -> row of a call with ``--format json``."""
     assert "Traceback" not in done.stderr, done.stderr
     return {row["recipe"]: row for row in json.loads(done.stdout)}
-
-
-@pytest.fixture
-def factories(tmp_path: Path) -> Path:
-    """The module ``factories`` in the working folder."""
-    shutil.copyfile(ROOT / "tests" / "support" / "factories.py", tmp_path / "factories.py")
-    return tmp_path
 
 
 # -- files, manifests, cache -------------------------------------------------------------------
