@@ -18,7 +18,7 @@ def export(
     ] = "csv",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A file instead of stdout.", metavar="FILE"),
+        typer.Option("--out", "--output", "-o", help="A file instead of stdout.", metavar="FILE"),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:

@@ -15,6 +15,7 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
+            "--out",
             "--output",
             "-o",
             help="The file; default results/reports/RUN.html.",

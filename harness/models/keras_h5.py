@@ -23,6 +23,8 @@ def _check(_model: Model, path: Path) -> None:
         raise ModelError(
             "it is a TensorFlow Lite file, though its name says HDF5", hint="name it .tflite"
         )
+    if head.startswith(b"PK\x03\x04"):
+        raise ModelError("it is a .keras archive, though its name says HDF5", hint="name it .keras")
     if not head.startswith(_SIGNATURE):
         raise ModelError("not an HDF5 file, though its name says so")
     end = _end_of_file(head)

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.domain import Model
 from harness.errors import ModelError
 from harness.models.keras_source import from_keras, missing_code
-from harness.models.reader import Reader, Source
+from harness.models.reader import Reader, Source, first_bytes
 
 
 def _claims(_source: str, path: Path) -> bool:
@@ -16,6 +16,8 @@ def _claims(_source: str, path: Path) -> bool:
 
 
 def _check(_model: Model, path: Path) -> None:
+    if first_bytes(path, 4) == b"\x89HDF":
+        raise ModelError("it is an HDF5 file, though its name says .keras", hint="name it .h5")
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())

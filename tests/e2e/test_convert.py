@@ -182,6 +182,7 @@ def test_all_without_samples_skips_what_needs_them(
         (("half.h5",), "truncated"),
         (("garbage.h5",), "not an HDF5 file"),
         (("half.keras",), "truncated"),
+        (("named.keras",), "name it .h5"),
         (("keras:MobileNetV9",), "unknown architecture"),
         (("builtin:digit_cnn",), "'digits_cnn'"),
         (("gone.module:make",), "no Python module gone.module"),
@@ -200,6 +201,7 @@ def test_wrong_usage(
     (tmp_path / "half.h5").write_bytes(good[: len(good) // 2])
     (tmp_path / "garbage.h5").write_bytes(bytes(range(256)) * 40)
     (tmp_path / "half.keras").write_bytes(b"PK\x03\x04" + bytes(500))
+    (tmp_path / "named.keras").write_bytes(good)
     (tmp_path / "empty").mkdir()
     (tmp_path / "images" / "cats").mkdir(parents=True)
     rng = np.random.default_rng(0)
