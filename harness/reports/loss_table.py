@@ -35,6 +35,8 @@ def render(found: Mapping[str, Any], width: int) -> str:
             "stays in float."
         )
     )
+    if found["recipe"].startswith("int16x8"):
+        console.print(Text("Steps of 16-bit outputs are 256 times finer: go by the dB instead."))
     advice_text = advice(found)
     if advice_text:
         console.print()
