@@ -17,7 +17,7 @@ from harness.recipes.process import TIMEOUT
 
 def convert(
     model: str,
-    recipes: Sequence[str],
+    recipes: str | Sequence[str],
     out: str | Path,
     *,
     calibration: str | None = None,
@@ -41,7 +41,7 @@ def convert(
     """
     return conversion.convert(
         source_model(model, preprocessing, labels, task),
-        recipes,
+        [recipes] if isinstance(recipes, str) else recipes,
         Path(out),
         conversion.Splits(
             named_dataset("calibration", calibration, image_size),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ def source_model(
     names: tuple[str, ...] = ()
     if labels is not None:
         try:
-            names = tuple(Path(labels).read_text(encoding="utf-8").rstrip().splitlines())
+            names = tuple(Path(labels).read_text(encoding="utf-8-sig").rstrip().splitlines())
         except OSError as error:
             raise ModelError(f"cannot read the labels {labels}: {error.strerror}") from None
         except UnicodeDecodeError:
@@ -35,7 +36,7 @@ def source_model(
         if not names:
             raise ModelError(f"the labels {labels} are empty", hint="one name per line")
     path = Path(source)
-    where = str(path.absolute()) if path.exists() else source
+    where = str(path.absolute()) if os.path.exists(path) else source
     return Model(
         name=model_name(source),
         source=where,
@@ -66,7 +67,7 @@ def named_dataset(
     if source in SELF_CONTAINED:
         return Dataset(name, source)
     path = Path(source)
-    if not path.exists():
+    if not os.path.exists(path):
         raise DatasetError(
             f"there is no dataset {source}",
             hint="an .npz, a folder of images, or one of " + ", ".join(SELF_CONTAINED),

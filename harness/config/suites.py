@@ -167,7 +167,7 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
     if isinstance(file.labels, str):
         listed = source.file((*where, "labels"), file.labels)
         try:
-            labels = tuple(listed.read_text(encoding="utf-8", errors="replace").splitlines())
+            labels = tuple(listed.read_text(encoding="utf-8-sig", errors="replace").splitlines())
         except OSError as error:
             raise source.error(
                 (*where, "labels"), f"cannot read {listed}: {error.strerror}"

@@ -89,14 +89,14 @@ def _load(source: str, base: Path) -> Source:
         function = getattr(importlib.import_module(module), name)
     except AttributeError:
         raise ModelError(f"the module {module} has no function {name}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"importing {module} failed: {type(error).__name__}: {error}") from error
     kept: list[Any] = []
     _seed()
     try:
         with _keeping_variables(kept):
             made = function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"{source}() failed: {type(error).__name__}: {error}") from error
     return _source(source, made, kept)
 
@@ -129,9 +129,7 @@ def _keeping_variables(kept: list[Any]) -> Iterator[None]:
 
 def _source(source: str, made: Any, kept: list[Any]) -> Source:
     if hasattr(made, "structured_input_signature"):
-        found = from_function(
-            made, no_layers="a concrete function has no graph of layers", trackable=None
-        )
+        found = from_function(made, no_layers="a concrete function has no graph of layers")
         _KEPT.extend(kept)
         return found
     if hasattr(made, "layers") and hasattr(made, "weights"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ class Inspection:
 
 def inspect_file(path: Path) -> Inspection:
     """Read a ``.tflite`` file; raises ``ModelError`` for any other."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise ModelError(f"there is no file {path}")
     try:
         if not path.is_file() or first_bytes(path, 8)[4:8] != b"TFL3":

@@ -14,7 +14,7 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def _claims(_source: str, path: Path) -> bool:
-    return path.suffix in {".h5", ".hdf5"} or first_bytes(path, 8) == _SIGNATURE
+    return path.suffix.lower() in {".h5", ".hdf5"} or first_bytes(path, 8) == _SIGNATURE
 
 
 def _check(_model: Model, path: Path) -> None:

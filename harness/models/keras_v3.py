@@ -1,7 +1,9 @@
-"""Keras 3 models (``.keras``)."""
+"""Keras archives (``.keras``): of Keras 3, and of Keras 2 through tf-keras."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import zipfile
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from harness.models.reader import Reader, Source, first_bytes
 
 
 def _claims(_source: str, path: Path) -> bool:
-    return path.suffix == ".keras"
+    return path.suffix.lower() == ".keras"
 
 
 def _check(_model: Model, path: Path) -> None:
@@ -32,6 +34,12 @@ def _check(_model: Model, path: Path) -> None:
 def _load(_source: str, path: Path) -> Source:
     import tensorflow as tf
 
+    with zipfile.ZipFile(path) as archive, contextlib.suppress(KeyError, ValueError):
+        if str(json.loads(archive.read("metadata.json"))["keras_version"]).startswith("2"):
+            import tf_keras
+
+            with missing_code():
+                return from_keras(tf_keras.models.load_model(str(path), compile=False))
     with missing_code():
         # safe_mode refuses Lambda layers, whose code would be run from the file.
         loaded = tf.keras.models.load_model(str(path), compile=False, safe_mode=True)

@@ -8,6 +8,7 @@ which is which, so they are put back into the model's own order.
 
 from __future__ import annotations
 
+import keyword
 import re
 import struct
 from collections.abc import Callable, Sequence
@@ -19,14 +20,31 @@ SIGNATURE = "serving_default"
 
 
 def argument_names(names: Sequence[str]) -> list[str]:
-    """Names that a signature may have: no two alike, nothing but letters, digits and ``_``."""
+    """Names that a signature may have: letters, digits and ``_``, no two alike in any case."""
     made: list[str] = []
     for position, name in enumerate(names):
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
-        if not plain[:1].isalpha() or plain in made:
+        taken = {"self", *(other.lower() for other in made)}
+        if not plain[:1].isalpha() or keyword.iskeyword(plain) or plain.lower() in taken:
             plain = f"input_{position}_{plain}"
         made.append(plain)
     return made
+
+
+def natural(name: str) -> list[tuple[str, int]]:
+    """A key that sorts ``output_2`` before ``output_10``."""
+    return [(text, int(number or -1)) for text, number in re.findall(r"(\D*)(\d*)", name)]
+
+
+def one_function(
+    tf: Any, call: Callable[..., Any], specs: Sequence[Any], outputs: Sequence[str]
+) -> Any:
+    """``call`` as a concrete function from tensors to a flat dictionary of ``outputs``."""
+
+    def infer(*values: Any) -> Any:
+        return dict(zip(outputs, tf.nest.flatten(call(*values)), strict=True))
+
+    return tf.function(infer).get_concrete_function(*specs)
 
 
 def converter(tf: Any, function: Any, folder: Path, otherwise: Callable[[], Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ class Source:
     ``converter(folder)`` gives a fresh ``tf.lite.TFLiteConverter``, which may read what it put
     into the new folder until it has converted. ``inputs`` are name, shape
     without the batch axis (``None`` for a free size, ``None`` as a whole for an unknown
-    rank) and type name of every input. ``layers`` is the Keras model where there is a graph
+    rank) and type name of every input; ``batch`` the number of samples that it takes at once, 1
+    where that is free. ``layers`` is the Keras model where there is a graph
     of layers, else ``no_layers`` says why there is none. ``weights()`` yields name and values.
     ``signature`` holds the names of inputs and of outputs in the file's signature, in the
     model's order, where it has one.
@@ -34,7 +36,8 @@ class Source:
     layers: Any | None
     no_layers: str
     weights: Callable[[], Iterable[tuple[str, NDArray[Any]]]]
-    signature: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    signature: tuple[tuple[str, ...], tuple[str, ...]]
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def resolve(model: Model, readers: Mapping[str, Reader]) -> ResolvedModel:
     """The reader's findings for ``model.source``; raises ``ModelError``."""
     path = Path(model.source)
     for name, reader in readers.items():
-        if reader.is_file and not path.exists():
+        if reader.is_file and not os.path.exists(path):
             continue
         try:
             claimed = reader.claims(model.source, path)
@@ -89,7 +92,7 @@ def resolve(model: Model, readers: Mapping[str, Reader]) -> ResolvedModel:
                     f"model {model.name}: {model.source}: {error.message}", hint=error.hint
                 ) from None
             return ResolvedModel(model, path, name, identity, reader.load is not None)
-    if not path.exists():
+    if not os.path.exists(path):
         raise ModelError(f"model {model.name}: there is no file {path}")
     raise ModelError(
         f"model {model.name}: {path} is of no format that the harness reads",

@@ -14,7 +14,7 @@ _IDENTIFIER = b"TFL3"
 
 
 def _claims(_source: str, path: Path) -> bool:
-    return path.suffix == ".tflite" or first_bytes(path, 8)[4:8] == _IDENTIFIER
+    return path.suffix.lower() == ".tflite" or first_bytes(path, 8)[4:8] == _IDENTIFIER
 
 
 def _check(_model: Model, path: Path) -> None:

@@ -201,7 +201,7 @@ def _requests(
             continue
         count = calibration_count(one, source)
         if count not in calibrations:
-            split = load_split(source, SOURCES, "calibration", count=count)
+            split = load_split(source, SOURCES, "calibration", resolved.model.task, count=count)
             scale = resolved.model.preprocessing.scale
             classes = 0 if split.labels is None else int(split.labels.max()) + 1
             findings = lint(str(source.name), split, classes=classes, scale=scale)

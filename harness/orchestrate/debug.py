@@ -18,7 +18,8 @@ from harness.orchestrate.convert import Splits, convertible_request
 from harness.orchestrate.data import store_split
 from harness.recipes import RECIPES, parse_recipe
 from harness.recipes.builder import build
-from harness.recipes.process import TIMEOUT, Worker, shorten
+from harness.recipes.messages import shorten
+from harness.recipes.process import TIMEOUT, Worker
 from harness.recipes.request import BuildRequest, StoredSplit
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from harness.domain import Model
 from harness.errors import ConversionError, UsageError
 from harness.orchestrate.convert import found_model
-from harness.recipes.process import Worker, shorten
+from harness.recipes.messages import shorten
+from harness.recipes.process import Worker
 from harness.recipes.request import installed
 
 

@@ -29,7 +29,7 @@ from harness.orchestrate.tasks import check_output_choice, check_outputs, check_
 from harness.recipes import ChosenRecipe, parse_recipe
 from harness.recipes.builder import build, build_builtin
 from harness.recipes.builtin import PREFIX, builtin_path
-from harness.recipes.process import shorten
+from harness.recipes.messages import shorten
 from harness.recipes.request import BuildRequest
 
 #: Changes when the same request would give another reference.

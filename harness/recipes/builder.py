@@ -15,7 +15,8 @@ from harness.errors import ConversionError, HarnessError, MissingToolError, NotD
 from harness.models import metadata
 from harness.recipes.builtin import BUILTINS, builtin_path
 from harness.recipes.manifest import file_facts, manifest, refuse_broken_promise
-from harness.recipes.process import TIMEOUT, Worker, shorten
+from harness.recipes.messages import hint_for, shorten
+from harness.recipes.process import TIMEOUT, Worker
 from harness.recipes.request import BuildRequest, installed
 from harness.simulation import read_graph
 
@@ -184,7 +185,7 @@ def _checkpoint(request: BuildRequest) -> Path:
 def _outcome(request: BuildRequest, answer: Mapping[str, Any], made: Path) -> Outcome:
     what = f"converting {request.model.model.name} with {request.recipe}"
     if not answer["ok"]:
-        hint = answer.get("hint")
+        hint = answer.get("hint") or hint_for(answer["error"])
         if answer["kind"] == MissingToolError.__name__:
             return MissingToolError(f"{what}: {shorten(answer['error'])}", hint=hint)
         return ConversionError(f"{what} failed: {shorten(answer['error'])}", hint=hint)
@@ -233,8 +234,8 @@ def _with_metadata(request: BuildRequest, made: Path) -> bytes:
     Raises ``ConversionError`` where they cannot be this model's.
     """
     model, graph, content = request.model.model, read_graph(made), made.read_bytes()
-    if model.labels and graph.outputs:
-        classes = graph.outputs[0].shape[-1] if graph.outputs[0].shape else 0
+    if model.labels and len(graph.outputs) == 1 and len(graph.outputs[0].shape) == 2:
+        classes = graph.outputs[0].shape[1]
         if len(model.labels) != classes:
             raise ConversionError(
                 f"model {model.name}: it has {classes} outputs and {len(model.labels)} labels",

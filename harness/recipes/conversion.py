@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.domain import Preprocessing
+from harness.domain import Preprocessing, TensorSpec
 from harness.errors import ConversionError, ModelError
 from harness.models import READERS, Source, metadata
 from harness.models.one_graph import in_order
-from harness.models.preprocess import to_real
+from harness.models.preprocess import fits, to_tensor
 from harness.recipes.recipe import ChosenRecipe
+from harness.simulation import read_graph
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 #: Tells the orchestrator how far a long conversion is.
@@ -41,9 +41,26 @@ def convert(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         content, facts = _converted(chosen, request, tell)
     out = Path(request["out"])
     out.write_bytes(content)
+    if content:
+        _refuse_unloadable(out)
     if content and chosen.recipe.finish is not None:
         facts.update(chosen.recipe.finish(out, chosen.values))
     return {"seconds": round(time.perf_counter() - started, 3), **facts}
+
+
+def _refuse_unloadable(path: Path) -> None:
+    """Refuse what the runtime cannot run; custom operators are the device's business."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    if any(operator.custom for operator in read_graph(path).operators):
+        return
+    try:
+        Interpreter(model_path=str(path), num_threads=1).allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise ConversionError(
+            f"the converter made a file that the runtime cannot load: {error}",
+            hint="leave out the layer of that operator, or try another recipe",
+        ) from None
 
 
 def _converted(
@@ -75,7 +92,7 @@ def _converted(
     if calibrates:
         batches = _batches(source, request)
 
-        def representative() -> Iterator[list[NDArray[np.float32]]]:
+        def representative() -> Iterator[list[NDArray[Any]]]:
             for batch in batches:
                 yield [batch]
 
@@ -83,9 +100,7 @@ def _converted(
     recipe.convert(tf, converter, chosen.values)
     content: bytes = converter.convert()
     shutil.rmtree(saved, ignore_errors=True)
-    if source.signature is not None:
-        content = in_order(content, *source.signature)
-    return content, facts
+    return in_order(content, *source.signature), facts
 
 
 def _refuse_unusable(source: Source) -> None:
@@ -113,8 +128,8 @@ def _refuse_unusable(source: Source) -> None:
             )
 
 
-def _batches(source: Source, request: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Calibration inputs (n, 1, *shape) as the model takes them."""
+def _batches(source: Source, request: Mapping[str, Any]) -> NDArray[Any]:
+    """Calibration inputs (n, batch, *shape) as the model takes them."""
     import numpy as np
 
     if len(source.inputs) != 1:
@@ -122,10 +137,21 @@ def _batches(source: Source, request: Mapping[str, Any]) -> NDArray[np.float32]:
             f"calibration feeds exactly one input, and this model has {len(source.inputs)}",
             hint="use a recipe without calibration: dynamic_int8, float16, weight_only_int8",
         )
+    _, shape, dtype = source.inputs[0]
     samples = np.load(request["calibration"], allow_pickle=False)
-    shape = source.inputs[0][1]
-    prepared = prepare(samples, request["preprocessing"], shape or (), "calibration")
-    return prepared.reshape((len(prepared), 1, *prepared.shape[1:]))
+    prepared = prepare(samples, request["preprocessing"], shape or (), "calibration", dtype)
+    return in_batches(prepared, source.batch)
+
+
+def in_batches(samples: NDArray[Any], batch: int) -> NDArray[Any]:
+    """Samples (n, *shape) as (n // batch, batch, *shape); a rest is left out."""
+    count = len(samples) // batch
+    if not count:
+        raise ConversionError(
+            f"the model takes {batch} samples at once, and there are only {len(samples)}",
+            hint="give it more samples, or a free batch",
+        )
+    return samples[: count * batch].reshape((count, batch, *samples.shape[1:]))
 
 
 def prepare(
@@ -133,18 +159,23 @@ def prepare(
     preprocessing: Mapping[str, Any],
     shape: tuple[int | None, ...],
     what: str,
-) -> NDArray[np.float32]:
-    """Stored samples as the model's float input (n, *shape); raises ``ConversionError``."""
-    import numpy as np
+    dtype: str = "float32",
+) -> NDArray[Any]:
+    """Stored samples as the model's input (n, *shape); raises ``ConversionError``.
 
+    Inputs of integers, such as token ids, take them unchanged.
+    """
     wanted = tuple(int(size or 0) for size in shape)
-    if np.prod(samples.shape[1:]) != np.prod(wanted):
+    if not fits(samples.shape[1:], wanted):
         raise ConversionError(
             f"{what} samples have the shape {list(samples.shape[1:])}, the model takes "
             f"{list(wanted)}",
-            hint="use samples of that shape (image_folder: set image_size)",
+            hint="its axes are in another order: transpose the samples"
+            if sorted(samples.shape[1:]) == sorted(wanted)
+            else "use samples of that shape (image_folder: set image_size)",
         )
-    return to_real(samples, Preprocessing.from_json(preprocessing)).reshape((len(samples), *wanted))
+    spec = TensorSpec("", (1, *wanted), dtype, 0.0, 0)
+    return to_tensor(samples, Preprocessing.from_json(preprocessing), spec)
 
 
 def _requantized(chosen: ChosenRecipe, request: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
@@ -162,7 +193,8 @@ def _requantized(chosen: ChosenRecipe, request: Mapping[str, Any]) -> tuple[byte
         import numpy as np
 
         samples = np.load(request["calibration"], allow_pickle=False)
-        calibration = prepare(
-            samples, request["preprocessing"], quantizer.input_shape(), "calibration"
+        shape, dtype = quantizer.input()
+        calibration = in_batches(
+            prepare(samples, request["preprocessing"], shape[1:], "calibration", dtype), shape[0]
         )
     return quantizer.quantize(recipe.quantize, chosen.values, calibration), {}

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -26,8 +27,20 @@ TOOL = "edgetpu_compiler"
 INSTALL_PAGE = "https://coral.ai/docs/edgetpu/compiler/"
 SUPPORTED_PAGE = "https://coral.ai/docs/edgetpu/models-intro/#supported-operations"
 
-#: Seconds that one attempt may take; the compiler's own limit is 180.
-TIMEOUT = 300.0
+#: Seconds that one attempt may take; the compiler's own limit is 180. All attempts end before
+#: a conversion's own time-out.
+TIMEOUT = 280.0
+
+#: Becomes a program that the kernel ends when the process that started it ends (prctl(2)).
+_TIED = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+try:
+    os.execv(sys.argv[1], sys.argv[1:])
+except OSError as error:
+    print(error.strerror)
+    os._exit(126)
+"""
 
 #: What the compiler says of a file that it will never read.
 _STABLE = ("Invalid model", "could not be parsed", "Didn't find op", "Registration failed")
@@ -175,19 +188,13 @@ def compile_for_edgetpu(
 def _run(command: list[str], timeout: float) -> tuple[int, str]:
     # The compiler is a shell script around a loader: a time-out must end both.
     with tempfile.TemporaryFile() as output:
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise MissingToolError(
-                f"{command[0]} cannot be started: {error.strerror}",
-                hint=f"it runs on x86-64 Linux only: {INSTALL_PAGE}",
-            ) from None
+        process = subprocess.Popen(
+            [sys.executable, "-c", _TIED, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -200,7 +207,13 @@ def _run(command: list[str], timeout: float) -> tuple[int, str]:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         output.seek(0)
-        return code, output.read(1_000_000).decode("utf-8", "replace")
+        text = output.read(1_000_000).decode("utf-8", "replace")
+    if code == 126:
+        raise MissingToolError(
+            f"{command[0]} cannot be started: {text.strip()}",
+            hint=f"it runs on x86-64 Linux only: {INSTALL_PAGE}",
+        )
+    return code, text
 
 
 def _check(made: Path, log: CompilerLog) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import re
 import secrets
 import select
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,12 @@ from harness.cache import cache_dir
 
 #: Seconds between two looks at the wish to stop.
 _TICK = 0.2
+
+#: Held by the orchestrator of a work folder as long as it lives.
+_LOCK = "lock"
+
+#: Seconds in which a work folder is not looked at.
+_YOUNG = 30.0
 
 #: Seconds a conversion may take without a sign of life.
 TIMEOUT = 900.0
@@ -38,12 +45,16 @@ class Worker:
     ) -> None:
         _sweep(cache_dir("host", "work"))
         self._folder = cache_dir("host", "work", f"{os.getpid()}-{secrets.token_hex(4)}")
+        self._lock = open(self._folder / _LOCK, "wb")  # noqa: SIM115  closed in __exit__
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._limits = {"timeout": timeout, "memory_limit": memory_limit or _most_memory()}
         environment = dict(os.environ)
         environment.update(
             TF_CPP_MIN_LOG_LEVEL="3",
             CUDA_VISIBLE_DEVICES="-1",
             TF_ENABLE_ONEDNN_OPTS="1" if training else "0",
+            # Children end without cleaning up, TensorFlow's own temporary files included.
+            TMPDIR=str(self._folder),
         )
         if training:  # each step frees and asks again for the same memory: keep it
             environment.update(
@@ -75,6 +86,7 @@ class Worker:
         self._process.stdout.close()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
 
     def part(self, number: int) -> Any:
         """Where the task of this number leaves its file."""
@@ -138,31 +150,18 @@ class Worker:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes left behind."""
+    """Remove what killed processes left behind: nobody holds its lock any more."""
     for item in folder.iterdir():
-        owner = item.name.partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(item, ignore_errors=True)
+        try:
+            # A folder is made a moment before it is locked.
+            if time.time() - item.stat().st_mtime < _YOUNG:
+                continue
+            with open(item / _LOCK, "ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(item, ignore_errors=True)
+        except OSError:
+            continue
 
 
 def _most_memory() -> int:
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 0.75)
-
-
-def shorten(text: str, limit: int = 600) -> str:
-    """What matters of a converter's message: no stack, no colour codes, nothing twice."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    # The converter's compiler says where in Python, which is never the user's code.
-    text = re.sub(r"(?m)^\s*(?:<[^>\n]*>|loc\([^\n]*\)|[^\s:]+\.py):(?:\d+:\d+: ?)?", "", text)
-    lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
-    kept = [
-        line
-        for line in lines
-        if not re.match(
-            r'(File "|Traceback|WARNING: All log messages|at |\^|~|note: |During handling|'
-            r"The above exception|[WI]\d{4} )",
-            line,
-        )
-    ]
-    short = " ".join(kept or lines)
-    return short if len(short) <= limit else short[: limit - 3] + "..."

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConversionError, ModelError
 from harness.recipes.recipe import Operators, Values
+from harness.simulation.elements import TYPES
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _FLOAT32 = 0
@@ -31,6 +31,12 @@ class FloatFile:
         self._model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
         self._graph = self._model.subgraphs[0]
         self._refuse_unusable()
+        if len(self._model.signatureDefs or ()) > 1:
+            raise ConversionError(
+                f"the file has {len(self._model.signatureDefs)} signatures, and only one is "
+                "quantized",
+                hint="convert each signature into a file of its own",
+            )
         if not self._model.signatureDefs:
             self._model.signatureDefs = [self._signature(schema)]
             content = self._packed()
@@ -46,8 +52,8 @@ class FloatFile:
             if len(operator.outputs)
         ]
 
-    def input_shape(self, purpose: str = "calibration") -> tuple[int, ...]:
-        """The shape of the one input without the batch axis; raises ``ConversionError``."""
+    def input(self, purpose: str = "calibration") -> tuple[tuple[int, ...], str]:
+        """Shape and type of the one input; raises ``ConversionError``."""
         inputs = [self._graph.tensors[index] for index in self._graph.inputs]
         if len(inputs) != 1:
             raise ConversionError(
@@ -56,22 +62,22 @@ class FloatFile:
                 if purpose == "calibration"
                 else None,
             )
-        return tuple(int(size) for size in inputs[0].shape[1:])
+        return tuple(int(size) for size in inputs[0].shape), TYPES[inputs[0].type][0]
 
     def quantize(
         self,
         configure: Callable[[Any, Values, Operators], None],
         values: Values,
-        calibration: NDArray[np.float32] | None = None,
+        calibration: NDArray[Any] | None = None,
     ) -> bytes:
-        """The quantized file; ``calibration`` (n, *shape) is used the first time only."""
+        """The quantized file; ``calibration`` (n, batch, ...) is used the first time only."""
         from ai_edge_quantizer import quantizer as aeq
 
         quantizer = aeq.Quantizer(bytearray(self._content))
         configure(quantizer, values, self.operators)
         if quantizer.need_calibration and self._ranges is None:
             assert calibration is not None
-            self._ranges = self._calibrate(aeq, calibration)
+            self._ranges = self._calibrate(calibration)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = quantizer.quantize(
@@ -79,17 +85,25 @@ class FloatFile:
             )
         return bytes(result.quantized_model)
 
-    def _calibrate(self, aeq: Any, calibration: NDArray[np.float32]) -> Any:
-        """The ranges of every tensor, from a quantizer that leaves no operator out."""
-        from ai_edge_quantizer import recipe
+    def _calibrate(self, calibration: NDArray[Any]) -> Any:
+        """The ranges of every tensor, from a recipe that leaves no operator out.
 
-        quantizer = aeq.Quantizer(bytearray(self._content), recipe.static_wi8_ai8())
+        From the least to the largest value, as TensorFlow's converter has them: the library's
+        own default, a moving average, depends on the order of samples and cuts most of them.
+        """
+        from ai_edge_quantizer import calibrator, recipe, recipe_manager
+        from ai_edge_quantizer.utils import qsv_utils
+
+        everything = recipe_manager.RecipeManager()
+        everything.load_quantization_recipe(recipe.static_wi8_ai8())
         key, name = self._input_of_signature()
+        found = calibrator.Calibrator(
+            bytearray(self._content), num_threads=1, qsv_update_func=qsv_utils.min_max_update
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # keeping every tensor is the purpose here
-            return quantizer.calibrate(
-                {key: [{name: sample[None]} for sample in calibration]}, num_threads=1
-            )
+            found.calibrate({key: [{name: batch} for batch in calibration]}, everything)
+        return found.get_model_qsvs()
 
     def _input_of_signature(self) -> tuple[str, str]:
         signature = self._model.signatureDefs[0]

@@ -18,7 +18,7 @@ from harness.recipes.edgetpu_compiler import TOOL, tool_version
 from harness.recipes.recipe import ChosenRecipe, Recipe, written
 
 #: Changes when a manifest holds other things than before, or all files are made another way.
-MANIFEST_VERSION = 4
+MANIFEST_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)

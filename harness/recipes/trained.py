@@ -158,8 +158,9 @@ def run(
             hint="use a recipe without training, such as int8",
         )
     samples = np.load(stored, allow_pickle=False)
+    _, shape, dtype = source.inputs[0]
     data = TrainingData(
-        prepare(samples, request["preprocessing"], source.inputs[0][1] or (), "training"),
+        prepare(samples, request["preprocessing"], shape or (), "training", dtype),
         np.load(labels, allow_pickle=False) if labels else None,
     )
     if data.labels is not None and _gives_back_its_input(source.layers):

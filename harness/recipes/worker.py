@@ -11,6 +11,7 @@ the first request needs it. Ends when stdin does.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -68,6 +69,7 @@ def _child(request: dict[str, Any], pipe: int, answers: int) -> None:
     from harness.errors import HarnessError
 
     os.close(answers)  # or the orchestrator would not see the conversion process end
+    os.setsid()  # so that what it starts can be found and ended with it
     _end_with_parent()
     log = os.open(request["out"] + ".log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(log, 1)
@@ -113,6 +115,19 @@ def _memory(pid: int | str, field: str) -> int:
     except OSError:
         pass
     return 0
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session, its leader first."""
+    members = [leader]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != leader:
+            with contextlib.suppress(OSError):
+                # Behind the name in brackets: state, parent, group, session (proc(5)).
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader:
+                    members.append(int(entry.name))
+    return members
 
 
 class _Running:
@@ -161,8 +176,10 @@ class _Running:
         return None
 
     def end(self) -> None:
-        """Kill it."""
-        os.kill(self.pid, signal.SIGKILL)
+        """Kill it, and what it started."""
+        for pid in _session(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
     def ended(self) -> dict[str, Any] | None:

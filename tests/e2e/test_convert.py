@@ -70,11 +70,13 @@ def converted(
     models = folder / "cache" / "host" / "models"
     models.mkdir(parents=True)
     shutil.copy(digits["model"], models)
+    (folder / "tmp").mkdir()
     done = command(
         folder, "builtin:digits_cnn", "--recipe", "all", "--calibration", "digits",
         "--scale", "0.0625", "--out", "out", "--format", "json",
-        env={"HARNESS_CACHE": str(folder / "cache")},
+        env={"HARNESS_CACHE": str(folder / "cache"), "TMPDIR": str(folder / "tmp")},
     )  # fmt: skip
+    assert not list((folder / "tmp").iterdir()) + list((folder / "cache/host/work").iterdir())
     done.args = folder
     return done
 
@@ -310,6 +312,8 @@ def test_ready_files_are_quantized(cli: Cli, shared: Path, tmp_path: Path) -> No
     with np.load(shared / "data" / "cifar10_jpeg_train.npz") as train:
         key = next(name for name in train.files if train[name].ndim == 4)
         samples = train[key][:50]
+    samples[:40] //= 8  # the dark ones first: their order must not matter
+    samples[-1, 0, 0] = 255
     np.savez(tmp_path / "some.npz", images=samples, labels=np.zeros(len(samples), np.int64))
     recipes = [
         "as_is", "dynamic_int8", "weight_only_int8", "weight_only_int4", "dynamic_int4", "int8",
@@ -332,6 +336,8 @@ def test_ready_files_are_quantized(cli: Cli, shared: Path, tmp_path: Path) -> No
     assert Path(found["as_is"]["file"]).name == "ic_resnet8_float_as_is.tflite"
     assert found["as_is"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
     assert graphs["int8"].full_integer
+    (inside,) = graphs["int8"].inputs
+    assert inside.quantization and inside.quantization.scales[0] == pytest.approx(1, rel=0.01)
     kinds = {op.name: op.activation for op in graphs[recipes[-1]].operators}
     assert kinds["CONV_2D"] == "int8" and kinds["FULLY_CONNECTED"] == "float32"
     sizes = {recipe: found[recipe]["size_bytes"] for recipe in recipes}
@@ -390,6 +396,30 @@ def test_the_edge_tpu_compiler(
     assert {"name": "CONV_2D", "count": 15, "status": "Mapped to Edge TPU"} in log["operators"]
     operators = read_graph(tmp_path / row["file"]).operators
     assert operators[0].name == "edgetpu-custom-op"
+
+
+def test_a_compiler_that_hangs_ends_with_its_conversion(
+    converted: subprocess.CompletedProcess[str], cli: Cli, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "bin" / "edgetpu_compiler"
+    compiler.parent.mkdir()
+    compiler.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "Edge TPU Compiler version 16.0" && exit\n'
+        f"sleep 100 &\necho $$ $! > {tmp_path}/pids.part\n"
+        f"mv {tmp_path}/pids.part {tmp_path}/pids\nwait\n"
+    )
+    compiler.chmod(0o755)
+    done = cli(
+        "convert", "builtin:digits_cnn", "-r", "edgetpu", "--calibration", "digits", "--scale",
+        "0.0625", "--timeout", "6",
+        env={
+            "HARNESS_CACHE": str(converted.args / "cache"),
+            "PATH": os.pathsep.join([str(compiler.parent), os.environ["PATH"]]),
+        },
+    )  # fmt: skip
+    assert done.returncode == 3 and "no result after 6 s" in done.stderr, done.stderr
+    for pid in (tmp_path / "pids").read_text().split():
+        wait(lambda pid=int(pid): not alive(pid))  # type: ignore[misc]
 
 
 # -- metadata ----------------------------------------------------------------------------------

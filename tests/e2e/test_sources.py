@@ -19,7 +19,8 @@ FILES = ("batch4.h5", "custom.h5", "custom.keras", "keras3.h5", "nan.h5", "nan_s
          "ready.keras", "unsigned")  # fmt: skip
 FACTORIES = ("functional", "concrete", "subclassed", "uncalled", "nothing", "fails", "missing",
              "two_ends", "strings", "free_shape", "free_rank", "killed", "heads", "named_ends",
-             "twice", "several")  # fmt: skip
+             "twice", "several", "cased", "nested", "listed", "mixed_precision", "stops",
+             "looked_up")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
             ("factories:two_ends", "weight_only_int8"),
             ("factories:heads", "dynamic_int8"),
             ("factories:sine", "int8"),
+            ("factories:tokens", "int8"),
+            ("factories:tokens", "int8_selective(keep_float=['SOFTMAX'])"),
+            ("many_ends", "float32"),
+            ("two_signatures", "float32"),
+            ("keras2.keras", "float32"),
             ("batch4.h5", "int8"),
             ("nan.tflite", "dynamic_int8"),
         ],
@@ -67,6 +73,9 @@ def test_factories(made: Outcomes, name: str) -> None:
         ("free_shape", "free dimensions [None, None, 1]"),
         ("free_rank", "of unknown number"),
         ("killed", "the converter crashed (SIGKILL)"),
+        ("mixed_precision", "computes in float16"),
+        ("stops", "SystemExit: 3"),
+        ("looked_up", "TensorFlow Lite has no operator for"),
     ],
 )
 def test_factories_that_make_nothing_of_use(made: Outcomes, name: str, said: str) -> None:
@@ -93,9 +102,23 @@ def test_inputs_and_outputs_keep_their_order(made: Outcomes) -> None:
     np.testing.assert_allclose(second, 2 * first, rtol=1e-6)
     one, two, three = run(made.ok("factories:several", "float32").path, np.ones((1, 3)))
     assert (one[0].tolist(), two[0].tolist(), three[0].tolist()) == ([1] * 3, [2] * 3, [3] * 3)
+    parts = run(made.ok("factories:nested", "float32").path, np.ones((1, 3)))
+    assert sorted(part[0, 0] for part in parts) == [1, 2, 3]
+    (total,) = run(made.ok("factories:listed", "float32").path, np.ones((1, 3)), np.ones((1, 3)))
+    assert total.tolist() == [[11] * 3]
+    graph = read_graph(made.ok("many_ends", "float32").path)
+    assert [tensor.shape[1] for tensor in graph.outputs] == list(range(1, 13))
+    assert len(read_graph(made.ok("factories:cased", "float32").path).inputs) == 3
     graph = read_graph(made.ok("factories:named_ends", "float32").path)
     assert [tensor.shape for tensor in graph.inputs] == [(1, 4), (1, 8, 8, 1)]
     assert [tensor.shape for tensor in graph.outputs] == [(1, 2), (1, 3)]
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8_selective(keep_float=['SOFTMAX'])"])
+def test_numbers_of_words_calibrate_as_they_are(made: Outcomes, recipe: str) -> None:
+    graph = read_graph(made.ok("factories:tokens", recipe).path)
+    assert [tensor.dtype for tensor in graph.inputs] == ["int32"]
+    assert "int8" in {operator.activation for operator in graph.operators}
 
 
 def test_a_full_integer_recipe_leaves_nothing_in_float(made: Outcomes) -> None:
@@ -108,7 +131,16 @@ def test_keras_3(made: Outcomes, name: str) -> None:
     assert output.shape == (1, 10)
 
 
+def test_a_keras_archive_of_keras_2(made: Outcomes) -> None:
+    assert run(made.ok("keras2.keras", "float32").path)[0].shape == (1, 10)
+
+
+def test_several_signatures(made: Outcomes) -> None:
+    made.refused("two_signatures", "float32", "has the signatures one, two, and none is")
+
+
 def test_a_fixed_batch(made: Outcomes) -> None:
+    assert run(made.ok("batch4.h5", "int8").path)[0].shape == (4, 10)
     assert run(made.ok("batch4.h5", "float32").path)[0].shape == (4, 10)
 
 

@@ -120,6 +120,67 @@ def several() -> Any:
     return call.get_concrete_function(tf.TensorSpec((None, 3), tf.float32, name="value"))
 
 
+def cased() -> Any:
+    """Inputs whose names differ in their case only, and one that Python knows."""
+    keras = _seeded()
+    ends = [keras.Input((2,), name=name) for name in ("x", "X", "self")]
+    return keras.Model(ends, keras.layers.Dense(2)(keras.layers.Concatenate()(ends)))
+
+
+def nested() -> Any:
+    """A ``tf.function`` with a constant, and outputs inside of outputs."""
+    import tensorflow as tf
+
+    @tf.function
+    def call(value: Any, factor: float = 3.0) -> Any:
+        return {"one": value, "more": [value * 2.0, (value * factor,)]}
+
+    return call.get_concrete_function(tf.TensorSpec((None, 3), tf.float32, name="value"), 3.0)
+
+
+def listed() -> Any:
+    """A subclassed model that takes a list."""
+    import numpy as np
+
+    keras = _seeded()
+
+    class Sum(keras.Model):  # type: ignore[misc, name-defined]
+        def call(self, inputs: Any) -> Any:
+            return inputs[0] + 10.0 * inputs[1]
+
+    model = Sum()
+    model([np.zeros((1, 3), np.float32), np.zeros((1, 3), np.float32)])
+    return model
+
+
+def tokens() -> Any:
+    """Takes numbers of words."""
+    keras = _seeded()
+    inside = keras.Input((8, 8), dtype="int32")
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Embedding(17, 8)(inside))
+    return keras.Model(inside, keras.layers.Dense(10, activation="softmax")(pooled))
+
+
+def mixed_precision() -> Any:
+    """Computes in 16 bits."""
+    keras = _seeded()
+    inside = keras.Input((8,))
+    return keras.Model(inside, keras.layers.Dense(3, dtype="mixed_float16")(inside))
+
+
+def stops() -> Any:
+    """As a script does at its end."""
+    raise SystemExit(3)
+
+
+def looked_up() -> Any:
+    """Needs a table."""
+    keras = _seeded()
+    inside = keras.Input((1,), dtype="int64")
+    found = keras.layers.IntegerLookup(vocabulary=[1, 5, 7])(inside)
+    return keras.Model(inside, keras.layers.Embedding(4, 2)(found))
+
+
 def sine() -> Any:
     """An operator that knows no integers."""
     import tensorflow as tf

@@ -52,6 +52,17 @@ def make(folder: Path) -> None:
         ]
     )
     fixed.save(str(folder / "batch4.h5"))
+    _network(tf_keras).save(str(folder / "keras2.keras"))
+
+    spec = tf.TensorSpec((None, 2), tf.float32, name="value")
+
+    @tf.function(input_signature=[spec])
+    def ends(value: Any) -> Any:
+        return {f"output_{size - 1}": tf.tile(value[:, :1], (1, size)) for size in range(1, 13)}
+
+    tf.saved_model.save(tf.Module(), str(folder / "many_ends"), signatures=ends)
+    pair = {"one": ends, "two": ends}
+    tf.saved_model.save(tf.Module(), str(folder / "two_signatures"), signatures=pair)
 
 
 if __name__ == "__main__":

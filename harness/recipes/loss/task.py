@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConversionError
 from harness.models import metadata
-from harness.recipes.conversion import Tell, prepare
+from harness.recipes.conversion import Tell, in_batches, prepare
 from harness.recipes.loss.ablation import Outcome, judge, outputs
 from harness.recipes.loss.local import LocalError, local_errors
 from harness.recipes.loss.operators import load, pair
@@ -34,11 +34,13 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
 
     float_content = metadata.original(Path(request["float_file"]).read_bytes())
     file = FloatFile(float_content)
+    shape, dtype = file.input("this examination")
     inputs = prepare(
         np.load(request["samples"], allow_pickle=False),
         request["preprocessing"],
-        file.input_shape("this examination"),
+        shape[1:],
         "evaluation",
+        dtype,
     )
     labels = np.load(request["labels"], allow_pickle=False) if request["labels"] else None
     exact = outputs(float_content, inputs)
@@ -51,7 +53,8 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     calibration = None
     if request["calibration"]:
         stored = np.load(request["calibration"], allow_pickle=False)
-        calibration = prepare(stored, request["preprocessing"], file.input_shape(), "calibration")
+        ready = prepare(stored, request["preprocessing"], shape[1:], "calibration", dtype)
+        calibration = in_batches(ready, shape[0])
     chosen = parse_recipe(request["recipe"])
     quantized = metadata.original(Path(request["quantized"]).read_bytes())
     configure = chosen.recipe.quantize
