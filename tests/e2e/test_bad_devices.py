@@ -209,6 +209,7 @@ def test_a_device_that_goes_away_for_good_leaves_the_others_alone(
     assert result.outcome is not None and result.outcome.exit_code == 3
 
 
+@pytest.mark.slow
 def test_a_full_disk_on_the_host(cli: Cli, digits: dict[str, Path], tmp_path: Path) -> None:
     tiny = os.environ.get("HARNESS_TINY_DISK")
     if not tiny or not os.access(tiny, os.W_OK):

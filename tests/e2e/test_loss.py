@@ -131,6 +131,7 @@ def test_the_table_fits_a_terminal_and_the_picture_is_one_file(
     assert "depthwise_a" in page and "http-equiv" not in page
 
 
+@pytest.mark.slow
 def test_what_would_flatter_or_mislead_is_refused(fragile: Path, cli: Cli, tmp_path: Path) -> None:
     images, labels = split("test")
     np.savez(tmp_path / "some.npz", images=images[:120], labels=labels[:120])

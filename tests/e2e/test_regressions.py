@@ -78,6 +78,7 @@ def test_the_state_of_a_recurrent_model_ends_with_its_sample(shared: Path, tmp_p
         assert np.array_equal(found[index], fresh.get_tensor(out["index"])[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["model", "dataset", "labels"])
 def test_a_resumed_run_refuses_a_file_that_has_changed(
     tmp_path: Path, cli: Cli, digits: dict[str, Path], what: str

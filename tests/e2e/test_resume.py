@@ -178,6 +178,7 @@ def test_ctrl_c_twice_stops_now(tmp_path: Path, cli: Cli, digits: dict[str, Path
     assert cli("table", run).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_orchestrators_of_one_run(tmp_path: Path, cli: Cli, digits: dict[str, Path]) -> None:
     suite = write_suite(tmp_path / "suite.toml", trials=2)
     suite.write_text(suite.read_text().replace("min_seconds = 0.01", "min_seconds = 4.0"))
@@ -219,6 +220,7 @@ def test_resuming_a_complete_run_changes_nothing(
         assert store.find_run("last") == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_a_failure_that_may_pass_leaves_the_job_to_the_resume(
     tmp_path: Path, cli: Cli, digits: dict[str, Path]
 ) -> None:
