@@ -11,6 +11,8 @@ _HINTS = {
     _LACKING.pattern: "replace the layers that use them, or leave them to the app",
     "TensorListReserve": "loops over a sequence need a fixed batch: bring the Keras model, or save "
     "the signature for a batch of 1",
+    "should be recorded during calibration": "this recipe takes models with float inputs only: "
+    "int8 or dynamic_int8 may do",
     r"No space left on device|[Dd]isk quota": "free some space, or set HARNESS_CACHE to a folder "
     "on another disk",
     r"the converter crashed \(SIG(?:SEGV|ABRT|BUS|FPE)": "that is a fault of the converter: "
