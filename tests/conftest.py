@@ -59,7 +59,7 @@ def digits(cache: Path) -> dict[str, Path]:
     from harness.orchestrate.environment import known_names
     from harness.orchestrate.prepare import Ready, prepare
     from harness.recipes import RECIPES
-    from harness.recipes.builtin import builtin_path
+    from harness.recipes.making.builtin import builtin_path
 
     untrained = [
         name

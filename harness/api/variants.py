@@ -12,7 +12,7 @@ from harness.models.inspection import Inspection, inspect_file
 from harness.orchestrate import convert as conversion
 from harness.orchestrate.convert import Converted
 from harness.orchestrate.preflight import preflight as look_over
-from harness.recipes.process import TIMEOUT
+from harness.recipes.making.process import TIMEOUT
 
 
 def convert(

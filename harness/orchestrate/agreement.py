@@ -48,7 +48,7 @@ def float_outputs(
     """The real outputs of ``variant``, the model's float32, for ``wanted`` of ``count`` samples.
 
     They are spread evenly, and fewer where outputs are large or slow to come. ``run`` answers
-    a request of ``harness.recipes.verify``; what it once answered comes from the cache. A
+    a request of ``harness.recipes.making.verify``; what it once answered comes from the cache. A
     reason in words where there are no outputs.
     """
     request = {

@@ -18,11 +18,11 @@ from harness.models import ResolvedModel
 from harness.orchestrate.data import calibration_count, store_split
 from harness.orchestrate.plan import refuse_misfit, resolve
 from harness.recipes import RECIPES, ChosenRecipe, parse_recipe
-from harness.recipes.builder import build, build_builtin
-from harness.recipes.builtin import PREFIX
 from harness.recipes.edgetpu_compiler import INSTALL_PAGE, TOOL, tool_version
-from harness.recipes.process import TIMEOUT
-from harness.recipes.request import BuildRequest, StoredSplit
+from harness.recipes.making.builder import build, build_builtin
+from harness.recipes.making.builtin import PREFIX
+from harness.recipes.making.process import TIMEOUT
+from harness.recipes.making.request import BuildRequest, StoredSplit
 
 #: What ``--recipe`` takes for every recipe that applies.
 ALL = "all"

@@ -17,7 +17,7 @@ from harness.datasets import SOURCES, Split, lint, load_dataset
 from harness.devices.blobs import Blob
 from harness.domain import Dataset, Model, Task
 from harness.recipes import ChosenRecipe
-from harness.recipes.request import StoredSplit
+from harness.recipes.making.request import StoredSplit
 
 
 @dataclass(frozen=True, slots=True)

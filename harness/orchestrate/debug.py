@@ -17,10 +17,10 @@ from harness.errors import ConversionError, HarnessError, UsageError
 from harness.orchestrate.convert import Splits, convertible_request
 from harness.orchestrate.data import store_split
 from harness.recipes import RECIPES, parse_recipe
-from harness.recipes.builder import build
-from harness.recipes.messages import shorten
-from harness.recipes.process import TIMEOUT, Worker
-from harness.recipes.request import BuildRequest, StoredSplit
+from harness.recipes.making.builder import build
+from harness.recipes.making.messages import shorten
+from harness.recipes.making.process import TIMEOUT, Worker
+from harness.recipes.making.request import BuildRequest, StoredSplit
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from harness.config.suites import Known
 from harness.datasets import SOURCES
 from harness.models import is_reference
 from harness.recipes import RECIPES, parse_recipe
-from harness.recipes.builder import known_builtins
+from harness.recipes.making.builder import known_builtins
 from harness.transports import TRANSPORTS
 
 _PACKAGES = (

@@ -10,8 +10,8 @@ from harness.orchestrate.data import Data, DataKey, data_key, load_data
 from harness.orchestrate.plan import Plan, resolve
 from harness.orchestrate.prepare import build_request
 from harness.recipes import parse_recipe
-from harness.recipes.builder import cached
-from harness.recipes.builtin import PREFIX, builtin_path
+from harness.recipes.making.builder import cached
+from harness.recipes.making.builtin import PREFIX, builtin_path
 
 #: Where a variant is not in the cache: its size over that of the source file.
 _SIZE_GUESS = 0.5

@@ -12,8 +12,8 @@ from harness.errors import ModelError, UsageError
 from harness.models import ResolvedModel, resolve_model
 from harness.models.tflite_file import preprocessing_of
 from harness.recipes import RECIPES, ChosenRecipe, parse_recipe
-from harness.recipes.builtin import PREFIX, builtin_path
-from harness.recipes.request import installed, packages
+from harness.recipes.making.builtin import PREFIX, builtin_path
+from harness.recipes.making.request import installed, packages
 
 #: Rough seconds for the estimate of a dry run: a conversion, an agent's start, one inference.
 _CONVERSION_SECONDS = 4.0

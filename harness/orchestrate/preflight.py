@@ -10,9 +10,9 @@ from typing import Any
 from harness.domain import Model
 from harness.errors import ConversionError, UsageError
 from harness.orchestrate.convert import found_model
-from harness.recipes.messages import shorten
-from harness.recipes.process import Worker
-from harness.recipes.request import installed
+from harness.recipes.making.messages import shorten
+from harness.recipes.making.process import Worker
+from harness.recipes.making.request import installed
 
 
 def preflight(model: Model) -> Sequence[Mapping[str, Any]]:

@@ -27,10 +27,10 @@ from harness.orchestrate.plan import resolve
 from harness.orchestrate.reducers import detections
 from harness.orchestrate.tasks import check_output_choice, check_outputs, check_task
 from harness.recipes import ChosenRecipe, parse_recipe
-from harness.recipes.builder import build, build_builtin
-from harness.recipes.builtin import PREFIX, builtin_path
-from harness.recipes.messages import shorten
-from harness.recipes.request import BuildRequest
+from harness.recipes.making.builder import build, build_builtin
+from harness.recipes.making.builtin import PREFIX, builtin_path
+from harness.recipes.making.messages import shorten
+from harness.recipes.making.request import BuildRequest
 
 #: Changes when the same request would give another reference.
 REFERENCE_VERSION = 1
@@ -274,7 +274,7 @@ def _verified(model: Model, variant: Variant, data: Data, policy: Policy) -> Rea
 def _verify(
     model: Model, variant: Variant, data: Data, count: int
 ) -> tuple[dict[str, Any], NDArray[Any] | None]:
-    """The answer of ``harness.recipes.verify``, from the cache where it can be."""
+    """The answer of ``harness.recipes.making.verify``, from the cache where it can be."""
     request = {
         "variant": str(variant.path),
         "samples": str(data.samples.path),
@@ -318,7 +318,7 @@ def _verify(
 def _run_verify(request: dict[str, Any]) -> dict[str, Any]:
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "harness.recipes.verify"],
+            [sys.executable, "-m", "harness.recipes.making.verify"],
             input=json.dumps(request).encode(),
             capture_output=True,
             timeout=_VERIFY_TIMEOUT,

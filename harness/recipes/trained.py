@@ -141,7 +141,7 @@ def run(
     train: Train,
 ) -> Result:
     """Train the model of ``source``; raises ``ConversionError`` where it cannot be trained."""
-    from harness.recipes.conversion import prepare
+    from harness.recipes.making.conversion import prepare
     from harness.recipes.training import TrainingData
 
     if source.layers is None:

@@ -74,7 +74,7 @@ def test_the_local_error_is_what_a_plain_computation_gives(
     from harness.recipes import parse_recipe
     from harness.recipes.loss.local import local_errors
     from harness.recipes.loss.operators import load, pair
-    from harness.recipes.requantize import FloatFile
+    from harness.recipes.making.requantize import FloatFile
 
     made = harness.convert(str(fragile), ["float32"], tmp_path, preprocessing=Preprocessing(0.0625))
     assert made[0].file

@@ -15,7 +15,7 @@ from harness.domain import Preprocessing, Variant
 from harness.errors import ConversionError, HarnessError, ModelError
 from harness.orchestrate.convert import Splits, convertible_request
 from harness.recipes import parse_recipe
-from harness.recipes.builder import build
+from harness.recipes.making.builder import build
 
 #: Digits are 0 to 16.
 SCALE = Preprocessing(scale=1 / 16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.recipes.messages import hint_for, shorten
+from harness.recipes.making.messages import hint_for, shorten
 
 MLIR = """<unknown>:0: error: loc(callsite(fused["Foo:", "a@b"] at fused["X:", "y"])): 'tf.Foo' op \
 is neither a custom op nor a flex op

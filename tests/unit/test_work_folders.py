@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from harness.recipes.process import _LOCK, _sweep
+from harness.recipes.making.process import _LOCK, _sweep
 
 
 def test_only_old_folders_that_nobody_holds_are_swept(tmp_path: Path) -> None:

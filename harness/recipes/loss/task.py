@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConversionError
 from harness.models import metadata
-from harness.recipes.conversion import Tell, in_batches, prepare
 from harness.recipes.loss.ablation import Outcome, judge, outputs
 from harness.recipes.loss.local import LocalError, local_errors
 from harness.recipes.loss.operators import load, pair
-from harness.recipes.requantize import FloatFile
+from harness.recipes.making.conversion import Tell, in_batches, prepare
+from harness.recipes.making.requantize import FloatFile
 from harness.recipes.shared import keep_float
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The conversion process: imports TensorFlow once, then one forked child per conversion.
 
-    python -m harness.recipes.worker CHILDREN
+    python -m harness.recipes.making.worker CHILDREN
 
 Reads one JSON request per line from stdin and writes JSON lines to stdout: any number with
 ``progress``, then one with ``ok`` for each request, in any order; at most ``CHILDREN``
@@ -34,14 +34,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _convert(request: dict[str, Any], tell: Any) -> dict[str, Any]:
-    from harness.recipes.conversion import convert
+    from harness.recipes.making.conversion import convert
 
     return convert(request, tell)
 
 
 def _build_model(request: dict[str, Any], _tell: Any) -> dict[str, Any]:
     """Make a built-in model's file: ``builtin``, ``out``."""
-    from harness.recipes.builtin import BUILTINS
+    from harness.recipes.making.builtin import BUILTINS
 
     started = time.perf_counter()
     BUILTINS[request["builtin"]][1](Path(request["out"]))

@@ -1,6 +1,6 @@
 """Loading a variant once, in a process of its own, for what only a runtime can tell.
 
-    python -m harness.recipes.verify < request.json
+    python -m harness.recipes.making.verify < request.json
 
 A file that crashes the runtime crashes this process, not the orchestrator. The answer
 holds the tensors, and the reference outputs that every device's are compared with; the

@@ -13,11 +13,11 @@ from harness.cache import cache_dir, file_sha256, whole_file
 from harness.domain import Variant
 from harness.errors import ConversionError, HarnessError, MissingToolError, NotDeployableError
 from harness.models import metadata
-from harness.recipes.builtin import BUILTINS, builtin_path
-from harness.recipes.manifest import file_facts, manifest, refuse_broken_promise
-from harness.recipes.messages import hint_for, shorten
-from harness.recipes.process import TIMEOUT, Worker
-from harness.recipes.request import BuildRequest, installed
+from harness.recipes.making.builtin import BUILTINS, builtin_path
+from harness.recipes.making.manifest import file_facts, manifest, refuse_broken_promise
+from harness.recipes.making.messages import hint_for, shorten
+from harness.recipes.making.process import TIMEOUT, Worker
+from harness.recipes.making.request import BuildRequest, installed
 from harness.simulation import read_graph
 
 Outcome = Variant | HarnessError

@@ -62,7 +62,7 @@ class Worker:
             )
         self._log = open(self._folder / "worker.log", "wb")  # noqa: SIM115  closed in __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.recipes.worker", "1" if training else "2"],
+            [sys.executable, "-m", "harness.recipes.making.worker", "1" if training else "2"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConversionError
-from harness.recipes.request import BuildRequest, converter_versions
+from harness.recipes.making.request import BuildRequest, converter_versions
 from harness.simulation import Tensor, float_islands, parameters, per_tensor_weights, read_graph
 from harness.simulation.elements import Graph, Subgraph
 

@@ -180,7 +180,7 @@ def prepare(
 
 def _requantized(chosen: ChosenRecipe, request: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """Through ai-edge-quantizer, from a float ``.tflite``."""
-    from harness.recipes import requantize
+    from harness.recipes.making import requantize
 
     recipe = chosen.recipe
     # What travels with the file is written anew for each variant.
