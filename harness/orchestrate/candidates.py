@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.domain import JobStatus
+from harness.domain import JobStatus, Stage
 from harness.store import JobRecord
 
 #: What may be minimized, and the measurement that tells it.
 GOALS = {"latency": "latency_median", "size": "size", "memory": "memory_peak"}
+
+#: Where a failure is the device's, whatever the variant.
+_DEVICE = {Stage.CONNECT, Stage.PUSH, Stage.START}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,12 @@ def candidate(record: JobRecord, goal: str) -> Candidate:
             found, value=value.value, value_low=value.low, value_high=value.high, unit=value.unit
         )
     return found
+
+
+def may_pass(record: JobRecord) -> bool:
+    """Whether a job failed of what may be otherwise the next time: the device or its link."""
+    failed = record.status is JobStatus.FAILED
+    return failed and (record.stage in _DEVICE or bool(record.facts.get("transient")))
 
 
 def judged(tried: Sequence[Candidate], exact: str, bound: float) -> list[Candidate]:

@@ -32,6 +32,7 @@ def seal_failure(
     stage: Stage,
     error: str,
     variant: Variant | None,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """A record for a job that has no numbers: its stage and cause."""
     store.seal_job(
@@ -42,6 +43,7 @@ def seal_failure(
         variant_sha256=variant.sha256 if variant else None,
         size_bytes=variant.size_bytes if variant else None,
         manifest=variant.manifest if variant else None,
+        facts=facts,
     )
 
 

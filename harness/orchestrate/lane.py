@@ -364,8 +364,9 @@ class Lane:
 
     def _fail(self, item: LaneJob, error: HarnessError, stage: Stage) -> None:
         status = JobStatus.UNSUPPORTED if isinstance(error, UnsupportedError) else JobStatus.FAILED
+        facts = {**item.noted, "transient": True} if error.transient else None
         conclude.seal_failure(
-            self._store, item.id, status, stage, error.one_line, item.ready.variant
+            self._store, item.id, status, stage, error.one_line, item.ready.variant, facts
         )
         self._sealed(item, status, stage, error.one_line)
 

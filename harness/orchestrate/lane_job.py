@@ -26,6 +26,12 @@ class LaneJob:
     sealed: bool = False
     runtime: Any = None
 
+    @property
+    def noted(self) -> dict[str, Any]:
+        """The samples that it is measured with, for its record."""
+        data = self.ready.data
+        return {"dataset_sha256": data.samples.sha256, "labels_sha256": data.labels_sha256}
+
 
 @contextlib.contextmanager
 def as_job_errors() -> Iterator[None]:

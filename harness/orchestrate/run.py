@@ -223,9 +223,8 @@ def _lane_jobs(
         dropped = 1 + _trials_per_job(suite)
         tell(JobSealed(record.job, status, outcome.stage, text, dropped))
     for item in found:
-        variant, data = item.ready.variant, item.ready.data
-        facts = {"dataset_sha256": data.samples.sha256, "labels_sha256": data.labels_sha256}
-        store.note_variant(item.id, variant.sha256, variant.size_bytes, facts)
+        variant = item.ready.variant
+        store.note_variant(item.id, variant.sha256, variant.size_bytes, item.noted)
     return found
 
 

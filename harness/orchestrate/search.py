@@ -19,7 +19,14 @@ from harness.domain import JobStatus, Suite
 from harness.errors import ConversionError, HarnessError, StoreError, UsageError
 from harness.models import ResolvedModel
 from harness.models.reader import content_sha256
-from harness.orchestrate.candidates import GOALS, Candidate, best_of, candidate, judged
+from harness.orchestrate.candidates import (
+    GOALS,
+    Candidate,
+    best_of,
+    candidate,
+    judged,
+    may_pass,
+)
 from harness.orchestrate.convert import Splits
 from harness.orchestrate.debug import Effort, Examination, debug
 from harness.orchestrate.events import Converting, Event, Listener, Preparing, RunStarted
@@ -28,7 +35,7 @@ from harness.orchestrate.run import execute
 from harness.orchestrate.stop import Stop
 from harness.recipes import parse_recipe
 from harness.recipes.recipe import written
-from harness.store import Store
+from harness.store import JobRecord, Store
 
 #: What is tried before anything is kept in float.
 FIRST = (
@@ -96,22 +103,26 @@ def search(
         bound=goal.bound,
         best={device.name: best_of(tried, device.name) for device in suite.devices},
         tried=tried,
-        runs=list(work.state.runs.values()),
+        runs=[run for runs in work.state.stages.values() for run in runs],
         complete=work.complete,
     )
 
 
 @dataclass(slots=True)
 class _State:
-    """What a search has done so far, kept in the cache under its key."""
+    """What a search has done so far, kept in the cache under its key.
+
+    ``stages`` holds the runs of each: the first, and one for each time that what a device's
+    trouble had kept from being measured was tried again.
+    """
 
     file: Path
-    runs: dict[str, str] = field(default_factory=dict)
+    stages: dict[str, list[str]] = field(default_factory=dict)
     selective: list[str] | None = None
 
     def save(self) -> None:
         with whole_file(self.file) as part:
-            part.write_text(json.dumps({"runs": self.runs, "selective": self.selective}))
+            part.write_text(json.dumps({"stages": self.stages, "selective": self.selective}))
 
 
 class _Search:
@@ -175,29 +186,41 @@ class _Search:
         return any(item.device not in kept for item in integers)
 
     def _stage(self, name: str, suite: Suite) -> list[Candidate]:
-        """One run, gone on with where it was begun; what the store holds of it."""
-        begun = self.state.runs.get(name)
-        if begun is not None and not _usable(self._store, begun):
-            begun = None
-        if not self._stop():
-            if begun is not None:
-                execute(self._store, resume=begun, tell=self._tell, stop=self._stop)
-            else:
-                self.state.runs.pop(name, None)
-                execute(
-                    self._store, plan=make_plan(suite), tell=self._noting(name), stop=self._stop
-                )
-        run = self.state.runs.get(name)
-        if run is None:
-            return []
-        return [candidate(record, self._goal.minimize) for record in self._store.jobs(run)]
+        """One run, gone on with where it was begun; what the store holds of it.
+
+        Cells that a device's trouble ended are measured anew in a run of their own; a variant
+        that could not be made or run stays failed.
+        """
+        begun = self.state.stages.get(name, [])
+        if not all(_known(self._store, run) for run in begun):
+            begun = self.state.stages[name] = []
+        again = {_cell(item) for item in self._records(name) if may_pass(item)}
+        for run in begun:
+            if not self._stop() and JobStatus.PENDING.value in self._store.counts(run):
+                execute(self._store, resume=run, tell=self._tell, stop=self._stop)
+        if not self._stop() and (again or not begun):
+            plan = make_plan(suite)
+            if begun:
+                jobs = tuple(job for job in plan.jobs if (job.recipe, job.device) in again)
+                plan = replace(plan, jobs=jobs)
+            execute(self._store, plan=plan, tell=self._noting(name), stop=self._stop)
+        return [candidate(record, self._goal.minimize) for record in self._records(name)]
+
+    def _records(self, name: str) -> list[JobRecord]:
+        """Each cell of a stage as its newest run has it."""
+        records = {
+            _cell(record): record
+            for run in self.state.stages.get(name, ())
+            for record in self._store.jobs(run)
+        }
+        return list(records.values())
 
     def _noting(self, name: str) -> Listener:
         """The listener, which also keeps a new run's id so that it can be gone on with."""
 
         def tell(event: Event) -> None:
             if isinstance(event, RunStarted):
-                self.state.runs[name] = event.run
+                self.state.stages.setdefault(name, []).append(event.run)
                 self.state.save()
             self._tell(event)
 
@@ -237,18 +260,21 @@ class _Search:
 def _load(file: Path) -> _State:
     try:
         kept = json.loads(file.read_text())
-        return _State(file, dict(kept["runs"]), kept["selective"])
+        return _State(file, dict(kept["stages"]), kept["selective"])
     except (OSError, ValueError, KeyError, TypeError):
         return _State(file)
 
 
-def _usable(store: Store, run: str) -> bool:
-    """Whether a run is there and nothing in it failed: what failed is tried again."""
+def _known(store: Store, run: str) -> bool:
     try:
         store.find_run(run)
     except StoreError:
         return False
-    return not store.counts(run).get(JobStatus.FAILED.value)
+    return True
+
+
+def _cell(record: JobRecord) -> tuple[str, str]:
+    return record.job.recipe, record.job.device
 
 
 def _contents(suite: Suite) -> list[str]:

@@ -1,0 +1,86 @@
+"""Searches over a ready file, on simulated devices and this machine: no TensorFlow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.config.devices import find_device
+from harness.domain import Dataset, Device, DeviceKind, Model, Policy, Suite
+from harness.orchestrate.search import Found, Goal, search
+from harness.store import Store
+from harness.transports import TRANSPORTS
+
+#: The least that is still a measurement.
+LIGHT = Policy(trials=1, min_runs=1, min_seconds=0, warmup_seconds=0, output_checks=1, retries=0)
+
+Search = Callable[..., Found]
+
+
+@pytest.fixture
+def searched(shared: Path, tmp_path: Path) -> Search:
+    """Searches the float ResNet8 with the given recipes; again in the same store."""
+    for name, of in (("test", slice(0, 40)), ("train", slice(0, 100))):
+        with np.load(shared / "data" / f"cifar10_jpeg_{name}.npz") as data:
+            np.savez(tmp_path / f"{name}.npz", images=data["images"][of], labels=data["labels"][of])
+    source = shared / "models" / "mlperf_tiny" / "ic_resnet8_float.tflite"
+    store = Store(f"sqlite:///{tmp_path / 'results.db'}")
+
+    def run(
+        *recipes: str, devices: tuple[Device | str, ...] = ("raspberry-pi-4",), **more: Any
+    ) -> Found:
+        suite = Suite(
+            name="search",
+            models=(Model("resnet", str(more.pop("source", source)), "data"),),
+            datasets={
+                "data": Dataset(
+                    "data", "npz", tmp_path / "test.npz", calibration=tmp_path / "train.npz"
+                )
+            },
+            recipes=recipes,
+            devices=tuple(
+                find_device(item, TRANSPORTS) if isinstance(item, str) else item for item in devices
+            ),
+            backends=(),
+            policy=LIGHT,
+        )
+        goal = Goal("latency", more.pop("bound", 1.0), more.pop("budget", 600))
+        return search(store, suite, goal, **more)
+
+    return run
+
+
+def test_a_variant_that_cannot_be_made_is_no_reason_to_begin_anew(searched: Search) -> None:
+    recipes = ("dynamic_int4", 'int8_selective(keep_float=["nope"])')
+    first = searched(*recipes)
+    failed = {item.recipe for item in first.tried if "no such operator" in item.error}
+    assert failed == {recipes[1]} and first.complete
+    again = searched(*recipes)
+    assert again.runs == first.runs and len(first.runs) == 1
+    assert again.tried == first.tried
+
+
+def test_what_a_device_kept_from_being_measured_is_tried_again(
+    searched: Search, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    bench = Device("bench", DeviceKind.REAL, "local", link={"python": str(python)})
+    devices = ("raspberry-pi-4", bench)
+    recipe = 'int8_selective(keep_float=["nope"])'
+    first = searched(recipe, devices=devices)
+    assert {item.device for item in first.tried if item.accuracy is not None} == {"raspberry-pi-4"}
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    again = searched(recipe, devices=devices)
+    measured = {(item.recipe, item.device): item for item in again.tried}
+    assert measured["as_is", "bench"].accuracy is not None and len(measured) == 4
+    assert again.runs[0] == first.runs[0] and len(again.runs) == 2
+    # Only what the device had failed of was run, not what fails anywhere.
+    assert {item.run for item in again.tried if item.device == "raspberry-pi-4"} == {first.runs[0]}
+    assert measured[recipe, "bench"].run == first.runs[0]
+    assert searched(recipe, devices=devices).runs == again.runs
