@@ -32,18 +32,15 @@ from harness.orchestrate.debug import Effort, Examination, debug
 from harness.orchestrate.events import Converting, Event, Listener, Preparing, RunStarted
 from harness.orchestrate.plan import make_plan, refuse_misfit, resolve
 from harness.orchestrate.run import execute
+from harness.orchestrate.selective import left_in_float, selections, to_examine
 from harness.orchestrate.stop import Stop
 from harness.recipes import parse_recipe
-from harness.recipes.recipe import written
 from harness.store import JobRecord, Store
 
 #: What is tried before anything is kept in float.
 FIRST = (
     "float32", "float16", "dynamic_int8", "int8", "int8_float_io", "int16x8", "weight_only_int8",
 )  # fmt: skip
-
-#: How many selective recipes are measured at most.
-_SELECTIVE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +172,12 @@ class _Search:
         return not self.tried or any(item.error == "not measured yet" for item in self.tried)
 
     def _integers_lose(self) -> bool:
-        """Whether a device has no integer variant within the bound."""
+        """Whether a device has no integer variant within the bound, for whatever reason."""
         tried = judged(self.tried, self._suite.recipes[0], self._goal.bound)
-        integers = [
-            item
-            for item in tried
-            if item.recipe.startswith(("int8", "uint8")) and item.accuracy is not None
-        ]
+        integers = [item for item in tried if item.recipe.startswith(("int8", "uint8"))]
         kept = {item.device for item in integers if item.within}
-        return any(item.device not in kept for item in integers)
+        works = {item.device for item in tried if item.accuracy is not None}
+        return any(item.device in works - kept for item in integers)
 
     def _stage(self, name: str, suite: Suite) -> list[Candidate]:
         """One run, gone on with where it was begun; what the store holds of it.
@@ -233,10 +227,13 @@ class _Search:
         self._tell(Preparing("integers lose too much: looking for the operators that do it"))
         dataset = self._suite.datasets[self._suite.models[0].dataset]
         name = self._suite.models[0].name
+        floats = left_in_float(self.tried)
+        recipe = to_examine(self._suite.recipes, floats)
+        found: Examination | None = None
         try:
             found = debug(
                 self._resolved.model,
-                self._integer(),
+                recipe,
                 dataset,
                 Splits(dataset, dataset),
                 Effort(),
@@ -246,15 +243,12 @@ class _Search:
         except HarnessError as error:
             if self._stop():
                 return False
-            self._tell(Preparing(f"no selective recipes: {error.one_line}"))
-            return True  # nothing is kept of it: the next search tries again
-        self.state.selective = _selections(found, self._integer())
+            self._tell(Preparing(f"the operators could not be told apart: {error.one_line}"))
+            if not floats:
+                return True  # nothing is kept of it: the next search tries again
+        self.state.selective = selections(recipe, found)
         self.state.save()
         return True
-
-    def _integer(self) -> str:
-        """The integer recipe whose parameters the selective ones share."""
-        return next((text for text in self._suite.recipes if text.startswith("int8")), "int8")
 
 
 def _load(file: Path) -> _State:
@@ -295,22 +289,3 @@ def _applicable(resolved: ResolvedModel, recipes: Sequence[str]) -> tuple[str, .
             continue
         kept.append(chosen.text)
     return tuple(dict.fromkeys(kept))
-
-
-def _selections(found: Examination, integer: str) -> list[str]:
-    """``int8_selective`` recipes for the steps of the forward selection, some of many."""
-    per_channel = parse_recipe(integer).values.get("per_channel", True)
-    sets = [tuple(item["keep_float"]) for item in found.together]
-    worst = [row["layer"] for row in found.operators if (row["rmse_over_scale"] or 0) > 1]
-    if worst:
-        sets.append(tuple(worst))
-    if len(sets) > _SELECTIVE:
-        step = (len(sets) - 1) / (_SELECTIVE - 1)
-        sets = [sets[round(index * step)] for index in range(_SELECTIVE)]
-    texts = [
-        parse_recipe(
-            written("int8_selective", {"keep_float": names, "per_channel": per_channel})
-        ).text
-        for names in dict.fromkeys(sets)
-    ]
-    return list(dict.fromkeys(texts))

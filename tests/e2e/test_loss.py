@@ -171,3 +171,23 @@ def test_a_search_finds_a_selective_variant_and_goes_on_where_it_stopped(
     assert len(found["runs"]) == 2
     again = cli(*asked, "--budget", "5")
     assert json.loads(again.stdout)["runs"] == found["runs"]  # nothing was measured anew
+
+
+def test_a_search_keeps_in_float_what_knows_no_integers(
+    cli: Cli, factories: Path, tmp_path: Path
+) -> None:
+    del factories
+    images, labels = split("test")
+    np.savez(tmp_path / "some.npz", images=images[:120], labels=labels[:120])
+    images, labels = split("train")
+    np.savez(tmp_path / "train.npz", images=images[:120], labels=labels[:120])
+    done = cli(
+        "search", "factories:sine", "--data", "some.npz", "--calibration", "train.npz", "--scale",
+        "0.0625", "-r", "int8", "--device", "raspberry-pi-4", "--trials", "1", "--format", "json",
+        "--max-accuracy-drop", "100",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    tried = {item["recipe"]: item for item in found["tried"]}
+    assert "left something in float: SIN" in tried["int8"]["error"]
+    assert tried['int8_selective(keep_float=["SIN"])']["within"]
