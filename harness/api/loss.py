@@ -80,16 +80,17 @@ def search(
     """
     dataset = joined_dataset(data, calibration, training, image_size)
     named = source_model(model, preprocessing)
+    targets = tuple(find_device(name, TRANSPORTS) for name in dict.fromkeys(devices))
     suite = Suite(
         name=f"search {named.name}",
         models=(replace(named, dataset=dataset.name),),
         datasets={dataset.name: dataset},
         recipes=tuple(
             text
-            for text in recipes or searching.FIRST
+            for text in recipes or searching.usual(targets)
             if recipes or calibration or training or not parse_recipe(text).recipe.needs_calibration
         ),
-        devices=tuple(find_device(name, TRANSPORTS) for name in dict.fromkeys(devices)),
+        devices=targets,
         backends=(),
         policy=Policy(trials=Policy().trials if trials is None else trials),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from harness.domain import JobStatus, Stage
 from harness.store import JobRecord
@@ -74,12 +75,30 @@ def may_pass(record: JobRecord) -> bool:
     return failed and (record.stage in _DEVICE or bool(record.facts.get("transient")))
 
 
+def references(tried: Sequence[Candidate], exact: str) -> dict[str, Candidate]:
+    """For each device the candidate whose accuracy its others are compared with.
+
+    Its own variant ``exact``; where it cannot run that, another device's, for the same file
+    over the same samples gives the same accuracy.
+    """
+    measured = [item for item in tried if item.recipe == exact and item.accuracy is not None]
+    found = {}
+    for name, kind in dict.fromkeys((item.device, item.kind) for item in tried):
+        if measured:
+            found[name] = min(measured, key=partial(_distance, name, kind))
+    return found
+
+
+def _distance(device: str, kind: str, other: Candidate) -> tuple[bool, bool]:
+    return other.device != device, other.kind != kind
+
+
 def judged(tried: Sequence[Candidate], exact: str, bound: float) -> list[Candidate]:
-    """With each one's drop against the recipe ``exact`` on its device, bound and frontier."""
-    reference = {item.device: item.accuracy for item in tried if item.recipe == exact}
+    """With each one's drop against the recipe ``exact``, bound and frontier."""
+    reference = references(tried, exact)
     found = []
     for item in tried:
-        base = reference.get(item.device)
+        base = reference[item.device].accuracy if item.device in reference else None
         if item.accuracy is not None and base is not None:
             drop = base - item.accuracy
             # A bound of 0.5 points is kept by a drop of 0.5, whatever the binary fractions say.

@@ -8,6 +8,7 @@ the store, so a search that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from harness.cache import cache_dir, json_sha256, whole_file
 from harness.config.suites import suite_to_json
-from harness.domain import JobStatus, Suite
+from harness.domain import Device, DeviceKind, JobStatus, Suite
 from harness.errors import ConversionError, HarnessError, StoreError, UsageError
 from harness.models import ResolvedModel
 from harness.models.reader import content_sha256
@@ -26,21 +27,29 @@ from harness.orchestrate.candidates import (
     candidate,
     judged,
     may_pass,
+    references,
 )
 from harness.orchestrate.convert import Splits
 from harness.orchestrate.debug import Effort, Examination, debug
 from harness.orchestrate.events import Converting, Event, Listener, Preparing, RunStarted
-from harness.orchestrate.plan import make_plan, refuse_misfit, resolve
+from harness.orchestrate.plan import Plan, make_plan, refuse_misfit, resolve
 from harness.orchestrate.run import execute
 from harness.orchestrate.selective import left_in_float, selections, to_examine
 from harness.orchestrate.stop import Stop
 from harness.recipes import parse_recipe
+from harness.recipes.edgetpu_compiler import TOOL
 from harness.store import JobRecord, Store
 
 #: What is tried before anything is kept in float.
 FIRST = (
     "float32", "float16", "dynamic_int8", "int8", "int8_float_io", "int16x8", "weight_only_int8",
 )  # fmt: skip
+
+#: What is tried as well where there is an Edge TPU, and runs nowhere else.
+_COMPILED = "edgetpu"
+
+#: Where float32 is evaluated if none of the devices can run it.
+_HOST = Device("local", DeviceKind.REAL, "local", "this machine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,8 @@ class Goal:
 class Found:
     """What came of a search: the best of each device, and everything that was tried.
 
+    ``references`` names for each device the one on which the float variant was evaluated that
+    its own are compared with: another one, or this machine, where it runs integers only.
     ``complete`` is false where the budget or the user ended it; calling it again goes on.
     """
 
@@ -75,6 +86,7 @@ class Found:
     tried: Sequence[Candidate]
     runs: Sequence[str]
     complete: bool
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
 def search(
@@ -102,6 +114,30 @@ def search(
         tried=tried,
         runs=[run for runs in work.state.stages.values() for run in runs],
         complete=work.complete,
+        references={
+            device: item.device
+            for device, item in references(work.tried, suite.recipes[0]).items()
+            if any(device == asked.name for asked in suite.devices)
+        },
+    )
+
+
+def usual(devices: Sequence[Device]) -> tuple[str, ...]:
+    """The recipes that are tried on these devices unless told otherwise."""
+    real = any(_integers_only(item) and item.kind is DeviceKind.REAL for item in devices)
+    return (*FIRST, _COMPILED) if real and shutil.which(TOOL) else FIRST
+
+
+def fitting(plan: Plan) -> Plan:
+    """Without what was compiled for an Edge TPU on devices that have none."""
+    able = {device.name for device in plan.suite.devices if _integers_only(device)}
+    return replace(
+        plan,
+        jobs=tuple(
+            job
+            for job in plan.jobs
+            if job.device in able or parse_recipe(job.recipe).recipe.name != _COMPILED
+        ),
     )
 
 
@@ -146,7 +182,8 @@ class _Search:
         self.tried = self._stage("recipes", self._suite)
         if self._unfinished():
             return
-        self._refuse_unusable()
+        if not self._reference():
+            return
         if not self._integers_lose():
             self.complete = True
             return
@@ -154,19 +191,37 @@ class _Search:
             return
         if self.state.selective:
             exact = self._suite.recipes[0]
-            suite = replace(self._suite, recipes=(exact, *self.state.selective))
+            suite = replace(
+                self._suite, recipes=(exact, *self.state.selective), devices=self._flexible()
+            )
             found = self._stage("selective", suite)
             self.tried += [item for item in found if item.recipe != exact]
         self.complete = not self._unfinished()
 
-    def _refuse_unusable(self) -> None:
-        """Without the reference's accuracy on any device there is nothing to hold to a bound."""
-        exact = [item for item in self.tried if item.recipe == self._suite.recipes[0]]
-        if all(item.accuracy is None for item in exact):
-            reason = next((item.error for item in exact if item.error), "no accuracy was measured")
-            raise ConversionError(
-                f"{self._suite.recipes[0]} gives no accuracy to compare with: {reason}"
-            )
+    def _reference(self) -> bool:
+        """See that there is an accuracy to hold the others to; false where time was over.
+
+        Devices that run integers only have none of the float variant: this machine's counts.
+        """
+        exact = self._suite.recipes[0]
+        references = [item for item in self.tried if item.recipe == exact]
+        if any(item.accuracy is not None for item in references):
+            return True
+        if any(item.accuracy is not None for item in self.tried):
+            policy = replace(self._suite.policy, measure=("accuracy",))
+            suite = replace(self._suite, recipes=(exact,), devices=(_HOST,), policy=policy)
+            references = self._stage("reference", suite)
+            self.tried += references
+            if self._unfinished() or not references:
+                return False
+        if all(item.accuracy is None for item in references):
+            reason = next((i.error for i in references if i.error), "no accuracy was measured")
+            raise ConversionError(f"{exact} gives no accuracy to compare with: {reason}")
+        return True
+
+    def _flexible(self) -> tuple[Device, ...]:
+        """The devices that can run operators in float beside integer ones."""
+        return tuple(item for item in self._suite.devices if not _integers_only(item))
 
     def _unfinished(self) -> bool:
         return not self.tried or any(item.error == "not measured yet" for item in self.tried)
@@ -176,8 +231,9 @@ class _Search:
         tried = judged(self.tried, self._suite.recipes[0], self._goal.bound)
         integers = [item for item in tried if item.recipe.startswith(("int8", "uint8"))]
         kept = {item.device for item in integers if item.within}
+        able = {device.name for device in self._flexible()}
         works = {item.device for item in tried if item.accuracy is not None}
-        return any(item.device in works - kept for item in integers)
+        return any(item.device in (able & works) - kept for item in integers)
 
     def _stage(self, name: str, suite: Suite) -> list[Candidate]:
         """One run, gone on with where it was begun; what the store holds of it.
@@ -193,7 +249,7 @@ class _Search:
             if not self._stop() and JobStatus.PENDING.value in self._store.counts(run):
                 execute(self._store, resume=run, tell=self._tell, stop=self._stop)
         if not self._stop() and (again or not begun):
-            plan = make_plan(suite)
+            plan = fitting(make_plan(suite))
             if begun:
                 jobs = tuple(job for job in plan.jobs if (job.recipe, job.device) in again)
                 plan = replace(plan, jobs=jobs)
@@ -265,6 +321,10 @@ def _known(store: Store, run: str) -> bool:
     except StoreError:
         return False
     return True
+
+
+def _integers_only(device: Device) -> bool:
+    return device.default_backend.accelerator == "edgetpu"
 
 
 def _cell(record: JobRecord) -> tuple[str, str]:

@@ -26,6 +26,9 @@ def render(found: Mapping[str, Any], width: int) -> str:
         console.print()
         console.print(Text(f"{device} ({kind})" if kind else device))
         console.print(_table(found, of_device, best))
+        elsewhere = found["references"].get(device, device)
+        if elsewhere != device:
+            console.print(Text(f"drop: against the float variant on {elsewhere}"))
         console.print(Text(_conclusion(device, best, of_device)))
     console.print()
     console.print(Text("* best   | on the frontier: no other is better in one and as good in both"))

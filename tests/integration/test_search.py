@@ -84,3 +84,22 @@ def test_what_a_device_kept_from_being_measured_is_tried_again(
     assert {item.run for item in again.tried if item.device == "raspberry-pi-4"} == {first.runs[0]}
     assert measured[recipe, "bench"].run == first.runs[0]
     assert searched("int8", recipe, devices=devices).runs == again.runs
+
+
+def test_an_edge_tpu_is_held_to_the_float_accuracy_of_this_machine(searched: Search) -> None:
+    found = searched("int8", devices=("coral-usb",), bound=5)
+    best = found.best["coral-usb"]
+    assert best is not None and best.recipe == "int8" and best.drop is not None
+    exact = {item.device: item for item in found.tried if item.recipe == "as_is"}
+    assert found.references == {"coral-usb": "local"} and "full-integer" in exact["coral-usb"].error
+    assert exact["local"].accuracy is not None and best.accuracy is not None
+    assert best.drop == exact["local"].accuracy - best.accuracy
+    again = searched("int8", devices=("coral-usb",), bound=5)
+    assert again.runs == found.runs and len(found.runs) == 2
+
+
+def test_selective_recipes_are_for_devices_that_can_run_them(searched: Search) -> None:
+    found = searched("int8", devices=("coral-usb", "raspberry-pi-4"), bound=-1)
+    assert found.references == dict.fromkeys(found.best, "raspberry-pi-4")
+    selective = {i.device for i in found.tried if i.recipe.startswith("int8_selective")}
+    assert selective == {"raspberry-pi-4"} and found.complete

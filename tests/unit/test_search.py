@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from harness.orchestrate.candidates import Candidate
+from harness.config.devices import find_device
+from harness.domain import Backend, Dataset, Device, DeviceKind, Model, Policy, Suite
+from harness.orchestrate.candidates import Candidate, judged
 from harness.orchestrate.debug import Examination
+from harness.orchestrate.plan import make_plan
+from harness.orchestrate.search import FIRST, fitting, usual
 from harness.orchestrate.selective import left_in_float, selections, to_examine
 from harness.recipes import parse_recipe
+from harness.transports import TRANSPORTS
 
 
 def tried(recipe: str, error: str = "") -> Candidate:
     return Candidate(recipe, "board", "simulated", "run", error=error)
+
+
+def suite(*recipes: str, devices: tuple[Device, ...]) -> Suite:
+    model = Model("m", "builtin:digits_cnn", "d")
+    return Suite("s", (model,), {"d": Dataset("d", "digits")}, recipes, devices, (), Policy())
 
 
 def examination(*steps: tuple[str, ...], steep: tuple[str, ...] = ()) -> Examination:
@@ -56,3 +69,34 @@ def test_of_many_steps_the_first_and_the_last_are_tried(count: int) -> None:
     steps = [tuple(names[: index + 1]) for index in range(count)]
     kept = [parse_recipe(text)["keep_float"] for text in selections("int8", examination(*steps))]
     assert len(kept) == 6 and kept[0] == steps[0] and kept[-1] == steps[-1]
+
+
+def test_compiled_variants_are_for_real_edge_tpus_where_the_compiler_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = find_device("raspberry-pi-4", TRANSPORTS)
+    stick = Device("stick", DeviceKind.REAL, "local", default_backend=Backend("edgetpu"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert usual((stick, board)) == FIRST
+    (tmp_path / "edgetpu_compiler").write_text("#!/bin/sh\n")
+    (tmp_path / "edgetpu_compiler").chmod(0o755)
+    assert usual((stick, board)) == (*FIRST, "edgetpu")
+    assert usual((board, find_device("coral-usb", TRANSPORTS))) == FIRST
+    plan = fitting(make_plan(suite("float32", "edgetpu", devices=(stick, board))))
+    assert {(job.recipe, job.device) for job in plan.jobs} == {
+        ("float32", "stick"), ("float32", board.name), ("edgetpu", "stick"),
+    }  # fmt: skip
+
+
+def test_a_device_without_the_float_variant_is_compared_with_the_nearest_that_has_it() -> None:
+    items = [
+        replace(tried("float32", "unsupported"), device="tpu"),
+        replace(tried("float32"), device="real", kind="real", accuracy=0.5),
+        replace(tried("float32"), device="other", accuracy=0.75),
+        replace(tried("int8"), device="tpu", accuracy=0.5),
+        replace(tried("int8"), device="real", kind="real", accuracy=0.5),
+    ]
+    found = judged(items, "float32", 0.1)
+    assert [item.drop for item in found] == [None, 0.0, 0.0, 0.25, 0.0]
+    assert [item.within for item in found] == [False, True, True, False, True]
+    assert judged(items[:1], "float32", 0.1)[0].drop is None
