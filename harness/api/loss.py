@@ -30,19 +30,21 @@ def debug(
     training: str | None = None,
     preprocessing: Preprocessing | None = None,
     image_size: tuple[int, int] | None = None,
+    output: int | None = None,
     effort: Effort | None = None,
     progress: Callable[[str, Mapping[str, Any]], None] = lambda recipe, said: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Examination:
     """Rank a model's operators by what quantizing them costs, on labelled samples ``data``.
 
+    ``output`` is the index of the output to judge by, needed where there are several.
     Raises ``UsageError`` for a recipe that cannot keep operators in float,
     ``ConversionError`` where a file cannot be made or compared.
     """
     evaluation = named_dataset("evaluation", data, image_size)
     assert evaluation is not None
     return examine(
-        source_model(model, preprocessing),
+        source_model(model, preprocessing, output=output),
         recipe,
         evaluation,
         Splits(
@@ -69,17 +71,19 @@ def search(
     trials: int | None = None,
     preprocessing: Preprocessing | None = None,
     image_size: tuple[int, int] | None = None,
+    output: int | None = None,
     store: str | Store = DEFAULT_STORE,
     tell: Listener = lambda event: None,
     stop: Stop | None = None,
 ) -> searching.Found:
     """The best variant that loses at most ``max_accuracy_drop`` points of accuracy.
 
-    Called again with the same arguments it goes on where it stopped. Raises ``UsageError`` for
+    Called again with the same arguments it goes on where it stopped. ``output`` is the index of
+    the output that accuracy looks at, needed where there are several. Raises ``UsageError`` for
     what can never work.
     """
     dataset = joined_dataset(data, calibration, training, image_size)
-    named = source_model(model, preprocessing)
+    named = source_model(model, preprocessing, output=output)
     targets = tuple(find_device(name, TRANSPORTS) for name in dict.fromkeys(devices))
     suite = Suite(
         name=f"search {named.name}",

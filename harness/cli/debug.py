@@ -13,6 +13,7 @@ from harness.cli.sources import (
     ImageSizeOption,
     MeanOption,
     ModelArgument,
+    OutputOption,
     ScaleOption,
     StdOption,
     TrainOption,
@@ -40,6 +41,7 @@ def debug(
     mean: MeanOption = None,
     std: StdOption = None,
     image_size: ImageSizeOption = None,
+    output: OutputOption = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Also write a picture as HTML.", metavar="FILE")
     ] = None,
@@ -78,6 +80,7 @@ def debug(
                 training=train,
                 preprocessing=sources.preprocessing(scale, mean, std),
                 image_size=sources.image_size(image_size),
+                output=output,
                 effort=harness.Effort(samples, evaluate, worst),
                 progress=listener.progress,
                 stopped=stop,

@@ -13,6 +13,7 @@ from harness.cli.sources import (
     ImageSizeOption,
     MeanOption,
     ModelArgument,
+    OutputOption,
     ScaleOption,
     StdOption,
     TrainOption,
@@ -49,6 +50,7 @@ def search(
     mean: MeanOption = None,
     std: StdOption = None,
     image_size: ImageSizeOption = None,
+    output: OutputOption = None,
     store: StoreOption = DEFAULT_STORE,
     format: Annotated[
         str, typer.Option("--format", help="table or json.", metavar="FORMAT")
@@ -85,6 +87,7 @@ def search(
             trials=trials,
             preprocessing=sources.preprocessing(scale, mean, std),
             image_size=sources.image_size(image_size),
+            output=output,
             store=store,
             tell=tell,
             stop=stop,

@@ -52,6 +52,13 @@ MeanOption = Annotated[
     typer.Option("--mean", help="One value, or one per channel: 0.485,0.456,0.406."),
 ]
 StdOption = Annotated[str | None, typer.Option("--std", help="One value, or one per channel.")]
+OutputOption = Annotated[
+    int | None,
+    typer.Option(
+        "--output", help="Which output to judge by, where there are several; counts from 0.", min=0,
+        metavar="N",
+    ),
+]  # fmt: skip
 LabelsOption = Annotated[
     str | None,
     typer.Option("--labels", help="Class names, one per line, for the file's metadata."),

@@ -19,6 +19,7 @@ def source_model(
     preprocessing: Preprocessing | None = None,
     labels: str | Path | None = None,
     task: str = Task.CLASSIFICATION,
+    output: int | None = None,
 ) -> Model:
     """The model of a source, named after it; ``labels`` is a file with one name per line."""
     if task not in set(Task):
@@ -46,6 +47,7 @@ def source_model(
         base=str(Path.cwd()),
         preprocessing_given=preprocessing is not None,
         task=Task(task),
+        output=output,
     )
 
 

@@ -16,11 +16,13 @@ from harness.domain import Dataset, Model, Variant
 from harness.errors import ConversionError, HarnessError, UsageError
 from harness.orchestrate.convert import Splits, convertible_request
 from harness.orchestrate.data import store_split
+from harness.orchestrate.tasks import check_output_choice
 from harness.recipes import RECIPES, parse_recipe
 from harness.recipes.making.builder import build
 from harness.recipes.making.messages import shorten
 from harness.recipes.making.process import TIMEOUT, Worker
 from harness.recipes.making.request import BuildRequest, StoredSplit
+from harness.simulation import read_graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def debug(
     """Rank a model's operators by what quantizing them costs.
 
     Raises ``UsageError`` for a recipe that cannot keep operators in float,
-    ``ConversionError`` where a file cannot be made or compared.
+    ``ConversionError`` where a file cannot be made or compared, or where nobody said by which of
+    several outputs.
     """
     chosen = parse_recipe(recipe)
     if chosen.recipe.quantize is None:
@@ -86,6 +89,8 @@ def debug(
     _refuse_shared(labelled.samples, request)
     stored = store_split(labelled, "evaluation")
     float_file, quantized = _files(request, progress, stopped)
+    ends = [{"shape": list(tensor.shape)} for tensor in read_graph(float_file).outputs]
+    check_output_choice(model, ends, accuracy=True)
     task = {
         "task": "debug",
         "model": model.name,
@@ -96,6 +101,7 @@ def debug(
         "labels": str(stored.labels) if stored.labels else None,
         "calibration": _path(request.calibration),
         "preprocessing": request.preprocessing.as_json(),
+        "output": model.output or 0,
         "local_samples": min(effort.local_samples, stored.count),
         "worst": effort.worst,
     }

@@ -18,7 +18,7 @@ class Outcome:
 
     ``accuracy`` is top-1 (``None`` without labels), ``snr_db`` the float outputs' power over
     the power of the difference (``None`` for equal outputs), ``agreement`` the share of
-    samples with the float file's class.
+    samples with the float file's class (``None`` where a single value need not be one).
     """
 
     accuracy: float | None
@@ -27,20 +27,22 @@ class Outcome:
     size_bytes: int
 
 
-def outputs(content: bytes, inputs: NDArray[np.float32], workers: int = 2) -> NDArray[np.float32]:
-    """Real outputs (n, values) for real inputs (n, *shape), shared between interpreters."""
+def outputs(
+    content: bytes, inputs: NDArray[np.float32], output: int = 0, workers: int = 2
+) -> NDArray[np.float32]:
+    """Real values (n, values) of an output for real inputs (n, *shape), by some interpreters."""
     parts = np.array_split(np.arange(len(inputs)), min(workers, len(inputs)))
     with ThreadPoolExecutor(len(parts)) as pool:
-        found = pool.map(lambda part: _outputs(content, inputs[part]), parts)
+        found = pool.map(lambda part: _outputs(content, inputs[part], output), parts)
     return np.concatenate(list(found))
 
 
-def _outputs(content: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def _outputs(content: bytes, inputs: NDArray[np.float32], output: int) -> NDArray[np.float32]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
-    entry, end = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    entry, end = interpreter.get_input_details()[0], interpreter.get_output_details()[output]
     rows = []
     for sample in inputs:
         interpreter.set_tensor(
@@ -56,17 +58,25 @@ def judge(
     inputs: NDArray[np.float32],
     labels: NDArray[Any] | None,
     exact: NDArray[np.float32],
+    output: int = 0,
 ) -> Outcome:
     """Compare a file's outputs with the float file's ``exact`` ones (n, values)."""
-    made = outputs(content, inputs)
+    made = outputs(content, inputs, output)
     error = float(np.sum(np.square(made.astype(np.float64) - exact)))
     signal = float(np.sum(np.square(exact, dtype=np.float64)))
-    classes = exact.shape[1] > 1
+    classes, exact_classes = _classes(made), _classes(exact)
+    # Without labels a single value may be anything.
+    some = labels is not None or exact.shape[1] > 1
     return Outcome(
-        accuracy=float(np.mean(made.argmax(1) == labels))
-        if labels is not None and classes
-        else None,
+        accuracy=None if labels is None else float(np.mean(classes == labels)),
         snr_db=float(10 * np.log10(signal / error)) if error > 0 and signal > 0 else None,
-        agreement=float(np.mean(made.argmax(1) == exact.argmax(1))) if classes else None,
+        agreement=float(np.mean(classes == exact_classes)) if some else None,
         size_bytes=len(content),
     )
+
+
+def _classes(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Class indices (n,), as a run has them: a single value is a yes (over 0.5) or no."""
+    if values.shape[1] == 1:
+        return (values[:, 0] > 0.5).astype(np.int64)
+    return np.asarray(values.argmax(axis=1), dtype=np.int64)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     """Rank the operators of ``quantized`` against ``float_file``; the answer goes to ``out``.
 
-    ``samples`` and ``labels`` are evaluation files, ``calibration`` one of stored samples;
+    ``samples`` and ``labels`` are evaluation files, ``calibration`` one of stored samples,
+    ``output`` the index of the output to judge by;
     ``local_samples`` are used for the local errors, ``worst`` operators kept in float.
     """
     import numpy as np
@@ -43,7 +44,8 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         dtype,
     )
     labels = np.load(request["labels"], allow_pickle=False) if request["labels"] else None
-    exact = outputs(float_content, inputs)
+    output = request["output"]
+    exact = outputs(float_content, inputs, output)
     if labels is not None and int(labels.max()) >= max(exact.shape[1], 2):
         raise ConversionError(
             f"the model has {exact.shape[1]} outputs, and the samples have the label "
@@ -69,7 +71,7 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         return file.quantize(configured, chosen.values, calibration)
 
     def kept(names: Sequence[str]) -> Outcome:
-        return judge(quantized_with(names), inputs, labels, exact)
+        return judge(quantized_with(names), inputs, labels, exact, output)
 
     examined = quantized_with(())
     pairs = pair(load(float_content), load(examined))
@@ -86,14 +88,14 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         effects[error.pair.name] = kept([error.pair.name])
         tell({"phase": "keeping operators in float", "done": number + 1, "of": len(suspects)})
     noise = accuracy_noise(baseline.agreement, len(inputs))
-    judged = judge(float_content, inputs, labels, exact)
+    judged = judge(float_content, inputs, labels, exact, output)
     together = _together(suspects, effects, judged, len(inputs), kept, tell)
     found = {
         "recipe": chosen.identity,
         "samples": len(inputs),
         "local_samples": len(some),
         "float_file": asdict(judged),
-        "deployed": asdict(judge(quantized, inputs, labels, exact)),
+        "deployed": asdict(judge(quantized, inputs, labels, exact, output)),
         "quantized": asdict(baseline),
         "accuracy_noise": noise,
         "operators": _rows(errors, effects, baseline),
