@@ -110,7 +110,7 @@ def _files(found: Mapping[str, Any]) -> Table:
             name,
             numbers.percent(item["accuracy"]),
             numbers.percent(item["agreement"]),
-            _db(item["snr_db"]),
+            _db(item["snr_db"]) if item["finite"] else "NaN",
             numbers.size(item["size_bytes"]),
         )
     return table

@@ -47,3 +47,13 @@ def test_several_outputs_are_judged_by_the_one_that_is_named(two_heads: Path) ->
     ]
     assert found[1].float_file["accuracy"] == 1 and found[1].quantized["accuracy"] > 0.9
     assert found[0].float_file["accuracy"] < 0.5 and found[0].quantized["agreement"] > 0.9
+
+
+def test_float_outputs_that_are_no_numbers_compare_with_nothing(two_heads: Path) -> None:
+    data, calibration = (str(two_heads.parent / f"{name}.npz") for name in ("test", "train"))
+    with np.load(data) as kept:
+        samples, labels = kept["images"], kept["labels"]
+    samples[7] = 3e38  # their sum overflows
+    np.savez(data, images=samples, labels=labels)
+    with pytest.raises(ConversionError, match="sample 7 hold NaN or infinite"):
+        harness.debug(str(two_heads), "int8", data, calibration=calibration, output=0)

@@ -19,12 +19,14 @@ class Outcome:
     ``accuracy`` is top-1 (``None`` without labels), ``snr_db`` the float outputs' power over
     the power of the difference (``None`` for equal outputs), ``agreement`` the share of
     samples with the float file's class (``None`` where a single value need not be one).
+    Samples whose outputs are not all ``finite`` have no class, and count as wrong.
     """
 
     accuracy: float | None
     snr_db: float | None
     agreement: float | None
     size_bytes: int
+    finite: bool = True
 
 
 def outputs(
@@ -45,6 +47,7 @@ def _outputs(content: bytes, inputs: NDArray[np.float32], output: int) -> NDArra
     entry, end = interpreter.get_input_details()[0], interpreter.get_output_details()[output]
     rows = []
     for sample in inputs:
+        interpreter.reset_all_variables()  # samples are strangers, as runs have them
         interpreter.set_tensor(
             entry["index"], quantize(sample[None], entry).reshape(entry["shape"])
         )
@@ -60,18 +63,21 @@ def judge(
     exact: NDArray[np.float32],
     output: int = 0,
 ) -> Outcome:
-    """Compare a file's outputs with the float file's ``exact`` ones (n, values)."""
+    """Compare a file's outputs with the float file's ``exact`` ones (n, values), all finite."""
     made = outputs(content, inputs, output)
-    error = float(np.sum(np.square(made.astype(np.float64) - exact)))
+    valid = np.isfinite(made).all(axis=1)
+    finite = bool(valid.all())
+    error = float(np.sum(np.square(made.astype(np.float64) - exact))) if finite else 0.0
     signal = float(np.sum(np.square(exact, dtype=np.float64)))
     classes, exact_classes = _classes(made), _classes(exact)
     # Without labels a single value may be anything.
     some = labels is not None or exact.shape[1] > 1
     return Outcome(
-        accuracy=None if labels is None else float(np.mean(classes == labels)),
+        accuracy=None if labels is None else float(np.mean(valid & (classes == labels))),
         snr_db=float(10 * np.log10(signal / error)) if error > 0 and signal > 0 else None,
-        agreement=float(np.mean(classes == exact_classes)) if some else None,
+        agreement=float(np.mean(valid & (classes == exact_classes))) if some else None,
         size_bytes=len(content),
+        finite=finite,
     )
 
 

@@ -30,7 +30,10 @@ _STATEFUL = {
 
 @dataclass(slots=True)
 class LocalError:
-    """Sums over samples; ``scale`` is the quantized output's (0: it is float)."""
+    """Sums over samples; ``scale`` is the quantized output's (0: it is float).
+
+    Values that are not finite, such as the logarithm of 0, have no error.
+    """
 
     pair: Pair
     scale: float
@@ -42,7 +45,11 @@ class LocalError:
 
     def add(self, quantized: NDArray[Any], exact: NDArray[Any]) -> None:
         """One sample's output of both."""
-        difference = quantized.astype(np.float64) - exact
+        finite = np.isfinite(quantized) & np.isfinite(exact)
+        if not finite.any():
+            return
+        exact = exact[finite]
+        difference = quantized[finite].astype(np.float64) - exact
         self.squares += float(np.sum(difference * difference))
         self.signal += float(np.sum(np.square(exact, dtype=np.float64)))
         self.count += difference.size
@@ -99,6 +106,7 @@ def local_errors(
     ]
     entry = quantized.get_input_details()[0]
     for number, sample in enumerate(samples):
+        quantized.reset_all_variables()
         quantized.set_tensor(entry["index"], quantize(sample[None], entry))
         quantized.invoke()
         for detail, source in zip(ends[0], feeds, strict=True):

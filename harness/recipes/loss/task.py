@@ -46,6 +46,13 @@ def debug(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     labels = np.load(request["labels"], allow_pickle=False) if request["labels"] else None
     output = request["output"]
     exact = outputs(float_content, inputs, output)
+    bad = np.flatnonzero(~np.isfinite(exact).all(axis=1))
+    if bad.size:
+        raise ConversionError(
+            f"the float model's outputs of sample {bad[0]} hold NaN or infinite values, so there "
+            "is nothing to compare with",
+            hint="look for broken weights or inputs out of range",
+        )
     if labels is not None and int(labels.max()) >= max(exact.shape[1], 2):
         raise ConversionError(
             f"the model has {exact.shape[1]} outputs, and the samples have the label "
@@ -160,7 +167,8 @@ def _together(
 
 def _order(outcome: Outcome) -> tuple[float, float]:
     """Higher is better: accuracy in whole samples, then decibels; equal outputs are the best."""
-    return outcome.accuracy or 0.0, math.inf if outcome.snr_db is None else outcome.snr_db
+    equal = math.inf if outcome.finite else -math.inf
+    return outcome.accuracy or 0.0, equal if outcome.snr_db is None else outcome.snr_db
 
 
 def _rows(
