@@ -16,7 +16,6 @@ from harness.orchestrate.debug import Examination
 from harness.orchestrate.debug import debug as examine
 from harness.orchestrate.events import Listener
 from harness.orchestrate.stop import Stop
-from harness.recipes import parse_recipe
 from harness.store import DEFAULT_STORE, Store
 from harness.transports import TRANSPORTS
 
@@ -84,20 +83,19 @@ def search(
     """
     dataset = joined_dataset(data, calibration, training, image_size)
     named = source_model(model, preprocessing, output=output)
-    targets = tuple(find_device(name, TRANSPORTS) for name in dict.fromkeys(devices))
     suite = Suite(
         name=f"search {named.name}",
         models=(replace(named, dataset=dataset.name),),
         datasets={dataset.name: dataset},
-        recipes=tuple(
-            text
-            for text in recipes or searching.usual(targets)
-            if recipes or calibration or training or not parse_recipe(text).recipe.needs_calibration
-        ),
-        devices=targets,
+        recipes=tuple(recipes),
+        devices=tuple(find_device(name, TRANSPORTS) for name in dict.fromkeys(devices)),
         backends=(),
         policy=Policy(trials=Policy().trials if trials is None else trials),
     )
     opened = store if isinstance(store, Store) else Store(store, create=True)
     goal = searching.Goal(minimize, max_accuracy_drop / 100, budget_minutes * 60)
-    return searching.search(opened, suite, goal, tell=tell, stop=stop)
+    splits = Splits(
+        named_dataset("calibration", calibration, image_size),
+        named_dataset("training", training, image_size),
+    )
+    return searching.search(opened, suite, splits, goal, tell=tell, stop=stop)

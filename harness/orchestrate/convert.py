@@ -123,7 +123,7 @@ def convertible_request(model: Model, chosen: ChosenRecipe, splits: Splits) -> B
     """
     resolved = found_model(model)
     refuse_misfit(resolved.model, chosen, convertible=resolved.convertible)
-    missing = _missing_split(resolved, chosen, splits)
+    missing = missing_split(resolved, chosen, splits)
     if missing:
         raise UsageError(f"the recipe {chosen.text} {missing}")
     (request,) = _requests(resolved, [chosen], splits)
@@ -147,7 +147,7 @@ def _choose(
         if text != ALL:
             one = parse_recipe(text)
             refuse_misfit(resolved.model, one, convertible=resolved.convertible)
-            missing = _missing_split(resolved, one, splits)
+            missing = missing_split(resolved, one, splits)
             if missing:
                 raise UsageError(f"the recipe {one.text} {missing}")
             if one.recipe.unchanged and said_more:
@@ -179,10 +179,11 @@ def _why_not(resolved: ResolvedModel, chosen: ChosenRecipe, splits: Splits) -> s
         refuse_misfit(resolved.model, chosen, convertible=resolved.convertible)
     except UsageError as error:
         return error.message
-    return _missing_split(resolved, chosen, splits)
+    return missing_split(resolved, chosen, splits)
 
 
-def _missing_split(resolved: ResolvedModel, chosen: ChosenRecipe, splits: Splits) -> str | None:
+def missing_split(resolved: ResolvedModel, chosen: ChosenRecipe, splits: Splits) -> str | None:
+    """What a recipe needs and has no samples for, in words; ``None`` where nothing is missing."""
     if chosen.recipe.needs_training and splits.training is None:
         return "trains: give it labelled samples with --train"
     calibrates = chosen.recipe.calibrates(convertible=resolved.convertible)

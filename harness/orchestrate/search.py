@@ -29,7 +29,7 @@ from harness.orchestrate.candidates import (
     may_pass,
     references,
 )
-from harness.orchestrate.convert import Splits
+from harness.orchestrate.convert import Splits, missing_split
 from harness.orchestrate.debug import Effort, Examination, debug
 from harness.orchestrate.events import Converting, Event, Listener, Preparing, RunStarted
 from harness.orchestrate.plan import Plan, make_plan, refuse_misfit, resolve
@@ -92,6 +92,7 @@ class Found:
 def search(
     store: Store,
     suite: Suite,
+    splits: Splits,
     goal: Goal,
     *,
     tell: Listener = lambda event: None,
@@ -99,10 +100,11 @@ def search(
 ) -> Found:
     """Try the suite's recipes, then selective ones, for its one model on its devices.
 
-    Raises ``UsageError`` for what can never work.
+    Where the suite names no recipes, the usual ones that ``splits`` has samples for. Raises
+    ``UsageError`` for what can never work.
     """
     resolved = resolve(suite.models[0])
-    suite = replace(suite, recipes=_applicable(resolved, suite.recipes))
+    suite = replace(suite, recipes=_applicable(resolved, suite, splits))
     work = _Search(store, suite, resolved, goal, tell, stop or Stop())
     work.run()
     tried = judged(work.tried, suite.recipes[0], goal.bound)
@@ -338,11 +340,19 @@ def _contents(suite: Suite) -> list[str]:
     return sorted(content_sha256(path) for path in paths if path is not None)
 
 
-def _applicable(resolved: ResolvedModel, recipes: Sequence[str]) -> tuple[str, ...]:
-    """The recipes that the model's format allows, the float reference first."""
+def _applicable(resolved: ResolvedModel, suite: Suite, splits: Splits) -> tuple[str, ...]:
+    """The recipes that the model's format allows, the float reference first.
+
+    Raises ``UsageError`` for a recipe that was asked for and has no samples.
+    """
     kept = ["float32" if resolved.convertible else "as_is"]
-    for text in recipes:
+    for text in suite.recipes or usual(suite.devices):
         chosen = parse_recipe(text)
+        missing = missing_split(resolved, chosen, splits)
+        if missing and suite.recipes:
+            raise UsageError(f"the recipe {chosen.text} {missing}")
+        if missing:
+            continue
         try:
             refuse_misfit(resolved.model, chosen, convertible=resolved.convertible)
         except UsageError:

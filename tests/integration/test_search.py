@@ -12,6 +12,8 @@ import pytest
 
 from harness.config.devices import find_device
 from harness.domain import Dataset, Device, DeviceKind, Model, Policy, Suite
+from harness.errors import UsageError
+from harness.orchestrate.convert import Splits
 from harness.orchestrate.search import Found, Goal, search
 from harness.store import Store
 from harness.transports import TRANSPORTS
@@ -50,7 +52,8 @@ def searched(shared: Path, tmp_path: Path) -> Search:
             policy=LIGHT,
         )
         goal = Goal("latency", more.pop("bound", 0.5), more.pop("budget", 600))
-        return search(store, suite, goal, **more)
+        splits = more.pop("splits", Splits(suite.datasets["data"]))
+        return search(store, suite, splits, goal, **more)
 
     return run
 
@@ -103,3 +106,12 @@ def test_selective_recipes_are_for_devices_that_can_run_them(searched: Search) -
     assert found.references == dict.fromkeys(found.best, "raspberry-pi-4")
     selective = {i.device for i in found.tried if i.recipe.startswith("int8_selective")}
     assert selective == {"raspberry-pi-4"} and found.complete
+
+
+def test_samples_are_asked_for_before_anything_is_run(searched: Search) -> None:
+    for recipe, option in (("int8", "--calibration"), ("qat_int8", "--train")):
+        with pytest.raises(UsageError, match=f"the recipe {recipe} .*give it .*{option}"):
+            searched("dynamic_int4", recipe, splits=Splits())
+    found = searched(splits=Splits())
+    recipes = {item.recipe for item in found.tried}
+    assert recipes == {"as_is", "float16", "dynamic_int8", "weight_only_int8"}
