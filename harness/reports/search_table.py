@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from harness.reports import numbers
+
+#: Letters of an error; the progress and the run's report have all of it.
+_LONGEST = 180
 
 
 def render(found: Mapping[str, Any], width: int) -> str:
@@ -26,6 +30,9 @@ def render(found: Mapping[str, Any], width: int) -> str:
         console.print()
         console.print(Text(f"{device} ({kind})" if kind else device))
         console.print(_table(found, of_device, best))
+        for error, recipes in _errors(of_device).items():
+            text = Text(f"{', '.join(recipes)}: {_short(error)}")
+            console.print(Padding(text, (0, 0, 0, 5)))
         elsewhere = found["references"].get(device, device)
         if elsewhere != device:
             console.print(Text(f"drop: against the float variant on {elsewhere}"))
@@ -43,13 +50,12 @@ def _table(
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
-    table.add_column("recipe", overflow="fold")
+    table.add_column("recipe", overflow="fold", min_width=12)
     for name in ("accuracy", "drop", found["minimize"], "size"):
         table.add_column(name, justify="right", no_wrap=True)
     for item in sorted(rows, key=lambda row: (row["value"] is None, row["value"] or 0)):
         mark = "*" if best and item["recipe"] == best["recipe"] else ""
         if item["error"]:
-            table.add_row("", Text(item["recipe"]), Text(_short(item["error"])), "", "", "")
             continue
         table.add_row(
             mark + ("|" if item["frontier"] else ""),
@@ -60,6 +66,15 @@ def _table(
             numbers.size(item["size_bytes"]),
         )
     return table
+
+
+def _errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Why there are no numbers, and of which recipes."""
+    found: dict[str, list[str]] = {}
+    for item in rows:
+        if item["error"]:
+            found.setdefault(item["error"], []).append(item["recipe"])
+    return found
 
 
 def _value(item: Mapping[str, Any]) -> str:
@@ -85,4 +100,4 @@ def _conclusion(device: str, best: Mapping[str, Any] | None, rows: list[Mapping[
 
 def _short(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= 60 else line[:57] + "..."
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
