@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
-from harness.domain import JobStatus, Stage
-from harness.store import JobRecord
+from numpy.typing import NDArray
+
+from harness.domain import JobStatus, Policy, Stage, TrialStatus
+from harness.metrics import METRICS, Observations
+from harness.store import JobRecord, Store
 
 #: What may be minimized, and the measurement that tells it.
 GOALS = {"latency": "latency_median", "size": "size", "memory": "memory_peak"}
@@ -22,7 +26,8 @@ class Candidate:
 
     ``within`` tells whether it keeps the bound, ``frontier`` whether no other candidate of the
     device is at least as good in both and better in one. ``error`` says why there are no
-    numbers.
+    numbers. A ``pending`` one is not done: ``trials`` of it are, and of those it may have an
+    accuracy already.
     """
 
     recipe: str
@@ -42,14 +47,38 @@ class Candidate:
     within: bool = False
     frontier: bool = False
     error: str = ""
+    pending: bool = False
+    trials: int | None = None
+
+
+def unfinished(
+    store: Store, record: JobRecord, policy: Policy, labels: Callable[[], NDArray[Any]]
+) -> Candidate:
+    """What the store holds of a job that is not sealed yet."""
+    job = record.job
+    base = Candidate(job.recipe, job.device, job.kind.value, record.run, pending=True)
+    done = sum(trial.status is TrialStatus.OK for trial in store.trials(record.id))
+    base = replace(base, trials=done, error="" if done else "not measured yet")
+    predictions = store.artifact(record.id, "predictions")
+    if predictions is None:
+        return base
+    (top1,) = METRICS["top1"](
+        Observations(policy, record.size_bytes or 0, predictions=predictions, labels=labels())
+    )
+    return replace(
+        base,
+        accuracy=top1.value,
+        accuracy_low=top1.low,
+        accuracy_high=top1.high,
+        size_bytes=record.size_bytes,
+        variant_sha256=record.variant_sha256,
+    )
 
 
 def candidate(record: JobRecord, goal: str) -> Candidate:
-    """What a job's record says of its variant."""
+    """What a sealed job's record says of its variant."""
     job = record.job
     base = Candidate(job.recipe, job.device, job.kind.value, record.run)
-    if record.status is JobStatus.PENDING:
-        return replace(base, error="not measured yet")
     if record.status is not JobStatus.OK:
         return replace(base, error=record.error or record.status.value)
     accuracy = record.measurements.get("top1")

@@ -13,9 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from harness.cache import cache_dir, json_sha256, whole_file
 from harness.config.suites import suite_to_json
+from harness.datasets import SOURCES, load_dataset
 from harness.domain import Device, DeviceKind, JobStatus, Suite
 from harness.errors import ConversionError, HarnessError, StoreError, UsageError
 from harness.models import ResolvedModel
@@ -28,6 +32,7 @@ from harness.orchestrate.candidates import (
     judged,
     may_pass,
     references,
+    unfinished,
 )
 from harness.orchestrate.convert import Splits, missing_split
 from harness.orchestrate.debug import Effort, Examination, debug
@@ -197,7 +202,7 @@ class _Search:
                 self._suite, recipes=(exact, *self.state.selective), devices=self._flexible()
             )
             found = self._stage("selective", suite)
-            self.tried += [item for item in found if item.recipe != exact]
+            self.tried += [item for item in found if item.recipe != exact or item.pending]
         self.complete = not self._unfinished()
 
     def _reference(self) -> bool:
@@ -226,7 +231,7 @@ class _Search:
         return tuple(item for item in self._suite.devices if not _integers_only(item))
 
     def _unfinished(self) -> bool:
-        return not self.tried or any(item.error == "not measured yet" for item in self.tried)
+        return not self.tried or any(item.pending for item in self.tried)
 
     def _integers_lose(self) -> bool:
         """Whether a device has no integer variant within the bound, for whatever reason."""
@@ -256,7 +261,16 @@ class _Search:
                 jobs = tuple(job for job in plan.jobs if (job.recipe, job.device) in again)
                 plan = replace(plan, jobs=jobs)
             execute(self._store, plan=plan, tell=self._noting(name), stop=self._stop)
-        return [candidate(record, self._goal.minimize) for record in self._records(name)]
+        return [
+            unfinished(self._store, record, suite.policy, self._labels)
+            if record.status is JobStatus.PENDING
+            else candidate(record, self._goal.minimize)
+            for record in self._records(name)
+        ]
+
+    def _labels(self) -> NDArray[Any]:
+        model = self._suite.models[0]
+        return load_dataset(self._suite.datasets[model.dataset], SOURCES, model.task).labels
 
     def _records(self, name: str) -> list[JobRecord]:
         """Each cell of a stage as its newest run has it."""

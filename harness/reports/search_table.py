@@ -41,7 +41,9 @@ def render(found: Mapping[str, Any], width: int) -> str:
     console.print(Text("* best   | on the frontier: no other is better in one and as good in both"))
     console.print(Text("runs: " + (", ".join(found["runs"]) or "none")))
     if not found["complete"]:
-        console.print(Text("not complete: the same command goes on where it stopped"))
+        begun = [item["trials"] for item in found["tried"] if item["pending"]]
+        of = f" ({sum(begun)} trials of {len(begun)} variants are kept)" if begun else ""
+        console.print(Text(f"not complete{of}: the same command goes on where it stopped"))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
@@ -57,13 +59,14 @@ def _table(
         mark = "*" if best and item["recipe"] == best["recipe"] else ""
         if item["error"]:
             continue
+        unit = "trial" if item["trials"] == 1 else "trials"
         table.add_row(
             mark + ("|" if item["frontier"] else ""),
             Text(item["recipe"]),
             numbers.percent(item["accuracy"]),
             "" if item["drop"] is None else f"{item['drop'] * 100:+.2f}",
-            _value(item),
-            numbers.size(item["size_bytes"]),
+            f"{item['trials']} {unit}" if item["pending"] else _value(item),
+            "" if item["size_bytes"] is None else numbers.size(item["size_bytes"]),
         )
     return table
 
@@ -86,8 +89,11 @@ def _value(item: Mapping[str, Any]) -> str:
 
 
 def _conclusion(device: str, best: Mapping[str, Any] | None, rows: list[Mapping[str, Any]]) -> str:
+    pending = any(item["pending"] for item in rows)
     if best is not None:
-        return f"take {best['recipe']}"
+        return f"take {best['recipe']}" + (", of those that are done" if pending else "")
+    if pending:
+        return "nothing can be taken yet"
     measured = [item for item in rows if item["drop"] is not None]
     if not measured:
         return f"nothing was measured on {device}"

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from harness.config.devices import find_device
-from harness.domain import Dataset, Device, DeviceKind, Model, Policy, Suite
+from harness.domain import Dataset, Device, DeviceKind, Model, Policy, Stage, Suite
 from harness.errors import UsageError
 from harness.orchestrate.convert import Splits
+from harness.orchestrate.events import Event, TrialEnded
 from harness.orchestrate.search import Found, Goal, search
+from harness.orchestrate.stop import Stop
 from harness.store import Store
 from harness.transports import TRANSPORTS
 
@@ -115,3 +117,26 @@ def test_samples_are_asked_for_before_anything_is_run(searched: Search) -> None:
     found = searched(splits=Splits())
     recipes = {item.recipe for item in found.tried}
     assert recipes == {"as_is", "float16", "dynamic_int8", "weight_only_int8"}
+
+
+def test_what_is_known_is_shown_when_time_is_over(searched: Search) -> None:
+    stop, ended = Stop(), []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, TrialEnded) and event.stage is Stage.ACCURACY:
+            ended.append(event.job.recipe)
+            if len(ended) == 2:
+                stop.request()
+
+    recipes = ("dynamic_int8", "weight_only_int8")
+    first = searched(*recipes, stop=stop, tell=tell)
+    assert not first.complete and first.best == {"raspberry-pi-4": None}
+    begun = {item.recipe: item for item in first.tried if item.trials}
+    assert set(begun) == set(ended) and all(item.pending for item in first.tried)
+    done = searched(*recipes)
+    assert done.complete and done.runs == first.runs
+    for item in done.tried:
+        assert not item.pending and item.value is not None
+        if item.recipe in begun:
+            assert begun[item.recipe].accuracy == item.accuracy
+            assert begun[item.recipe].accuracy_low == item.accuracy_low

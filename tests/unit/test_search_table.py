@@ -43,3 +43,16 @@ def test_errors_stand_below_a_table_that_stays_readable() -> None:
     table, below = text.index("int8 "), text.index("float32, float16: board: an Edge TPU")
     assert table < below < text.index("int16x8: another reason")
     assert "and so on " * 40 not in " ".join(text.split()) and "..." in text
+
+
+def test_what_is_not_done_shows_what_is_known() -> None:
+    begun = item("int8", pending=True, trials=2, accuracy=0.75, size_bytes=95_344)
+    none = item("float16", pending=True, trials=0, error="not measured yet")
+    text = rendered(begun, none, complete=False)
+    line = next(row for row in text.splitlines() if "int8" in row)
+    assert line.split() == ["int8", "75.00", "%", "2", "trials", "95.3", "kB"]
+    assert "float16: not measured yet" in text and "nothing can be taken yet" in text
+    assert "2 trials of 2 variants are kept" in text and "goes on where it stopped" in text
+    best = measured("float32")
+    text = rendered(best, begun, complete=False, best={"board": dataclasses.asdict(best)})
+    assert "take float32, of those that are done" in text
