@@ -23,6 +23,7 @@ Operators = Sequence[tuple[str, str]]
 
 _NAME = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\((.*)\))?\s*", re.DOTALL)
 _BARE = re.compile(r"[A-Za-z0-9_./:-]+")
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,27 +212,31 @@ def parse(value: str | Mapping[str, Any], recipes: Mapping[str, Recipe]) -> Chos
 def _arguments(name: str, text: str | None) -> dict[str, Any]:
     if text is None or not text.strip():
         return {}
-    try:
-        return dict(tomllib.loads(f"given = {{ {_quoted(text)} }}")["given"])
-    except tomllib.TOMLDecodeError:
-        raise UsageError(
-            f"recipe {name}: cannot read the parameters ({text})",
-            hint='write name=value, separated by commas; lists as ["a", "b"]',
-        ) from None
+    for attempt in (text, _quoted(text)):
+        try:
+            return dict(tomllib.loads(f"given = {{ {attempt.strip()} }}")["given"])
+        except tomllib.TOMLDecodeError:
+            continue
+    raise UsageError(
+        f"recipe {name}: cannot read the parameters ({text})",
+        hint='write name=value, separated by commas; lists as ["a", "b"]',
+    )
 
 
 def _quoted(text: str) -> str:
-    """Bare words after ``=`` in quotes, unless TOML reads them itself."""
+    """Bare words after ``=`` in quotes, unless TOML reads them itself; quoted texts stay."""
 
     def quote(match: re.Match[str]) -> str:
         word = match[2]
+        if word is None:
+            return match[0]
         try:
             tomllib.loads(f"x = {word}")
             return match[0]
         except tomllib.TOMLDecodeError:
             return f"{match[1]}{json.dumps(word)}"
 
-    return re.sub(rf"(=\s*)({_BARE.pattern})(?=\s*(?:,|$))", quote, text.strip())
+    return re.sub(rf"{_TEXT.pattern}|(=\s*)({_BARE.pattern})(?=\s*(?:,|$))", quote, text.strip())
 
 
 def _flat(recipe: str, settings: Mapping[str, Any]) -> dict[str, Any]:

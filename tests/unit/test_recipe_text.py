@@ -31,7 +31,9 @@ EVERY = Recipe(
 )
 RECIPE = {"every": EVERY}
 #: TOML holds no other control characters in a text, nor lone surrogates.
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text(
+    "ab=,\"'\\ [", max_size=12
+)
 
 
 @st.composite
@@ -85,6 +87,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("every(names=one)", "names", ("one",)),
         ('every(names=["one", "two"])', "names", ("one", "two")),
         ("every(names=[])", "names", ()),
+        ('every(names=["a=b,c"])', "names", ("a=b,c",)),
+        ('every(names=["a=b,c", "it\'s"], word=mirrored)', "names", ("a=b,c", "it's")),
+        ("every(names=['a=b,c\\', '\"=d,'], word=mirrored)", "names", ("a=b,c\\", '"=d,')),
+        ('every(word="\\"=b,c", kind=two)', "word", '"=b,c'),
         ("every(rate=1)", "rate", 1.0),
         ("every(rate=1e-3)", "rate", 0.001),
         ("every(yes=true)", "yes", True),
