@@ -46,7 +46,7 @@ def check_output_choice(model: Model, outputs: Sequence[Spec], *, accuracy: bool
         shapes = ", ".join(str(list(output["shape"])) for output in outputs)
         raise ConversionError(
             f"model {model.name}: it has {count} outputs ({shapes}), and accuracy looks at one",
-            hint="say which: output = 0 in the model's table, or --output 0",
+            hint="say which: output = 0 in the model's table, --output 0 for debug and search",
         )
 
 

@@ -140,3 +140,31 @@ def test_what_is_known_is_shown_when_time_is_over(searched: Search) -> None:
         if item.recipe in begun:
             assert begun[item.recipe].accuracy == item.accuracy
             assert begun[item.recipe].accuracy_low == item.accuracy_low
+
+
+#: The real agent, which dies as it begins to time while a file is there.
+DYING = """#!{python}
+import os, sys
+if sys.argv[1] == "-c":
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+sys.path.insert(0, sys.argv[1])
+import device_agents.python.agent as agent
+if os.path.exists({while_there!r}):
+    agent.ACTIONS["latency"] = lambda *_: os._exit(9)
+agent.main()
+"""
+
+
+def test_a_trial_that_was_cut_off_is_tried_again(searched: Search, tmp_path: Path) -> None:
+    python, broken = tmp_path / "python", tmp_path / "broken"
+    python.write_text(DYING.format(python=sys.executable, while_there=str(broken)))
+    python.chmod(0o755)
+    broken.touch()
+    bench = Device("bench", DeviceKind.REAL, "local", link={"python": str(python)})
+    devices = (bench, "raspberry-pi-4")
+    first = searched("dynamic_int8", devices=devices)
+    assert {item.device for item in first.tried if "exit code 9" in item.error} == {"bench"}
+    broken.unlink()
+    again = searched("dynamic_int8", devices=devices)
+    assert all(item.value is not None for item in again.tried) and len(again.tried) == 4
+    assert {item.run for item in again.tried if item.device == "bench"} == {again.runs[1]}
