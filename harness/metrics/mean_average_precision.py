@@ -132,34 +132,35 @@ def _evaluate(results: list[dict[str, Any]], truth: Mapping[str, Any]) -> list[_
     evaluation.params.areaRngLbl = ["all"]
     evaluation.params.maxDets = [MOST]
     evaluation.evaluate()
-    # It sorts the ids of images and classes; each class has one entry per image.
-    order = np.argsort(np.argsort(images))
+    # It sorts the ids of images and classes; each class has one entry per image. That order
+    # stays, since it decides which of two detections with one score comes first.
+    by_id = np.argsort(images)
     per_class = len(images)
     found = []
     for begin in range(0, len(evaluation.evalImgs), per_class):
-        of_class = evaluation.evalImgs[begin : begin + per_class]
-        item = _category([of_class[place] for place in order])
+        item = _category(evaluation.evalImgs[begin : begin + per_class], by_id)
         if item.objects.sum():
             found.append(item)
     return found
 
 
-def _category(entries: list[dict[str, Any] | None]) -> _Category:
+def _category(entries: list[dict[str, Any] | None], images: NDArray[np.int64]) -> _Category:
+    """One class from its ``entries``, which are those of the dataset's ``images`` (n,)."""
     count = [len(entry["dtScores"]) if entry else 0 for entry in entries]
-    objects = [
-        int(np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0)) if entry else 0
-        for entry in entries
+    objects = np.zeros(len(entries), dtype=np.int64)
+    objects[images] = [
+        np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0) if entry else 0 for entry in entries
     ]
     there = [entry for entry in entries if entry]
     if not there:
         nothing = np.zeros((10, 0), dtype=bool)
-        return _Category(np.zeros(0, np.int64), nothing, nothing, np.asarray(objects))
+        return _Category(np.zeros(0, np.int64), nothing, nothing, objects)
     scores = np.concatenate([entry["dtScores"] for entry in there])
     order = np.argsort(-scores, kind="mergesort")
     matched = np.concatenate([entry["dtMatches"] for entry in there], axis=1)[:, order] > 0
     ignored = np.concatenate([entry["dtIgnore"] for entry in there], axis=1)[:, order] > 0
-    image = np.repeat(np.arange(len(entries)), count)[order]
-    return _Category(image, matched & ~ignored, ~matched & ~ignored, np.asarray(objects))
+    image = np.repeat(images, count)[order]
+    return _Category(image, matched & ~ignored, ~matched & ~ignored, objects)
 
 
 def _precisions(categories: list[_Category], weights: NDArray[Any]) -> NDArray[np.float64]:

@@ -224,10 +224,8 @@ def test_a_frame_brings_boxes_back_to_the_original() -> None:
     assert found["bbox"] == pytest.approx([10, 0, 20, 50]) and found["category_id"] == 2
 
 
-def test_map_equals_pycocotools_own_summary() -> None:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
+def random_boxes(levels: int = 0) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+    """Detections and truth of 25 images; with ``levels`` only so many scores, so that they tie."""
     rng = np.random.default_rng(5)
     boxes, rows = [], []
     for _ in range(25):
@@ -239,12 +237,23 @@ def test_map_equals_pycocotools_own_summary() -> None:
             if rng.random() < 0.8:
                 near = (np.array([y, x, y + h, x + w]) + rng.normal(0, 2, 4)) / 100
                 index = category - 1 if rng.random() < 0.9 else 2 - category
-                seen.append((near.tolist(), index, float(rng.random())))
+                score = float(rng.random())
+                seen.append(
+                    (near.tolist(), index, np.ceil(score * levels) / (levels or 1) or score)
+                )
         boxes.append(found)
         rows.append(rows_of(*seen))
     truth = truth_of(boxes)
     truth["annotations"][0]["iscrowd"] = 1
-    detections = np.array(rows)
+    return np.array(rows), truth
+
+
+@pytest.mark.parametrize("levels", [0, 4])
+def test_map_equals_pycocotools_own_summary(levels: int) -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    detections, truth = random_boxes(levels)
     ours = measured("mean_average_precision", detections=detections, truth=truth)
     with contextlib.redirect_stdout(io.StringIO()):
         table = COCO()
@@ -257,6 +266,23 @@ def test_map_equals_pycocotools_own_summary() -> None:
     assert ours["map"].value == pytest.approx(evaluation.stats[0], abs=1e-12)
     assert ours["map50"].value == pytest.approx(evaluation.stats[1], abs=1e-12)
     assert within(ours["map"]) and ours["map"].low != ours["map"].high
+
+
+def test_a_bootstrap_of_map_weighs_the_images_as_the_dataset_has_them() -> None:
+    from harness.metrics.mean_average_precision import _evaluate, _precisions
+
+    detections, truth = random_boxes()
+    most = max(range(25), key=lambda place: int((detections[place, :, 5] >= 0).sum()))
+    image = truth["images"][most]
+    categories = _evaluate(to_coco(detections, truth), truth)
+    alone = {
+        **truth,
+        "images": [image],
+        "annotations": [item for item in truth["annotations"] if item["image_id"] == image["id"]],
+    }
+    only = _evaluate(to_coco(detections[most : most + 1], alone), alone)
+    weights = np.eye(25)[most]
+    assert _precisions(categories, weights) == pytest.approx(_precisions(only, np.ones(1)))
 
 
 def test_the_reference_evaluation_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
