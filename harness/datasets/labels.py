@@ -14,6 +14,9 @@ from harness.errors import DatasetError
 #: Pixels of this class in a map of labels are not evaluated (Pascal VOC's border).
 IGNORED = 255
 
+#: Tasks whose models learn from labels; the others give back their input.
+LEARNS = frozenset({Task.CLASSIFICATION, Task.REGRESSION, Task.SEGMENTATION})
+
 
 def check_labels(name: str, count: int, labels: NDArray[Any], task: Task) -> NDArray[Any]:
     """The labels of ``count`` samples in the task's own form; raises ``DatasetError``.

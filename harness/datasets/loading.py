@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.labels import check_labels
+from harness.datasets.labels import LEARNS, check_labels
 from harness.domain import Dataset, Task
 from harness.errors import DatasetError
 
@@ -88,7 +88,7 @@ def load_dataset(
         if not wanted:
             continue
         what = f"{name}: {kind}"
-        learns = kind == "training" and task is Task.CLASSIFICATION
+        learns = kind == "training" and task in LEARNS
         loaded = load(dataset, kind)
         if kind == "training" and task is Task.ANOMALY and loaded.labels is not None:
             # A detector of anomalies learns what is normal.
@@ -114,9 +114,11 @@ def load_split(
 ) -> Split:
     """One split by itself, ``count`` samples of it (0: all); class indices for classification.
 
+    The training split of other tasks that learn from labels has to have them.
     Raises ``DatasetError``.
     """
     loaded = sources[dataset.source](dataset, split)
+    labels = labels or (split == "training" and task in LEARNS - {Task.CLASSIFICATION})
     found = checked(f"dataset {dataset.name}", loaded, task, labels=labels)
     return _take(found, spread(len(found.samples), count)) if count else found
 

@@ -18,6 +18,8 @@ from harness.recipes.recipe import Parameter, Recipe, Values
 from harness.recipes.shared import CALIBRATION
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from harness.recipes.training import Settings, Tell, Trained, TrainingData
 
 EPOCHS = Parameter("epochs", 2, "passes over the training split", 1, 100_000)
@@ -128,6 +130,10 @@ def look_over(request: Mapping[str, Any]) -> None:
     Path(request["out"]).write_text(json.dumps(layers))
 
 
+def _are_classes(labels: NDArray[Any] | None) -> bool:
+    return labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
+
+
 def _gives_back_its_input(model: Any) -> bool:
     shapes = [tuple(ends[0].shape) for ends in (model.inputs, model.outputs)]
     return shapes[0] == shapes[1]
@@ -163,7 +169,7 @@ def run(
         prepare(samples, request["preprocessing"], shape or (), "training", dtype),
         np.load(labels, allow_pickle=False) if labels else None,
     )
-    if data.labels is not None and _gives_back_its_input(source.layers):
+    if _are_classes(data.labels) and _gives_back_its_input(source.layers):
         raise ConversionError(
             "the model's output has the shape of its input, as an autoencoder's, and the training "
             "samples have labels",

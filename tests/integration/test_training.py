@@ -175,7 +175,8 @@ def test_partial_with_nothing_to_quantize_is_refused(trainings: Trainings) -> No
     [
         ("diverges", "not a number"),
         ("labels", "labels run from 1 to 4"),
-        ("float labels", "class indices, not float32"),
+        ("float labels", "targets of shape (320,) do not fit the model's output (None, 4)"),
+        ("map", "labels of shape (320, 12, 12) do not fit"),
         ("count", "320 training samples have 319 labels"),
         ("samples", "NaN"),
         ("weights", "weights of layer conv"),
@@ -193,6 +194,21 @@ def test_bad_input_is_refused(trainings: Trainings, what: str, said: str) -> Non
     assert said in found["message"]
     if what == "diverges":
         assert "learning_rate" in found["hint"]
+
+
+def test_labels_decide_what_is_learned_not_the_shape_of_the_output(trainings: Trainings) -> None:
+    maps = trainings.run("images_out", kind="segmentation")
+    assert maps["evaluation"]["metric_name"] == "pixel_accuracy" and maps["full_integer"]
+    assert maps["right"] > 0.8  # a copy of the input would be right nowhere
+    assert maps["evaluation"]["metric"] == pytest.approx(maps["right"], abs=0.1)
+    numbers = trainings.run("images_out", kind="regression")
+    assert numbers["evaluation"]["metric_name"] == "mean_absolute_error"
+    assert numbers["error"] < 0.05  # of a copy of the input it would be above 1
+
+
+def test_a_regression_is_trained_on_its_targets(trainings: Trainings) -> None:
+    evaluation = trainings.run("numbers_out")["evaluation"]
+    assert evaluation["metric"] < evaluation["float_metric"] / 2
 
 
 def test_fewer_samples_than_a_batch_are_one_batch(trainings: Trainings) -> None:

@@ -313,7 +313,7 @@ def bad_input(what: str) -> dict[str, Any]:
     if what == "labels":
         labels = labels + 1
     elif what == "float labels":
-        labels = labels.astype(np.float32)
+        labels = labels.astype(np.float64)
     elif what == "count":
         labels = labels[:-1]
     elif what == "samples":
@@ -326,11 +326,49 @@ def bad_input(what: str) -> dict[str, Any]:
     elif what == "weights":
         weights = model.get_layer("conv").get_weights()
         model.get_layer("conv").set_weights([weights[0] * np.nan])
+    elif what == "map":
+        labels = np.zeros((320, 12, 12), np.int64)
     elif what in ("regression", "many"):
         model = network(what)
     given = TrainingData(samples, None if what == "no labels" else labels)
     quantize_aware(model, given, settings, lambda told: None)
     return {}
+
+
+def images_out(kind: str) -> dict[str, Any]:
+    """A network whose output has its input's shape, and labels that say otherwise."""
+    import tf_keras
+    from tf_keras import layers as k
+
+    settings = _settings(epochs=8, learning_rate=5e-2)
+    prepare(settings)
+    given = k.Input(SHAPE)
+    activation = "softmax" if kind == "segmentation" else None
+    model = tf_keras.Model(given, k.Conv2D(3, 1, activation=activation)(given))
+    samples = squares().samples
+    labels = samples.argmin(axis=-1) if kind == "segmentation" else np.float64(1) - samples
+    if kind == "segmentation":
+        labels[:, :2] = 255
+    trained = quantize_aware(model, TrainingData(samples, labels), settings, lambda told: None)
+    content, facts = as_file(trained, TrainingData(samples))
+    outputs = run_file(content, samples[:50])
+    if kind == "segmentation":
+        right = float(np.mean(outputs.argmax(-1)[:, 2:] == labels[:50, 2:]))
+        return {**_summary(trained), **facts, "right": right}
+    return {**_summary(trained), **facts, "error": float(np.mean((outputs - labels[:50]) ** 2))}
+
+
+def numbers_out() -> dict[str, Any]:
+    """A regression to one number for each sample."""
+    import tf_keras
+    from tf_keras import layers as k
+
+    settings = _settings(epochs=16, learning_rate=1e-2)
+    prepare(settings)
+    data = squares()
+    targets = TrainingData(data.samples, data.samples[:, :6, :6].mean(axis=(1, 2, 3)) * 10.0)
+    model = tf_keras.Sequential([k.Input(SHAPE), k.Flatten(), k.Dense(1)])
+    return _summary(quantize_aware(model, targets, settings, lambda told: None))
 
 
 def few_samples() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.datasets import SOURCES, load_dataset
+from harness.datasets import SOURCES, load_dataset, load_split
 from harness.domain import Dataset, Model, Task
 from harness.errors import ConversionError, DatasetError, ModelError
 from harness.models.detection_outputs import detection_outputs
@@ -68,6 +68,24 @@ def test_labels_as_each_task_has_them(tmp_path: Path) -> None:
     maps = load(tmp_path, Task.SEGMENTATION, np.full((6, 4, 4, 1), 7, np.uint8), limit=3).labels
     assert maps.shape == (3, 4, 4)
     assert load(tmp_path, Task.RECONSTRUCTION, None, limit=2).labels.shape == (2, 0)
+
+
+def test_training_has_the_labels_that_its_task_learns_from(tmp_path: Path) -> None:
+    learned = {Task.REGRESSION: np.ones((6, 2)), Task.SEGMENTATION: np.ones((6, 4, 4), int)}
+    for task, labels in learned.items():
+        np.savez(tmp_path / "t.npz", images=IMAGES + 100, labels=labels)
+        more: dict[str, Any] = {"training": tmp_path / "t.npz"}
+        dataset = Dataset("d", "npz", tmp_path / "d.npz", **more)
+        np.savez(tmp_path / "d.npz", images=IMAGES, labels=labels)
+        found = load_dataset(dataset, SOURCES, task, training=True).training
+        for split in (found, load_split(dataset, SOURCES, "training", task)):
+            assert split is not None and split.labels is not None
+            assert split.labels.tolist() == labels.tolist()
+        np.savez(tmp_path / "t.npz", images=IMAGES + 100)
+        with pytest.raises(DatasetError, match="there are no labels"):
+            load_dataset(dataset, SOURCES, task, training=True)
+        with pytest.raises(DatasetError, match="there are no labels"):
+            load_split(dataset, SOURCES, "training", task)
 
 
 # -- COCO --------------------------------------------------------------------------------------

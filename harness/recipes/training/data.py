@@ -23,9 +23,11 @@ _LOOKED_AT = 1024
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Samples as the model takes them, and class indices; without labels the input is the target.
+    """Samples as the model takes them, and labels; without labels the input is the target.
 
-    ``samples`` may be memory-mapped: only one batch at a time is copied.
+    ``labels`` are class indices (n,), maps of them (n, height, width) or, where they are
+    floats, the values of the output. ``samples`` may be memory-mapped: only one batch at
+    a time is copied.
     """
 
     samples: NDArray[Any]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.datasets.labels import IGNORED
 from harness.errors import ConversionError
 from harness.recipes.training.data import TrainingData
 
@@ -17,11 +19,12 @@ _TRANSPARENT = frozenset({"Reshape", "Flatten", "Dropout", "Permute", "InputLaye
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A loss and the metric that is shown beside it."""
+    """A loss and the metric that is shown beside it; ``shape`` is that of a regression's output."""
 
     kind: str
     metric_name: str
     from_logits: bool = False
+    shape: tuple[int, ...] = ()
 
     def compile(self, model: Any, learning_rate: float) -> None:
         """Compile ``model`` with Adam, this loss and this metric."""
@@ -31,6 +34,8 @@ class Objective:
         if self.kind == "classification":
             loss = losses.SparseCategoricalCrossentropy(from_logits=self.from_logits)
             metric = metrics.SparseCategoricalAccuracy(name="metric")
+        elif self.kind == "segmentation":
+            loss, metric = _pixel_loss(self.from_logits), _pixel_accuracy()
         elif self.kind == "binary":
             loss = losses.BinaryCrossentropy()
             metric = metrics.BinaryAccuracy(name="metric")
@@ -46,6 +51,8 @@ class Objective:
             return np.asarray(data.samples[rows], dtype=np.float32)
         if self.kind == "binary":
             return np.asarray(data.labels[rows], dtype=np.float32)[:, None]
+        if self.kind == "regression":
+            return np.asarray(data.labels[rows], dtype=np.float32).reshape(-1, *self.shape)
         return np.asarray(data.labels[rows], dtype=np.int64)
 
 
@@ -63,6 +70,8 @@ def choose(model: Any, data: TrainingData) -> Objective:
     output = tuple(model.outputs[0].shape)
     if data.labels is None:
         return _reconstruction(tuple(model.inputs[0].shape), output)
+    if data.labels.dtype.kind == "f":
+        return _regression(data.labels, output)
     activation = last_activation(model) or _observed_activation(model, data)
     classes = output[-1]
     if classes is None or tuple(data.labels.shape[1:]) != output[1:-1]:
@@ -74,11 +83,15 @@ def choose(model: Any, data: TrainingData) -> Objective:
         _check_labels(data.labels, 2)
         return Objective("binary", "accuracy")
     if classes > 1 and activation in ("softmax", "linear"):
-        _check_labels(data.labels, classes)
-        return Objective("classification", "accuracy", from_logits=activation == "linear")
+        if data.labels.ndim == 1:
+            _check_labels(data.labels, classes)
+            return Objective("classification", "accuracy", from_logits=activation == "linear")
+        _check_labels(data.labels[data.labels != IGNORED], classes)
+        return Objective("segmentation", "pixel_accuracy", from_logits=activation == "linear")
     raise ConversionError(
         f"no loss is known for an output {output} that ends in {activation or 'another function'}",
-        hint="training knows softmax, logits, one sigmoid, and reconstruction without labels; "
+        hint="training knows softmax, logits, one sigmoid, reconstruction without labels, and "
+        "numbers as targets of a regression; "
         "use a recipe without training, such as int8",
     )
 
@@ -91,6 +104,45 @@ def _reconstruction(input_shape: tuple[Any, ...], output: tuple[Any, ...]) -> Ob
             hint="give a training split with labels",
         )
     return Objective("reconstruction", "mean_absolute_error")
+
+
+def _regression(targets: NDArray[Any], output: tuple[Any, ...]) -> Objective:
+    if None in output[1:] or prod(output[1:]) != prod(targets.shape[1:]):
+        raise ConversionError(
+            f"targets of shape {tuple(targets.shape)} do not fit the model's output {output}",
+            hint="one target per value of the output; a classifier takes whole numbers",
+        )
+    return Objective("regression", "mean_absolute_error", shape=output[1:])
+
+
+def _pixel_loss(from_logits: bool) -> Any:
+    """The mean crossentropy of the pixels that count; 0 where none does."""
+    import tensorflow as tf
+    import tf_keras
+
+    def loss(wanted: Any, found: Any) -> Any:
+        counts = wanted != IGNORED
+        each = tf_keras.losses.sparse_categorical_crossentropy(
+            tf.where(counts, wanted, tf.zeros_like(wanted)), found, from_logits=from_logits
+        )
+        weights = tf.cast(counts, each.dtype)
+        return each * tf.math.divide_no_nan(weights, tf.reduce_mean(weights))
+
+    return loss
+
+
+def _pixel_accuracy() -> Any:
+    import tensorflow as tf
+    import tf_keras
+
+    class PixelAccuracy(tf_keras.metrics.SparseCategoricalAccuracy):  # type: ignore[misc]
+        """The share of the pixels that count."""
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            counts = tf.cast(y_true != IGNORED, tf.float32)
+            return super().update_state(y_true, y_pred, counts)
+
+    return PixelAccuracy(name="metric")
 
 
 def _check_labels(labels: NDArray[Any], classes: int) -> None:
