@@ -27,36 +27,54 @@ def load(dataset: Dataset, split: str) -> Split:
     They are stretched, or with ``crop`` scaled and their middle cut out; RGB, or with ``bgr``
     the other way round.
 
-    Class indices follow the sorted names of the subfolders; an empty class folder is refused.
+    Class indices follow the sorted names of the evaluation split's subfolders, in the other
+    splits too, which may lack some of them but not have others; an empty one is refused.
     """
     path = dataset.split_path(split)
     if path is None or dataset.image_size is None:
         raise DatasetError(
             f"dataset {dataset.name}: an image folder needs path and image_size = [height, width]"
         )
-    return _read(dataset, path)
-
-
-def _read(dataset: Dataset, folder: Path) -> Split:
     where = f"dataset {dataset.name}"
+    folders = classes = _classes(where, path)
+    if dataset.path is not None and dataset.path != path:
+        classes = _classes(where, dataset.path)
+        unknown = sorted(set(folders) - set(classes))
+        if unknown:
+            raise DatasetError(
+                f"{where}: {path} has the class folder {unknown[0]}, {dataset.path} has not: "
+                f"{_listed(folders)} against {_listed(classes)}",
+                hint="the folders of the evaluation split name the classes of all splits",
+            )
+    return _read(dataset, path, folders, classes)
+
+
+def _classes(where: str, folder: Path) -> list[str]:
     if not folder.is_dir():
         raise DatasetError(f"{where}: there is no folder {folder}")
-    classes = sorted(
-        item.name for item in folder.iterdir() if item.is_dir() and item.name[0] != "."
-    )
-    if not classes:
+    found = sorted(item.name for item in folder.iterdir() if item.is_dir() and item.name[0] != ".")
+    if not found:
         raise DatasetError(
             f"{where}: {folder} has no subfolders", hint="one subfolder per class, images inside"
         )
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f"... ({len(names)})" if len(names) > 10 else "")
+
+
+def _read(dataset: Dataset, folder: Path, folders: list[str], classes: list[str]) -> Split:
+    where = f"dataset {dataset.name}"
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    for index, name in enumerate(classes):
+    for name in folders:
         files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
         if not files:
             raise DatasetError(f"{where}: class folder {folder / name} holds no images")
         for file in files:
             images.append(_image(where, file, dataset))
-            labels.append(index)
+            labels.append(classes.index(name))
     return Split(np.stack(images), np.asarray(labels, dtype=np.int64), tuple(classes))
 
 

@@ -51,7 +51,7 @@ def lint(
             f"{TOO_FEW} {len(samples)} samples; {CALIBRATION_WANTED} or more show the ranges better"
         )
     found += _range(samples, evaluation, scale)
-    found += _classes(calibration.labels, classes, len(samples))
+    found += _classes(calibration, classes)
     return tuple(found)
 
 
@@ -76,12 +76,14 @@ def _range(samples: NDArray[Any], evaluation: NDArray[Any] | None, scale: float)
     return []
 
 
-def _classes(labels: NDArray[Any] | None, classes: int, count: int) -> list[str]:
+def _classes(split: Split, classes: int) -> list[str]:
     """Missing classes, where there are samples enough for each."""
-    if labels is None or classes == 0 or count < 2 * classes:
+    if split.labels is None or classes == 0 or len(split.samples) < 2 * classes:
         return []
-    missing = sorted(set(range(classes)) - {int(label) for label in labels})
+    missing = sorted(set(range(classes)) - {int(label) for label in split.labels})
     if not missing:
         return []
-    named = ", ".join(map(str, missing[:10])) + ("..." if len(missing) > 10 else "")
+    names = dict(enumerate(split.class_names))
+    named = ", ".join(str(names.get(label, label)) for label in missing[:10])
+    named += "..." if len(missing) > 10 else ""
     return [f"no sample of {len(missing)} of {classes} classes ({named})"]

@@ -94,7 +94,7 @@ def load_dataset(
             # A detector of anomalies learns what is normal.
             loaded = _take(loaded, np.flatnonzero(np.asarray(loaded.labels).reshape(-1) == 0))
         split = checked(what, loaded, task, labels=learns)
-        _refuse_unlike(what, split.samples, evaluation.samples)
+        _refuse_unlike(what, split, evaluation)
         if kind == "calibration":
             split = _take(split, spread(len(split.samples), calibration))
         evaluated = evaluated or {digest(sample) for sample in evaluation.samples}
@@ -154,11 +154,17 @@ def _take(split: Split, places: NDArray[np.int64]) -> Split:
     return replace(split, samples=np.ascontiguousarray(split.samples[places]), labels=labels)
 
 
-def _refuse_unlike(what: str, samples: NDArray[Any], evaluated: NDArray[Any]) -> None:
+def _refuse_unlike(what: str, split: Split, evaluation: Split) -> None:
+    samples, evaluated = split.samples, evaluation.samples
     if samples.shape[1:] != evaluated.shape[1:] or samples.dtype != evaluated.dtype:
         raise DatasetError(
             f"{what} samples are {samples.dtype} {samples.shape[1:]}, "
             f"evaluation samples {evaluated.dtype} {evaluated.shape[1:]}"
+        )
+    if split.class_names != evaluation.class_names:
+        raise DatasetError(
+            f"{what} classes are not those of the evaluation samples: "
+            f"{', '.join(split.class_names[:10])} against {', '.join(evaluation.class_names[:10])}"
         )
 
 

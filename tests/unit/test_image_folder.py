@@ -1,0 +1,60 @@
+"""Folders of images: classes, and how a picture becomes bytes of one size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.datasets import SOURCES, Split, lint, load_dataset
+from harness.domain import Dataset
+from harness.errors import DatasetError
+
+
+def folder(where: Path, *classes: str, count: int = 2, seed: int = 0) -> Path:
+    """``count`` images of noise for each class."""
+    rng = np.random.default_rng((seed, len(classes)))
+    for name in classes:
+        (where / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (8, 6, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(where / name / f"{number}.png")
+    return where
+
+
+# -- classes -----------------------------------------------------------------------------------
+
+
+def test_the_evaluation_folders_number_the_classes_of_all_splits(tmp_path: Path) -> None:
+    test, train = tmp_path / "test", tmp_path / "train"
+    folder(test, "a", "b", "c")
+    folder(train, "b", "c", count=60, seed=1)
+    dataset = Dataset("d", "image_folder", test, training=train, image_size=(8, 6))
+    loaded = load_dataset(dataset, SOURCES, calibration=120, training=True)
+    assert loaded.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert loaded.training is not None and loaded.calibration is not None
+    for split in (loaded.training, loaded.calibration):
+        assert split.labels is not None and set(split.labels.tolist()) == {1, 2}
+        assert split.class_names == ("a", "b", "c")
+    assert lint("d", loaded.calibration, classes=3) == ("no sample of 1 of 3 classes (a)",)
+
+
+def test_a_class_that_is_not_evaluated_is_refused(tmp_path: Path) -> None:
+    test, train = folder(tmp_path / "test", "a", "b"), folder(tmp_path / "train", "b", "d")
+    dataset = Dataset("d", "image_folder", test, calibration=train, image_size=(8, 6))
+    with pytest.raises(DatasetError) as refused:
+        load_dataset(dataset, SOURCES, calibration=1)
+    assert "class folder d," in refused.value.message
+    assert "b, d against a, b" in refused.value.message
+
+
+def test_a_source_whose_splits_have_other_classes_is_refused() -> None:
+    def load(_: Dataset, split: str) -> Split:
+        samples = np.zeros((2, 4), np.uint8) + (split == "evaluation")
+        names = ("a", "b") if split == "evaluation" else ("b", "c")
+        return Split(samples, np.arange(2), names)
+
+    with pytest.raises(DatasetError, match="b, c against a, b"):
+        load_dataset(Dataset("d", "other"), {"other": load}, training=True)
