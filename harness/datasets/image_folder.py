@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from harness.datasets.loading import Split
 from harness.domain import Dataset
 from harness.errors import DatasetError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
 
@@ -100,6 +104,8 @@ def read_image(
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """RGB bytes resized to ``size`` of the original's (height, width), and the latter.
 
+    What is transparent shows white; gray values of 16 bits are scaled to bytes.
+
     Raises ``DatasetError``, whose message begins with ``where``.
     """
     from PIL import Image, UnidentifiedImageError
@@ -110,7 +116,7 @@ def read_image(
             with Image.open(file) as image:
                 original = image.height, image.width
                 height, width = size(original)
-                resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+                resized = _rgb(image).resize((width, height), Image.Resampling.BILINEAR)
                 return np.asarray(resized, dtype=np.uint8), original
     except (
         OSError,
@@ -121,3 +127,19 @@ def read_image(
         Image.DecompressionBombError,
     ) as error:
         raise DatasetError(f"{where}: {file} is not a readable image: {error}") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Eight bits for each of three channels; raises ``ValueError`` for what has no such range."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PNG"):
+        # Pillow's own conversion would cut all values above 255 off.
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its values have 32 bits (mode {image.mode}), not 8 or 16")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        opaque = image.convert("RGBA")
+        white = Image.new("RGBA", opaque.size, "white")
+        return Image.alpha_composite(white, opaque).convert("RGB")
+    return image.convert("RGB")

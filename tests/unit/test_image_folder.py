@@ -58,3 +58,44 @@ def test_a_source_whose_splits_have_other_classes_is_refused() -> None:
 
     with pytest.raises(DatasetError, match="b, c against a, b"):
         load_dataset(Dataset("d", "other"), {"other": load}, training=True)
+
+
+# -- pictures ----------------------------------------------------------------------------------
+
+
+def read(tmp_path: Path, image: Image.Image, name: str = "x.png", **more: object) -> np.ndarray:
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    image.save(tmp_path / "in" / "a" / name, **more)
+    size = (image.height, image.width)
+    dataset = Dataset("d", "image_folder", tmp_path / "in", image_size=size)
+    return load_dataset(dataset, SOURCES).samples[0]
+
+
+def test_gray_values_of_16_bits_are_scaled(tmp_path: Path) -> None:
+    values = np.array([[0, 300, 257 * 100, 65535]], np.uint16)
+    pixels = read(tmp_path, Image.fromarray(values))
+    assert pixels[0].tolist() == [[0] * 3, [1] * 3, [100] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_what_is_transparent_shows_white(tmp_path: Path, mode: str) -> None:
+    """One pixel that is transparent, and one that is not."""
+    image = Image.new("RGBA", (2, 1), (90, 90, 90, 255))
+    image.putpixel((0, 0), (30, 30, 30, 0))
+    more: dict[str, object] = {}
+    if mode in ("P", "L"):
+        image = image.convert("RGB").convert("L")
+        image = image.convert("P") if mode == "P" else image
+        more = {"transparency": image.getpixel((0, 0))}
+    elif mode == "LA":
+        image = image.convert("LA")
+    pixels = read(tmp_path, image, **more)
+    assert pixels[0].tolist() == [[255] * 3, [90] * 3]
+
+
+def test_values_without_a_range_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.new("F", (4, 4), 0.5).save(tmp_path / "a" / "x.tiff")
+    (tmp_path / "a" / "x.tiff").rename(tmp_path / "a" / "x.png")
+    with pytest.raises(DatasetError, match=r"x\.png is not a readable image: .*32 bits"):
+        load_dataset(Dataset("d", "image_folder", tmp_path, image_size=(4, 4)), SOURCES)
