@@ -24,6 +24,9 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
 #: evaluations do (224 of 256).
 _CENTRE = 0.875
 
+#: Left, top, right and bottom in pixels.
+Box = tuple[float, float, float, float]
+
 
 def load(dataset: Dataset, split: str) -> Split:
     """Images as bytes (n, height, width, 3), brought to ``image_size``, sorted by name.
@@ -86,25 +89,31 @@ def _image(where: str, file: Path, dataset: Dataset) -> NDArray[np.uint8]:
     assert dataset.image_size is not None
     height, width = dataset.image_size
 
-    def covering(original: tuple[int, int]) -> tuple[int, int]:
+    def middle(original: tuple[int, int]) -> Box:
         factor = max(height / original[0], width / original[1]) / _CENTRE
-        return round(original[0] * factor), round(original[1] * factor)
+        sides = []
+        for side, wanted in zip(original, (height, width), strict=True):
+            scaled = round(side * factor)
+            begin = (scaled - wanted) // 2
+            sides.append((begin / scaled * side, min((begin + wanted) / scaled * side, side)))
+        (top, bottom), (left, right) = sides
+        return left, top, right, bottom
 
-    if dataset.crop:
-        pixels = read_image(where, file, covering)[0]
-        top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-        pixels = pixels[top : top + height, left : left + width]
-    else:
-        pixels = read_image(where, file, lambda _: (height, width))[0]
+    box = middle if dataset.crop else None
+    pixels = read_image(where, file, lambda _: (height, width), box)[0]
     return pixels[..., ::-1] if dataset.bgr else pixels
 
 
 def read_image(
-    where: str, file: Path, size: Callable[[tuple[int, int]], tuple[int, int]]
+    where: str,
+    file: Path,
+    size: Callable[[tuple[int, int]], tuple[int, int]],
+    box: Callable[[tuple[int, int]], Box] | None = None,
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """RGB bytes resized to ``size`` of the original's (height, width), and the latter.
 
-    What is transparent shows white; gray values of 16 bits are scaled to bytes.
+    ``box`` says which part of the original is taken, all of it by default. What is
+    transparent shows white; gray values of 16 bits are scaled to bytes.
 
     Raises ``DatasetError``, whose message begins with ``where``.
     """
@@ -116,7 +125,9 @@ def read_image(
             with Image.open(file) as image:
                 original = image.height, image.width
                 height, width = size(original)
-                resized = _rgb(image).resize((width, height), Image.Resampling.BILINEAR)
+                resized = _rgb(image).resize(
+                    (width, height), Image.Resampling.BILINEAR, box and box(original)
+                )
                 return np.asarray(resized, dtype=np.uint8), original
     except (
         OSError,

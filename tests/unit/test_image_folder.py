@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,29 @@ def test_values_without_a_range_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a" / "x.tiff").rename(tmp_path / "a" / "x.png")
     with pytest.raises(DatasetError, match=r"x\.png is not a readable image: .*32 bits"):
         load_dataset(Dataset("d", "image_folder", tmp_path, image_size=(4, 4)), SOURCES)
+
+
+def test_the_middle_is_cut_out_without_scaling_the_rest(tmp_path: Path) -> None:
+    """A picture of one line, whose other side would be scaled to millions of pixels."""
+    (tmp_path / "a").mkdir()
+    line = np.zeros((1, 20_000, 3), np.uint8)
+    line[0, 10_000:] = 200
+    Image.fromarray(line).save(tmp_path / "a" / "wide.png")
+    Image.fromarray(line.transpose(1, 0, 2)).save(tmp_path / "a" / "tall.png")
+    dataset = Dataset("d", "image_folder", tmp_path, image_size=(224, 160), crop=True)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tall, wide = load_dataset(dataset, SOURCES).samples
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+    assert wide[0, 0, 0] < 100 < wide[0, -1, 0] and (wide == wide[:1]).all()
+    assert tall[0, 0, 0] < 100 < tall[-1, 0, 0] and (tall == tall[:, :1]).all()
+
+
+def test_a_crop_keeps_seven_eighths_of_the_shorter_side(tmp_path: Path) -> None:
+    """Steps that are coarse enough to survive the scaling tell which part was taken."""
+    (tmp_path / "a").mkdir()
+    columns = np.repeat(np.arange(16, dtype=np.uint8) * 16, 16)
+    pixels = np.broadcast_to(columns[None, :, None], (256, 256, 3))
+    Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / "a" / "x.png")
+    dataset = Dataset("d", "image_folder", tmp_path, image_size=(224, 224), crop=True)
+    (found,) = load_dataset(dataset, SOURCES).samples
+    assert (found == pixels[16:240, 16:240]).all()
