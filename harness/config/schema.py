@@ -92,6 +92,9 @@ class DatasetFile(_Strict):
         default=0, ge=0, description="only so many samples, spread evenly; 0 takes all"
     )
     calibration_samples: int = Field(default=200, ge=1)
+    training_samples: int = Field(
+        default=0, ge=0, description="train on only so many samples, evenly spread (0: all)"
+    )
 
 
 class SimulationFile(_Strict):

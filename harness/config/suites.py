@@ -132,6 +132,7 @@ def _dataset(source: TomlSource, name: str, file: DatasetFile, known: Known) -> 
         image_size=file.image_size,
         limit=file.limit,
         calibration_samples=file.calibration_samples,
+        training_samples=file.training_samples,
         annotations=paths["annotations"],
         letterbox=file.letterbox,
         crop=file.crop,

@@ -48,8 +48,8 @@ def load(dataset: Dataset, split: str) -> Split:
     images, categories = _images(name, declared), _categories(name, declared)
     known = {image["id"] for image in images}
     annotations = _annotations(name, declared, known, {item["id"] for item in categories})
-    if dataset.limit:
-        images = [images[index] for index in spread(len(images), dataset.limit)]
+    wanted = dataset.taken("evaluation", len(images))
+    images = [images[index] for index in spread(len(images), wanted)]
     kept = {image["id"] for image in images}
     samples = []
     for image in images:
@@ -185,8 +185,7 @@ def _others(dataset: Dataset, split: str) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
         raise DatasetError(f"dataset {dataset.name}: {folder} holds no images")
-    most = dataset.calibration_samples if split == "calibration" else len(files)
-    return [files[index] for index in spread(len(files), most)]
+    return [files[index] for index in spread(len(files), dataset.taken(split, len(files)))]
 
 
 def _sample(

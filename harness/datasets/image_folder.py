@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.loading import Split
+from harness.datasets.loading import Split, spread
 from harness.domain import Dataset
 from harness.errors import DatasetError
 
@@ -34,8 +34,9 @@ def load(dataset: Dataset, split: str) -> Split:
     They are stretched, or with ``crop`` scaled and their middle cut out; RGB, or with ``bgr``
     the other way round.
 
-    Class indices follow the sorted names of the evaluation split's subfolders, in the other
-    splits too, which may lack some of them but not have others; an empty one is refused.
+    Only those are read that are wanted. Class indices follow the sorted names of the
+    evaluation split's subfolders, in the other splits too, which may lack some of them but not
+    have others; an empty one is refused.
     """
     path = dataset.split_path(split)
     if path is None or dataset.image_size is None:
@@ -53,7 +54,14 @@ def load(dataset: Dataset, split: str) -> Split:
                 f"{_listed(folders)} against {_listed(classes)}",
                 hint="the folders of the evaluation split name the classes of all splits",
             )
-    return _read(dataset, path, folders, classes)
+    files = [(file, classes.index(name)) for name in folders for file in _files(where, path / name)]
+    chosen = [files[place] for place in spread(len(files), dataset.taken(split, len(files)))]
+    height, width = dataset.image_size
+    images = _room(where, split, (len(chosen), height, width, 3))
+    for place, (file, _) in enumerate(chosen):
+        images[place] = _image(where, file, dataset)
+    labels = np.asarray([label for _, label in chosen], dtype=np.int64)
+    return Split(images, labels, tuple(classes))
 
 
 def _classes(where: str, folder: Path) -> list[str]:
@@ -71,18 +79,22 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:10]) + (f"... ({len(names)})" if len(names) > 10 else "")
 
 
-def _read(dataset: Dataset, folder: Path, folders: list[str], classes: list[str]) -> Split:
-    where = f"dataset {dataset.name}"
-    images: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
-    for name in folders:
-        files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
-        if not files:
-            raise DatasetError(f"{where}: class folder {folder / name} holds no images")
-        for file in files:
-            images.append(_image(where, file, dataset))
-            labels.append(classes.index(name))
-    return Split(np.stack(images), np.asarray(labels, dtype=np.int64), tuple(classes))
+def _room(where: str, split: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An array that images are written into: of many there is no room for a second copy."""
+    try:
+        return np.empty(shape, dtype=np.uint8)
+    except MemoryError:
+        raise DatasetError(
+            f"{where}: {shape[0]} {split} images do not fit into memory",
+            hint="take fewer with limit, calibration_samples or training_samples",
+        ) from None
+
+
+def _files(where: str, folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DatasetError(f"{where}: class folder {folder} holds no images")
+    return found
 
 
 def _image(where: str, file: Path, dataset: Dataset) -> NDArray[np.uint8]:

@@ -30,6 +30,7 @@ class Split:
 
 
 #: ``(dataset, split)`` -> samples; split is ``evaluation``, ``calibration`` or ``training``.
+#: What is costly to read may leave out what ``Dataset.taken(split)`` says is not wanted.
 Loader = Callable[[Dataset, str], Split]
 
 
@@ -64,9 +65,10 @@ def load_dataset(
     """Load and check a dataset; raises ``DatasetError``.
 
     ``calibration`` samples are taken, spread evenly over their split; ``training`` takes all of
-    its. Refused: no samples, samples that are not numbers, not finite or of another type than
-    those of the other splits, labels that are not what the task needs or not one per sample,
-    and evaluation samples that stand in another split too.
+    its, or the dataset's ``training_samples``. Refused: no samples, samples that are not numbers,
+    not finite or of another type than those of the other splits, other classes than theirs,
+    labels that are not what the task needs or not one per sample, and evaluation samples that
+    stand in another split too.
     """
     if task is Task.RECONSTRUCTION:
         dataset = replace(dataset, labels_key="")
@@ -89,7 +91,7 @@ def load_dataset(
             continue
         what = f"{name}: {kind}"
         learns = kind == "training" and task in LEARNS
-        loaded = load(dataset, kind)
+        loaded = load(replace(dataset, calibration_samples=calibration), kind)
         if kind == "training" and task is Task.ANOMALY and loaded.labels is not None:
             # A detector of anomalies learns what is normal.
             loaded = _take(loaded, np.flatnonzero(np.asarray(loaded.labels).reshape(-1) == 0))
@@ -97,6 +99,8 @@ def load_dataset(
         _refuse_unlike(what, split, evaluation)
         if kind == "calibration":
             split = _take(split, spread(len(split.samples), calibration))
+        elif dataset.training_samples:
+            split = _take(split, spread(len(split.samples), dataset.training_samples))
         evaluated = evaluated or {digest(sample) for sample in evaluation.samples}
         _refuse_shared(name, kind, split.samples, evaluated)
         others[kind] = split
@@ -117,9 +121,14 @@ def load_split(
     The training split of other tasks that learn from labels has to have them.
     Raises ``DatasetError``.
     """
+    if count and split == "evaluation":
+        dataset = replace(dataset, limit=min(count, dataset.limit or count))
+    elif split == "calibration":
+        dataset = replace(dataset, calibration_samples=count)
     loaded = sources[dataset.source](dataset, split)
     labels = labels or (split == "training" and task in LEARNS - {Task.CLASSIFICATION})
     found = checked(f"dataset {dataset.name}", loaded, task, labels=labels)
+    count = count or (dataset.training_samples if split == "training" else 0)
     return _take(found, spread(len(found.samples), count)) if count else found
 
 

@@ -120,7 +120,8 @@ class Dataset:
     given), ``training`` is what recipes that train fine-tune on.
 
     ``source`` names an entry of the datasets registry; the other fields are that source's
-    settings. ``limit`` takes only so many samples, evenly spread (0: all).
+    settings. ``limit`` takes only so many samples, evenly spread (0: all), and so do
+    ``calibration_samples`` and ``training_samples`` for their splits.
     ``image_size`` is (height, width), for sources that resize; ``letterbox`` keeps the
     proportions and fills the rest. ``annotations`` is a COCO file with the ground truth.
     """
@@ -140,6 +141,16 @@ class Dataset:
     crop: bool = False
     bgr: bool = False
     unlabelled: bool = False
+    training_samples: int = 0
+
+    def taken(self, split: str, count: int) -> int:
+        """How many of the ``count`` samples of a split are wanted."""
+        most = {
+            "evaluation": self.limit,
+            "calibration": self.calibration_samples,
+            "training": self.training_samples,
+        }[split]
+        return min(most or count, count)
 
     def split_path(self, split: str) -> Path | None:
         """Where ``evaluation``, ``calibration`` or ``training`` samples come from."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from harness.datasets import SOURCES, Split, lint, load_dataset
+from harness.datasets import SOURCES, Split, lint, load_dataset, load_split
 from harness.domain import Dataset
 from harness.errors import DatasetError
 
@@ -59,6 +60,42 @@ def test_a_source_whose_splits_have_other_classes_is_refused() -> None:
 
     with pytest.raises(DatasetError, match="b, c against a, b"):
         load_dataset(Dataset("d", "other"), {"other": load}, training=True)
+
+
+def test_only_what_is_taken_is_read(tmp_path: Path) -> None:
+    """The same samples as of a folder that is read whole, and the others may be anything."""
+    names = ("a", "b", "c")
+    test = folder(tmp_path / "test", *names, count=5)
+    train = folder(tmp_path / "train", *names, count=5, seed=1)
+    whole = load_dataset(
+        Dataset("d", "image_folder", test, training=train, image_size=(8, 6)),
+        SOURCES,
+        training=True,
+    )
+    assert whole.training is not None and whole.training.labels is not None
+    for where, kept in ((test, {0, 7, 14}), (train, {0, 4, 9, 14, 7})):
+        for place, file in enumerate(sorted(where.rglob("*.png"))):
+            if place not in kept:
+                file.write_bytes(b"broken")
+    dataset = Dataset(
+        "d", "image_folder", test, training=train, image_size=(8, 6), limit=3, training_samples=3
+    )
+    found = load_dataset(dataset, SOURCES, calibration=4, training=True)
+    assert np.array_equal(found.samples, whole.samples[[0, 7, 14]])
+    assert found.labels.tolist() == [0, 1, 2]
+    assert found.calibration is not None and found.training is not None
+    assert np.array_equal(found.calibration.samples, whole.training.samples[[0, 4, 9, 14]])
+    assert np.array_equal(found.training.samples, whole.training.samples[[0, 7, 14]])
+    alone = load_split(replace(dataset, limit=0), SOURCES, "evaluation", count=3)
+    assert np.array_equal(alone.samples, found.samples)
+    assert len(load_split(dataset, SOURCES, "training").samples) == 3
+
+
+def test_images_that_no_memory_can_hold_are_refused(tmp_path: Path) -> None:
+    folder(tmp_path / "in", "a")
+    dataset = Dataset("d", "image_folder", tmp_path / "in", image_size=(1 << 24, 1 << 24))
+    with pytest.raises(DatasetError, match="2 evaluation images do not fit into memory"):
+        load_dataset(dataset, SOURCES)
 
 
 # -- pictures ----------------------------------------------------------------------------------

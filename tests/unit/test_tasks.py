@@ -88,6 +88,16 @@ def test_training_has_the_labels_that_its_task_learns_from(tmp_path: Path) -> No
             load_split(dataset, SOURCES, "training", task)
 
 
+def test_training_on_some_of_the_samples(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", images=IMAGES + 100, labels=np.arange(6))
+    more: dict[str, Any] = {"training": tmp_path / "t.npz", "training_samples": 3}
+    load(tmp_path, Task.CLASSIFICATION, np.arange(6))
+    dataset = Dataset("d", "npz", tmp_path / "d.npz", **more)
+    found = load_dataset(dataset, SOURCES, training=True).training
+    for split in (found, load_split(dataset, SOURCES, "training")):
+        assert split is not None and split.labels is not None and split.labels.tolist() == [0, 2, 5]
+
+
 # -- COCO --------------------------------------------------------------------------------------
 
 
@@ -146,6 +156,21 @@ def test_a_limit_reads_only_so_many_images(tmp_path: Path) -> None:
     (tmp_path / "im" / "tall.png").unlink()
     found = load_dataset(dataset, SOURCES, Task.DETECTION)
     assert found.labels.tolist() == [7] and len(found.evaluation.truth["annotations"]) == 1
+
+
+def test_a_recipe_may_calibrate_with_more_images_than_the_dataset_says(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from PIL import Image
+
+    (tmp_path / "more").mkdir()
+    for value in range(6):
+        Image.new("RGB", (9, 9), (value, 0, 0)).save(tmp_path / "more" / f"{value}.png")
+    dataset = replace(coco(tmp_path), calibration=tmp_path / "more", calibration_samples=2)
+    found = load_dataset(dataset, SOURCES, Task.DETECTION, calibration=4).calibration
+    assert found is not None and found.samples[:, 0, 0, 0].tolist() == [0, 1, 3, 5]
+    alone = load_split(dataset, SOURCES, "calibration", Task.DETECTION, count=4)
+    assert np.array_equal(alone.samples, found.samples)
 
 
 IMAGE = {"id": 1, "file_name": "wide.png", "width": 40, "height": 20}
