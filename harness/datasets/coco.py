@@ -6,7 +6,6 @@ Format: https://cocodataset.org/#format-data (``images``, ``annotations``, ``cat
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,9 @@ GREY = 127
 
 #: Larger numbers are no ids and no sizes.
 _MAX = 1 << 53
+
+#: Objects of a larger area the reference evaluation does not count.
+_MOST_AREA = 1e10
 
 
 def load(dataset: Dataset, split: str) -> Split:
@@ -114,7 +116,8 @@ def _is_box(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    # Bounded first: an int may be larger than any float.
+    return type(value) in (int, float) and -_MAX < value < _MAX  # type: ignore[operator]
 
 
 def _images(name: str, declared: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -150,6 +153,9 @@ def _annotations(
     name: str, declared: Mapping[str, Any], images: set[int], categories: set[int]
 ) -> list[dict[str, Any]]:
 
+    def is_flag(value: object) -> bool:
+        return type(value) in (bool, int) and value in (0, 1)
+
     def among(ids: set[int]) -> Callable[[object], bool]:
         return lambda value: _is_id(value) and value in ids
 
@@ -157,22 +163,27 @@ def _annotations(
     for place, item in enumerate(declared["annotations"]):
         what = f"annotation {place}"
         box = [float(part) for part in _field(name, what, item, "bbox", _is_box)]
-        area = item.get("area", box[2] * box[3])
+        area = item.get("area")
+        if not (_is_number(area) and 0 < area <= _MOST_AREA):
+            area = min(box[2] * box[3], _MOST_AREA)
         found.append(
             {
                 "id": place + 1,  # to the reference evaluation an id of 0 means: not found
                 "image_id": _field(name, what, item, "image_id", among(images)),
                 "category_id": _field(name, what, item, "category_id", among(categories)),
                 "bbox": box,
-                "area": float(area) if _is_number(area) else box[2] * box[3],
-                "iscrowd": 1 if item.get("iscrowd") else 0,
+                "area": float(area),
+                "iscrowd": int(_field(name, what, {"iscrowd": 0, **item}, "iscrowd", is_flag)),
             }
         )
     return found
 
 
 def _inside(name: str, folder: Path, image: Mapping[str, Any]) -> Path:
-    file: Path = (folder / image["file_name"]).resolve()
+    try:
+        file: Path = (folder / image["file_name"]).resolve()
+    except (ValueError, OSError):  # what no file system takes, such as NUL
+        raise DatasetError(f"{name}: {image['file_name']!r} is no name of a file") from None
     if not file.is_relative_to(folder.resolve()):
         raise DatasetError(f"{name}: image {image['file_name']!r} lies outside of {folder}")
     return file

@@ -174,6 +174,7 @@ def test_a_recipe_may_calibrate_with_more_images_than_the_dataset_says(tmp_path:
 
 
 IMAGE = {"id": 1, "file_name": "wide.png", "width": 40, "height": 20}
+THING = {"image_id": 7, "category_id": 1, "bbox": [1, 1, 2, 4]}
 
 
 @pytest.mark.parametrize(
@@ -195,6 +196,12 @@ IMAGE = {"id": 1, "file_name": "wide.png", "width": 40, "height": 20}
         ({"annotations": [{"image_id": 7, "category_id": 8, "bbox": [0, 0, 1, 1]}]}, "category_id"),
         ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [0, 0, 1]}]}, "bbox"),
         ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [0, 0, -1, 1]}]}, "bbox"),
+        ({"annotations": [{**THING, "bbox": [0, 0, 10**400, 1]}]}, "bbox"),
+        ({"annotations": [{**THING, "bbox": [0, 0, 1e400, 1]}]}, "bbox"),
+        ({"annotations": [{**THING, "iscrowd": "0"}]}, "iscrowd '0'"),
+        ({"annotations": [{**THING, "iscrowd": 2}]}, "iscrowd '2'"),
+        ({"images": [{**IMAGE, "file_name": "a\0.png"}], "annotations": []}, "no name of a file"),
+        ({"images": [{**IMAGE, "file_name": "\ud800"}], "annotations": []}, "no name of a file"),
         ({"categories": "all"}, "no list of categories"),
     ],
 )
@@ -202,6 +209,19 @@ def test_coco_files_that_lie(tmp_path: Path, change: dict[str, Any], said: str) 
     with pytest.raises(DatasetError) as refused:
         load_dataset(coco(tmp_path, change), SOURCES, Task.DETECTION)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("area", [-1, 0, 1e12, 10**400, "4", None])
+def test_an_area_that_would_not_count_is_that_of_the_box(tmp_path: Path, area: Any) -> None:
+    dataset = coco(tmp_path, {"annotations": [{**THING, "area": area, "iscrowd": False}]})
+    (found,) = load_dataset(dataset, SOURCES, Task.DETECTION).evaluation.truth["annotations"]
+    assert found["area"] == 8 and found["iscrowd"] == 0
+
+
+def test_no_area_is_above_what_counts(tmp_path: Path) -> None:
+    dataset = coco(tmp_path, {"annotations": [{**THING, "bbox": [0, 0, 1e6, 1e6]}]})
+    (found,) = load_dataset(dataset, SOURCES, Task.DETECTION).evaluation.truth["annotations"]
+    assert found["area"] == 1e10
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": 5}', "[" * 100_000])
