@@ -28,6 +28,10 @@ ARTIFACTS = (
 )
 
 
+#: Errors up to here can be summed over any dataset and still be numbers.
+_MOST_ERROR = 1e290
+
+
 class Reducer(Protocol):
     """What is kept of the samples' outputs."""
 
@@ -119,9 +123,17 @@ class Errors:
         wanted = self._targets(offset, len(outputs)).reshape(len(outputs), -1)
         if wanted.shape != found.shape:
             raise ProtocolError(f"outputs of {found.shape[1]} values, not {wanted.shape[1]}")
-        self._errors[offset : offset + len(outputs)] = np.mean(
-            (found - wanted.astype(np.float64)) ** 2, axis=1
-        )
+        with np.errstate(over="ignore"):
+            errors = np.mean((found - wanted.astype(np.float64)) ** 2, axis=1)
+        if errors.max(initial=0) > _MOST_ERROR:
+            first = int(np.argmax(errors > _MOST_ERROR))
+            raise JobError(
+                f"the squared error of sample {offset + first} is no number that can be summed: "
+                f"its target goes to {np.abs(wanted[first]).max():g}, its output to "
+                f"{np.abs(found[first]).max():g}",
+                hint="are the targets in the units of the output?",
+            )
+        self._errors[offset : offset + len(outputs)] = errors
 
     def artifacts(self) -> dict[str, NDArray[Any]]:
         """``errors``."""

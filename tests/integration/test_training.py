@@ -176,6 +176,7 @@ def test_partial_with_nothing_to_quantize_is_refused(trainings: Trainings) -> No
         ("diverges", "not a number"),
         ("labels", "labels run from 1 to 4"),
         ("float labels", "targets of shape (320,) do not fit the model's output (None, 4)"),
+        ("huge targets", "targets go to 3e+200"),
         ("map", "labels of shape (320, 12, 12) do not fit"),
         ("count", "320 training samples have 319 labels"),
         ("samples", "NaN"),

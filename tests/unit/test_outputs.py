@@ -77,6 +77,18 @@ def test_what_is_no_number_gives_no_number(bad: float) -> None:
         Classes(9, FLOAT).add(0, 4, outputs)
 
 
+@pytest.mark.parametrize("target", [1e200, -1e308, 1e146])
+def test_an_error_that_is_too_large_a_number_is_refused(target: float) -> None:
+    targets = np.array([[1.0], [target], [target]])
+    errors = Errors(3, FLOAT, lambda offset, n: targets[offset : offset + n])
+    with pytest.raises(JobError, match=r"sample 1 .* target goes to 1e") as error:
+        errors.add(0, 0, np.zeros((3, 1), np.float32))
+    assert error.value.hint
+    targets[1:] = 1e144
+    errors.add(0, 0, np.zeros((3, 1), np.float32))
+    assert np.isfinite(errors.artifacts()["errors"].sum())
+
+
 def test_errors_are_in_real_units() -> None:
     targets = np.array([[0.5, 0.25], [0.0, 1.0]])
     errors = Errors(2, INT8, lambda offset, n: targets[offset : offset + n])

@@ -112,6 +112,11 @@ def _regression(targets: NDArray[Any], output: tuple[Any, ...]) -> Objective:
             f"targets of shape {tuple(targets.shape)} do not fit the model's output {output}",
             hint="one target per value of the output; a classifier takes whole numbers",
         )
+    if np.abs(targets).max() > np.finfo(np.float32).max:
+        raise ConversionError(
+            f"targets go to {np.abs(targets).max():g}, more than a float of 32 bits holds",
+            hint="are they in the units of the output?",
+        )
     return Objective("regression", "mean_absolute_error", shape=output[1:])
 
 
