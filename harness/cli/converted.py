@@ -43,6 +43,8 @@ class Listener:
         self._say(f"{item.recipe}: {item.variant.size_bytes:,} bytes, {how}")
         for finding in manifest.get("calibration_findings") or ():
             self._say(f"  calibration: {finding}")
+        for finding in item.variant.training_findings:
+            self._say(f"  training: {finding}")
 
     def progress(self, recipe: str, said: Mapping[str, Any]) -> None:
         """A long conversion says how far it is; not every step is worth a line."""

@@ -1,4 +1,4 @@
-"""What can be wrong with calibration samples, before hours are spent on what they decide."""
+"""What can be wrong with samples, before hours are spent on what they decide."""
 
 from __future__ import annotations
 
@@ -19,39 +19,41 @@ _REPEATED = 0.01
 
 def lint(
     name: str,
-    calibration: Split,
+    split: Split,
     *,
+    what: str = "calibration",
     classes: int = 0,
     evaluation: NDArray[Any] | None = None,
     scale: float = 1.0,
 ) -> tuple[str, ...]:
     """What is suspicious, in words; nothing for samples that look right.
 
+    ``what`` says what the samples are for: training needs no 100 of them to see a range.
     ``classes`` is how many there should be (0: unknown), ``evaluation`` are samples (n, ...) of
     what the model will see, ``scale`` is the preprocessing's. Raises ``DatasetError`` for a
     set that says nothing: one sample repeated, or samples that are all of one value.
     """
-    samples = calibration.samples
+    samples = split.samples
     distinct = len({digest(sample) for sample in samples})
     if len(samples) > 1 and distinct == 1:
         raise DatasetError(
-            f"{name}: its {len(samples)} calibration samples are one sample repeated",
+            f"{name}: its {len(samples)} {what} samples are one sample repeated",
             hint="does the file or the generator behind it return its first item every time?",
         )
     if samples.min() == samples.max():
         raise DatasetError(
-            f"{name}: every value of its calibration samples is {samples.min()}",
-            hint="calibrate on samples like those that the model will see",
+            f"{name}: every value of its {what} samples is {samples.min()}",
+            hint="use samples like those that the model will see",
         )
     found = []
     if len(samples) - distinct > _REPEATED * len(samples):
         found.append(f"{len(samples) - distinct} of {len(samples)} samples are repeated")
-    if len(samples) < CALIBRATION_WANTED:
+    if what == "calibration" and len(samples) < CALIBRATION_WANTED:
         found.append(
             f"{TOO_FEW} {len(samples)} samples; {CALIBRATION_WANTED} or more show the ranges better"
         )
     found += _range(samples, evaluation, scale)
-    found += _classes(calibration, classes)
+    found += _classes(split, classes)
     return tuple(found)
 
 

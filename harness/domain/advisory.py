@@ -20,6 +20,7 @@ class AdvisoryKind(StrEnum):
     COARSE_TIMER = "coarse_timer"
     FEW_CALIBRATION_SAMPLES = "few_calibration_samples"
     SUSPECT_CALIBRATION = "suspect_calibration"
+    SUSPECT_TRAINING = "suspect_training"
 
 
 NEXT_STEP: dict[AdvisoryKind, str] = {
@@ -47,6 +48,8 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     "compare such fast models by much larger ratios only",
     AdvisoryKind.SUSPECT_CALIBRATION: "calibrate on varied samples like those that are evaluated, "
     "of every class, stored in the same way",
+    AdvisoryKind.SUSPECT_TRAINING: "train on samples of every class, like those that are "
+    "evaluated; where it made the model worse, lower learning_rate, to a tenth for a start",
     AdvisoryKind.FEW_CALIBRATION_SAMPLES: "give the dataset a larger calibration split",
 }
 

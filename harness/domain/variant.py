@@ -36,3 +36,9 @@ class Variant:
     path: Path
     size_bytes: int
     manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def training_findings(self) -> tuple[str, ...]:
+        """What is suspicious of its training: of the samples, and of what came of it."""
+        training = self.manifest.get("training") or {}
+        return (*(self.manifest.get("training_findings") or ()), *training.get("findings", ()))

@@ -24,7 +24,16 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
     """Every advisory that the observations call for, in the order of their weight."""
     return tuple(
         advisory
-        for check in (_outputs, _kernels, _trials, _samples, _threads, _timer, _calibration)
+        for check in (
+            _outputs,
+            _kernels,
+            _trials,
+            _samples,
+            _threads,
+            _timer,
+            _calibration,
+            _training,
+        )
         for advisory in check(observations)
     )
 
@@ -121,3 +130,8 @@ def _calibration(observations: Observations) -> Iterator[Advisory]:
         yield Advisory(AdvisoryKind.FEW_CALIBRATION_SAMPLES, f"calibrated on {count} samples")
     for finding in observations.calibration_findings:
         yield Advisory(AdvisoryKind.SUSPECT_CALIBRATION, f"calibration: {finding}")
+
+
+def _training(observations: Observations) -> Iterator[Advisory]:
+    for finding in observations.training_findings:
+        yield Advisory(AdvisoryKind.SUSPECT_TRAINING, f"training: {finding}")

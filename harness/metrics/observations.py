@@ -60,6 +60,7 @@ class Observations:
     clock_resolution_ns: float = 0.0
     calibration_samples: int | None = None
     calibration_findings: tuple[str, ...] = ()
+    training_findings: tuple[str, ...] = ()
     peak_memory_bytes: int | None = None
     runtime: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -95,6 +95,7 @@ def seal_success(
             for finding in ready.variant.manifest.get("calibration_findings") or ()
             if not finding.startswith(TOO_FEW)  # has an advisory of its own
         ),
+        training_findings=ready.variant.training_findings,
         peak_memory_bytes=(sweep_facts.get("memory_peak_bytes") or {}).get("end"),
         runtime=f"{runtime.get('name', '')} {runtime.get('version', '')}".strip(),
     )

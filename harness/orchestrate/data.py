@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,21 @@ def load_data(dataset: Dataset, recipes: Iterable[ChosenRecipe], model: Model) -
         labels_sha256=labels_sha256(loaded.labels, loaded.evaluation.truth),
         class_names=loaded.evaluation.class_names,
         truth=loaded.evaluation.truth,
-        training=store_split(loaded.training, "training") if loaded.training else None,
     )
+
+    def looked_over(split: Split, what: str) -> StoredSplit:
+        findings = lint(
+            f"dataset {dataset.name}",
+            split,
+            what=what,
+            classes=data.classes,
+            evaluation=loaded.samples,
+            scale=model.preprocessing.scale,
+        )
+        return store_split(split, what, findings)
+
+    if loaded.training is not None:
+        data = replace(data, training=looked_over(loaded.training, "training"))
     for count in counts:
         split = (
             loaded.calibration
@@ -80,14 +93,7 @@ def load_data(dataset: Dataset, recipes: Iterable[ChosenRecipe], model: Model) -
             else load_dataset(dataset, SOURCES, model.task, calibration=count).calibration
         )
         assert split is not None
-        findings = lint(
-            f"dataset {dataset.name}",
-            split,
-            classes=data.classes,
-            evaluation=loaded.samples,
-            scale=model.preprocessing.scale,
-        )
-        data.calibrations[count] = store_split(split, "calibration", findings)
+        data.calibrations[count] = looked_over(split, "calibration")
     return data
 
 

@@ -148,7 +148,7 @@ def run(
 ) -> Result:
     """Train the model of ``source``; raises ``ConversionError`` where it cannot be trained."""
     from harness.recipes.making.conversion import prepare
-    from harness.recipes.training import TrainingData
+    from harness.recipes.training import TrainingData, harm
 
     if source.layers is None:
         raise ConversionError(
@@ -186,6 +186,7 @@ def run(
                 "layers": [asdict(layer) for layer in trained.layers],
                 "evaluation": trained.evaluation,
                 "reason": trained.reason,
+                "findings": harm(trained.evaluation),
             }
         },
         needs_calibration=trained.needs_calibration,

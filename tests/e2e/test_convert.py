@@ -468,3 +468,17 @@ def test_training_twice_and_in_four_bits(digits: dict[str, Path], tmp_path: Path
     assert "has no file" in experiment["reason"]
     assert experiment["evaluation"]["evaluation"]["metric"] > 0.5
     assert len(list((tmp_path / "one").glob("*.tflite"))) == 1
+
+
+@pytest.mark.slow
+def test_a_training_that_ruins_the_model_says_so(
+    digits: dict[str, Path], tmp_path: Path, cli: Cli
+) -> None:
+    done = cli(
+        "convert", str(digits["model"]), "-r", "qat_int8(epochs=1, learning_rate=10)",
+        "--train", "digits", "--scale", "0.0625", "--format", "json", "--out", str(tmp_path / "o"),
+    )  # fmt: skip
+    (row,) = rows(done).values()
+    (finding,) = row["manifest"]["training"]["findings"]
+    assert row["status"] == "ok" and "held-out samples" in finding
+    assert f"training: {finding}" in done.stderr

@@ -41,6 +41,15 @@ def test_repeated_samples_are_counted() -> None:
     assert lint("set", Split(samples)) == ()  # one in four hundred is no matter
 
 
+def test_training_samples_are_looked_over_too() -> None:
+    assert lint("set", Split(images(50)), what="training") == ()
+    split = Split(images(), np.arange(120) % 5)
+    (found,) = lint("set", split, what="training", classes=6)
+    assert "no sample of 1 of 6 classes" in found
+    with pytest.raises(DatasetError, match="its 3 training samples are one"):
+        lint("set", Split(np.repeat(images(1), 3, 0)), what="training")
+
+
 def test_few_samples() -> None:
     assert lint("set", Split(images(100))) == ()
     (found,) = lint("set", Split(images(99)))

@@ -51,6 +51,8 @@ def test_a_clean_job_has_no_advisories() -> None:
          AdvisoryKind.THREADS_DIFFER),
         (observe(*QUIET, clock_resolution_ns=20_000), AdvisoryKind.COARSE_TIMER),
         (observe(*QUIET, calibration_samples=10), AdvisoryKind.FEW_CALIBRATION_SAMPLES),
+        (observe(*QUIET, calibration_findings=("x",)), AdvisoryKind.SUSPECT_CALIBRATION),
+        (observe(*QUIET, training_findings=("x",)), AdvisoryKind.SUSPECT_TRAINING),
     ],
 )  # fmt: skip
 def test_each_advisory_fires_alone(observations: Observations, kind: AdvisoryKind) -> None:

@@ -42,6 +42,7 @@ def manifest(request: BuildRequest, answer: Mapping[str, Any]) -> dict[str, Any]
     if recipe.needs_training and training:
         found["training_sha256"] = training.sha256
         found["training_samples"] = training.count
+        found["training_findings"] = list(training.findings)
     found.update({key: value for key, value in answer.items() if key not in ("id", "ok")})
     return found
 

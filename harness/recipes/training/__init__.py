@@ -14,6 +14,7 @@ from harness.recipes.training.clustering import cluster
 from harness.recipes.training.context import prepare
 from harness.recipes.training.data import LayerReport, Settings, Tell, Trained, TrainingData
 from harness.recipes.training.keras2 import to_keras2
+from harness.recipes.training.objective import harm
 from harness.recipes.training.preflight import preflight
 from harness.recipes.training.pruning import prune
 from harness.recipes.training.quantization import quantize_aware
@@ -25,6 +26,7 @@ __all__ = [
     "Trained",
     "TrainingData",
     "cluster",
+    "harm",
     "preflight",
     "prepare",
     "prune",

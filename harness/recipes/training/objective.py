@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ from harness.recipes.training.data import TrainingData
 
 #: Layers that leave their input's values as they are.
 _TRANSPARENT = frozenset({"Reshape", "Flatten", "Dropout", "Permute", "InputLayer"})
+
+#: Metrics that are shares of what was right; the others are errors.
+_SHARES = frozenset({"accuracy", "pixel_accuracy"})
+
+#: A share that falls by less, and an error that grows by a lower factor, are no news.
+_FALLEN, _GROWN = 0.02, 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,29 @@ def choose(model: Any, data: TrainingData) -> Objective:
         "numbers as targets of a regression; "
         "use a recipe without training, such as int8",
     )
+
+
+def harm(evaluation: Mapping[str, Any]) -> list[str]:
+    """In words, that a training left the model clearly worse than it was; mostly nothing.
+
+    ``evaluation`` is that of ``Trained``. A share has to fall by more than two standard errors
+    of the difference, as if the samples were not the same.
+    """
+    before, count = evaluation.get("float_metric"), evaluation.get("samples")
+    if before is None or not count:
+        return []
+    name, after = evaluation["metric_name"], evaluation["metric"]
+    if name in _SHARES:
+        noise = sqrt((before * (1 - before) + after * (1 - after)) / count)
+        worse = before - after > max(_FALLEN, 2 * noise)
+    else:
+        worse = after > _GROWN * before
+    if not worse:
+        return []
+    return [
+        f"{name.replace('_', ' ')} {after:.4g} on {count} held-out samples, and {before:.4g} "
+        "before it"
+    ]
 
 
 def _reconstruction(input_shape: tuple[Any, ...], output: tuple[Any, ...]) -> Objective:
