@@ -18,7 +18,8 @@ def preflight(
     """Show what quantization-aware training would do with each layer of a model.
 
     quantized: trained with its rounding. folded: part of the layer before it. unsupported: the
-    reason says why; qat_int8(partial=true) leaves such layers out.
+    reason says why; qat_int8(partial=true) leaves such layers out, where the reason does not say
+    that they cannot be.
     """
     import json
     from collections import Counter

@@ -131,6 +131,8 @@ def test_a_lambda_layer_is_not_copied(trainings: Trainings, how: str) -> None:
     found = trainings.run("small", kind="lambda", how=how, partial=True)
     assert found["error"] == "ConversionError"
     assert "Lambda" in found["message"] and "twice" in found["message"]
+    status, reason = trainings.run("refused", kind="lambda", partial=True)["layers"]["twice"]
+    assert status == "unsupported" and "cannot be left out with partial = true" in reason
 
 
 def test_a_subclassed_model_has_no_graph_of_layers(trainings: Trainings) -> None:

@@ -69,7 +69,10 @@ def _refused(model: Any, layer: Any, kind: str) -> str:
     if kind in _OPERATIONS:
         return "a TensorFlow function called on a tensor: use the Keras layer that does the same"
     if kind == "Lambda":
-        return "what a Lambda layer computes is not known: use Keras layers"
+        return (
+            "what a Lambda layer computes is not known, and it cannot be left out with "
+            "partial = true either, because training copies the model: use Keras layers"
+        )
     if kind in _RECURRENT:
         return "recurrent layers have no emulation of their integer kernels"
     if kind in _ATTENTION:
