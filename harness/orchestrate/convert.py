@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.cache import json_sha256, whole_file
 from harness.datasets import SOURCES, lint, load_split
-from harness.domain import Dataset, Model, Variant
-from harness.errors import HarnessError, NotDeployableError, UsageError
+from harness.domain import Dataset, Model, Task, Variant
+from harness.errors import DatasetError, HarnessError, NotDeployableError, UsageError
 from harness.models import ResolvedModel
 from harness.orchestrate.data import calibration_count, store_split
 from harness.orchestrate.plan import refuse_misfit, resolve
@@ -202,16 +202,10 @@ def _requests(
             continue
         count = calibration_count(one, source)
         if count not in calibrations:
-            split = load_split(source, SOURCES, "calibration", resolved.model.task, count=count)
-            scale = resolved.model.preprocessing.scale
-            classes = 0 if split.labels is None else int(split.labels.max()) + 1
-            findings = lint(str(source.name), split, classes=classes, scale=scale)
-            calibrations[count] = store_split(split, "calibration", findings)
+            calibrations[count] = _looked_over(resolved, source, "calibration", count)
     training = None
     if splits.training is not None and any(one.recipe.needs_training for one in chosen):
-        training = store_split(
-            load_split(splits.training, SOURCES, "training", resolved.model.task), "training"
-        )
+        training = _looked_over(resolved, splits.training, "training")
     return [
         BuildRequest(
             resolved,
@@ -224,6 +218,27 @@ def _requests(
         )
         for one in chosen
     ]
+
+
+def _looked_over(
+    resolved: ResolvedModel, source: Dataset, what: str, count: int = 0
+) -> StoredSplit:
+    """The stored samples of a split and what is suspicious about them; raises ``DatasetError``."""
+    model = resolved.model
+    split = load_split(source, SOURCES, what, model.task, count=count)
+    if what == "training" and model.labels and split.class_names not in ((), model.labels):
+        raise DatasetError(
+            f"the {what} folders {', '.join(split.class_names[:10])} are not the model's labels "
+            f"{', '.join(model.labels[:10])} in their order",
+            hint="folders are numbered as their names sort: order labels and outputs alike",
+        )
+    classes = 0
+    if split.labels is not None and model.task is Task.CLASSIFICATION:
+        classes = int(split.labels.max()) + 1
+    scale = model.preprocessing.scale
+    return store_split(
+        split, what, lint(source.name, split, what=what, classes=classes, scale=scale)
+    )
 
 
 def _written(variant: Variant, out: Path, cached: bool) -> Converted:
