@@ -82,7 +82,7 @@ def test_the_local_error_is_what_a_plain_computation_gives(
     samples = (split("test")[0][:8] / 16).astype(np.float32)
     chosen = parse_recipe("int8")
     assert chosen.recipe.quantize
-    quantized = FloatFile(content).quantize(chosen.recipe.quantize, chosen.values, samples)
+    quantized = FloatFile(content).quantize(chosen.recipe.quantize, chosen.values, samples[:, None])
     pairs = pair(load(content), load(quantized))
     errors = local_errors(content, quantized, pairs, samples, lambda done, of: None)
     error = next(item for item in errors if item.pair.kind == "FULLY_CONNECTED")
