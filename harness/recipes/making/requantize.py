@@ -97,11 +97,11 @@ class FloatFile:
         everything = recipe_manager.RecipeManager()
         everything.load_quantization_recipe(recipe.static_wi8_ai8())
         key, name = self._input_of_signature()
-        found = calibrator.Calibrator(
-            bytearray(self._content), num_threads=1, qsv_update_func=qsv_utils.min_max_update
-        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # keeping every tensor is the purpose here
+            found = calibrator.Calibrator(
+                bytearray(self._content), num_threads=1, qsv_update_func=qsv_utils.min_max_update
+            )
             found.calibrate({key: [{name: batch} for batch in calibration]}, everything)
         return found.get_model_qsvs()
 
