@@ -44,7 +44,8 @@ def convert(
         str,
         typer.Option(
             "--task",
-            help="What trainings aim at: classification, or reconstruction for autoencoders.",
+            help="What trainings aim at: classification, segmentation, regression, or "
+            "reconstruction for autoencoders.",
         ),
     ] = "classification",
     tensorboard: Annotated[

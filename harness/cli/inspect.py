@@ -17,7 +17,10 @@ def inspect(
         bool, typer.Option("--tensors", help="Also list every tensor (json always does).")
     ] = False,
 ) -> None:
-    """Show what is in a .tflite file: operators, types, costs, what an Edge TPU would map."""
+    """Show what is in a .tflite file, and what an Edge TPU would map.
+
+    Operators, tensors, types, quantization, costs, signatures, metadata, islands of float.
+    """
     import json
     import shutil
     import sys

@@ -15,7 +15,7 @@ def preflight(
         str, typer.Option("--format", help="table or json.", metavar="FORMAT")
     ] = "table",
 ) -> None:
-    """Show what quantization-aware training would do with each layer of a model.
+    """Show what training for integers would do with each layer.
 
     quantized: trained with its rounding. folded: part of the layer before it. unsupported: the
     reason says why; qat_int8(partial=true) leaves such layers out, where the reason does not say

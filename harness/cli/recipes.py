@@ -16,7 +16,7 @@ def recipes(
         str, typer.Option("--format", help="table or json.", metavar="FORMAT")
     ] = "table",
 ) -> None:
-    """List the recipes: the named conversions of a model, and their parameters."""
+    """List the recipes and their parameters."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -34,7 +34,9 @@ def search(
     ] = "latency",
     device: Annotated[
         list[str] | None,
-        typer.Option("--device", "-d", help="A device with a profile; may be repeated."),
+        typer.Option(
+            "--device", "-d", help="A device with a profile; may be repeated. Default: local."
+        ),
     ] = None,
     recipe: Annotated[
         list[str] | None,
