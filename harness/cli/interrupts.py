@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -39,6 +40,16 @@ def stop_on_signals(first: str = "finishing the running trial") -> Iterator[Stop
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if stop():
+            # A second signal may come while the process is ending, when Python has let go of its
+            # handlers already: the exit code shall not depend on that.
+            atexit.register(_ignore, before)
+        else:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         sys.stderr.flush()
+
+
+def _ignore(signals: Iterable[signal.Signals]) -> None:
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)

@@ -214,8 +214,10 @@ class Boxes:
         shape = self._shapes[role]
         if prod(outputs.shape[1:]) != prod(shape):
             raise ProtocolError(f"{role} of shape {outputs.shape[1:]}, not {shape}")
-        values = real(outputs, self._specs[tensor]).reshape(len(outputs), *shape)
-        self._kept[role][offset : offset + len(outputs)] = values
+        # Behind the last box a model leaves what was in memory, which may be no number at all.
+        with np.errstate(invalid="ignore"):
+            values = real(outputs, self._specs[tensor]).reshape(len(outputs), *shape)
+            self._kept[role][offset : offset + len(outputs)] = values
 
     def artifacts(self) -> dict[str, NDArray[Any]]:
         """``detections`` (n, boxes, 6); a score of -1 where there is no box."""

@@ -171,6 +171,7 @@ def test_samples_that_do_not_fit_the_model(digits: dict[str, Path], tmp_path: Pa
     assert "[9, 9, 3]" in rows["float32"]["error"] and "[8, 8, 1]" in rows["float32"]["error"]
 
 
+@pytest.mark.slow
 def test_labels_that_do_not_match_the_outputs(digits: dict[str, Path], tmp_path: Path) -> None:
     table = npz(tmp_path, images=np.zeros((6, 8, 8), np.uint8), labels=np.arange(6) * 9)
     rows = run(write_suite(tmp_path / "a.toml", dataset=table))

@@ -224,6 +224,7 @@ def test_wrong_usage(
 # -- limits, interruptions, disks --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_time_and_memory_and_a_dead_worker(cli: Cli, factories: Path) -> None:
     begun = {"FACTORY_BEGUN": str(factories / "begun")}
     slow = cli("convert", "factories:sleeps", "--timeout", "1", env=begun)

@@ -38,6 +38,7 @@ def test_json_of_a_model(shared: Path, cli: Cli) -> None:
     assert json.loads(json.dumps(harness.inspect(path).as_dict())) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["coral", "mlperf_tiny"])
 def test_tables_of_every_file_fit_a_terminal(shared: Path, cli: Cli, folder: str) -> None:
     for path in sorted((shared / "models" / folder).glob("*.tflite")):

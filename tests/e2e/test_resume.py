@@ -207,6 +207,7 @@ def test_a_device_that_stays_busy_is_a_record(
     assert "in use by somebody else" in row["error"] and "waiting" in done.stderr
 
 
+@pytest.mark.slow
 def test_resuming_a_complete_run_changes_nothing(
     tmp_path: Path, cli: Cli, digits: dict[str, Path]
 ) -> None:

@@ -271,6 +271,7 @@ def test_settings_that_make_no_sense(
 # -- classification ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_agreement_with_float32(digits: dict[str, Path], tmp_path: Path) -> None:
     """Also where float32 is not among the recipes, and in a run that is made again."""
     images = np.load(digits["samples"])

@@ -128,6 +128,7 @@ def test_boxes_beyond_their_number_are_never_looked_at() -> None:
         {"count": 0, "boxes": 1, "classes": 2, "scores": 3},
     )
     garbage = np.array([[[0.1, 0.2, 0.3, 0.4], [np.nan] * 4]] * 2, np.float32)
+    garbage.view(np.uint32)[:, 1] = 0x7F800001  # a NaN that is signalled when it is copied
     boxes.add(1, 0, garbage)
     boxes.add(2, 0, np.array([[1, 9e9], [0, np.nan]], np.float32))
     boxes.add(3, 0, np.array([[0.5, 0.6], [0.7, np.inf]], np.float32))
