@@ -58,19 +58,12 @@ def digits(cache: Path) -> dict[str, Path]:
     from harness.config.suites import load_suite
     from harness.orchestrate.environment import known_names
     from harness.orchestrate.prepare import Ready, prepare
-    from harness.recipes import RECIPES
     from harness.recipes.making.builtin import builtin_path
+    from tests.support.conversions import PLAIN
 
-    untrained = [
-        name
-        for name, recipe in RECIPES.items()
-        if (recipe.convert or recipe.quantize)
-        and not (recipe.train or recipe.finish)
-        and name != "int8_selective"
-    ]
-    suite = load_suite("demo", known_names(), recipes=untrained)
+    suite = load_suite("demo", known_names(), recipes=PLAIN)
     found: dict[str, Path] = {}
-    prepared = prepare(suite, [("digits", name) for name in untrained], lambda event: None)
+    prepared = prepare(suite, [("digits", name) for name in PLAIN], lambda event: None)
     for (_, recipe), ready in prepared.items():
         assert isinstance(ready, Ready), ready
         found[recipe] = ready.variant.path

@@ -116,8 +116,10 @@ def _is_box(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    # Bounded first: an int may be larger than any float.
-    return type(value) in (int, float) and -_MAX < value < _MAX  # type: ignore[operator]
+    # Bounded as it is: an int may be larger than any float. A bool is no number here.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -_MAX < value < _MAX
 
 
 def _images(name: str, declared: Mapping[str, Any]) -> list[dict[str, Any]]:

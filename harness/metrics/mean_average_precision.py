@@ -6,6 +6,7 @@ Objects in Context", ECCV 2014).
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,13 +28,11 @@ _WORK = 5_000_000
 
 def require() -> None:
     """Raises ``MissingExtraError`` where pycocotools is not installed."""
-    try:
-        import pycocotools  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("pycocotools") is None:
         raise MissingExtraError(
             "mean average precision needs pycocotools, which is not installed",
             hint="pip install 'edge-harness[accuracy]'",
-        ) from None
+        )
 
 
 def measure(observations: Observations) -> tuple[Measurement, ...]:

@@ -19,27 +19,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.domain import Preprocessing
 from harness.models import metadata
 from harness.recipes import RECIPES, parse_recipe
 from harness.simulation import read_graph
 from tests.e2e.rows import rows_of
 from tests.support import harness_command, needed, write_suite
-from tests.support.conversions import run
+from tests.support.conversions import PLAIN, run
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-#: Digits are 0 to 16.
-SCALE = Preprocessing(scale=1 / 16)
-
-#: The ones that make a file of the digits without a training, a compiler or a list of layers.
-PLAIN = [
-    name
-    for name, recipe in RECIPES.items()
-    if (recipe.convert or recipe.quantize)
-    and not (recipe.train or recipe.finish)
-    and name != "int8_selective"
-]
 
 
 def command(

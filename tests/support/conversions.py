@@ -14,11 +14,20 @@ from harness.config.sources import named_dataset, source_model
 from harness.domain import Preprocessing, Variant
 from harness.errors import ConversionError, HarnessError, ModelError
 from harness.orchestrate.convert import Splits, convertible_request
-from harness.recipes import parse_recipe
+from harness.recipes import RECIPES, parse_recipe
 from harness.recipes.making.builder import build
 
 #: Digits are 0 to 16.
 SCALE = Preprocessing(scale=1 / 16)
+
+#: The ones that make a file of the digits without a training, a compiler or a list of layers.
+PLAIN = [
+    name
+    for name, recipe in RECIPES.items()
+    if (recipe.convert or recipe.quantize)
+    and not (recipe.train or recipe.finish)
+    and name != "int8_selective"
+]
 
 
 @dataclass(frozen=True)

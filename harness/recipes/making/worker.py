@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import select
@@ -222,8 +223,8 @@ def _look(child: _Running, say: Any) -> bool:
 
 def _import() -> None:
     """Import what conversions need, once, before forking."""
-    import tensorflow  # noqa: F401
-    import tf_keras  # noqa: F401
+    for package in ("tensorflow", "tf_keras"):
+        importlib.import_module(package)
 
     # The children's garbage collections would walk, and so copy, all of TensorFlow's objects.
     gc.collect()
