@@ -17,7 +17,8 @@
     │   │   ├── AuthenticationError     the device refused the key
     │   │   ├── LinkLostError           the link was cut                   (transient)
     │   │   ├── DeviceFullError         no space left on the device
-    │   │   └── PushError               what arrived is not what was sent  (transient)
+    │   │   ├── PushError               what arrived is not what was sent  (transient)
+    │   │   └── PullError               a file of the device cannot be had
     │   └── AgentError              the program on the device
     │       ├── AgentSetupError         no Python, no NumPy, no runtime, a wrong pair
     │       ├── AgentCrashedError       ended without its last word        (transient)
@@ -143,6 +144,10 @@ class PushError(TransportError):
     """A pushed file did not arrive as it was sent."""
 
     transient = True
+
+
+class PullError(TransportError):
+    """A file of the device is missing, cannot be read, or is larger than it may be."""
 
 
 class AgentError(JobError):

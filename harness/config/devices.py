@@ -14,7 +14,16 @@ from harness.domain import Backend, Device, DeviceKind
 from harness.errors import UsageError, suggest
 
 _LINK = ("host", "port", "user", "identity_file", "known_hosts", "ssh_config", "python",
-         "runtime", "work_dir")  # fmt: skip
+         "runtime", "work_dir", "work_dir_mb", "agent", "agent_binary", "runtime_library", "serial",
+         "adb_server", "adb_key", "benchmark_model", "benchmark_model_sha256", "edgetpu",
+         "edgetpu_library")  # fmt: skip
+
+#: Files of this machine that a profile may name; relative to the profile's own folder.
+_FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb_key",
+          "benchmark_model")  # fmt: skip
+
+#: What is no path of this machine, in such a key.
+_ELSEWHERE = ("device:", "https://")
 
 #: Parameters that a simulated device needs for each accelerator it offers.
 _NEEDED = {
@@ -96,8 +105,8 @@ def device_from(
         )
     refuse_threads(source, (*where, "default_backend"), name, backend, simulation)
     link = {key: value for key in _LINK if (value := getattr(file, key)) is not None}
-    for key in ("identity_file", "ssh_config"):
-        if key in link:
+    for key in _FILES:
+        if key in link and not str(link[key]).startswith(_ELSEWHERE):
             link[key] = str(source.file((*where, key), str(link[key])))
     return Device(
         name=name,

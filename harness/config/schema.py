@@ -119,7 +119,7 @@ class SimulationFile(_Strict):
     edgetpu_invoke_us: float | None = Field(default=None, ge=0)
 
 
-Accelerator = Literal["cpu", "gpu", "nnapi", "edgetpu"]
+Accelerator = Literal["cpu", "gpu", "npu", "nnapi", "hexagon", "xnnpack", "edgetpu"]
 
 
 class DeviceFile(_Strict):
@@ -127,13 +127,16 @@ class DeviceFile(_Strict):
 
     name: str | None = Field(default=None, description="only in a file of its own")
     title: str = ""
-    transport: str = Field(description="local, ssh or simulated")
+    transport: str = Field(description="local, ssh, adb or simulated")
     kind: Literal["real", "emulated", "simulated"] | None = Field(
         default=None, description="by default what the transport implies"
     )
     accelerators: list[Accelerator] = ["cpu"]
     default_backend: str | None = None
-    host: str | None = Field(default=None, description="ssh: a name, an alias or user@name")
+    host: str | None = Field(
+        default=None,
+        description="ssh: a name, an alias or user@name; adb: connect directly, without a server",
+    )
     port: int | None = Field(default=None, ge=1, le=65535)
     user: str | None = None
     identity_file: str | None = None
@@ -141,7 +144,44 @@ class DeviceFile(_Strict):
     ssh_config: str | None = None
     python: str | None = Field(default=None, description="the device's Python, default python3")
     runtime: Literal["ai_edge_litert", "tflite_runtime", "tensorflow"] | None = None
-    work_dir: str | None = Field(default=None, description="default ~/.cache/edge-harness")
+    work_dir: str | None = Field(
+        default=None,
+        description="the folder on the device that is ours; default ~/.cache/edge-harness, on "
+        "Android /data/local/tmp/edge-harness",
+    )
+    work_dir_mb: int = Field(
+        default=2048, ge=1, description="the most that pushed files may take there, oldest go first"
+    )
+    agent: Literal["python", "native"] | None = Field(
+        default=None, description="what runs models there; default python, with adb native"
+    )
+    agent_binary: str | None = Field(
+        default=None, description="a native agent built by you; default: built here for the device"
+    )
+    runtime_library: str | None = Field(
+        default=None,
+        description="native agent: libLiteRt.so, or a .whl or .aar that holds it, on this machine; "
+        "device:/PATH for one that is on the device",
+    )
+    serial: str | None = Field(default=None, description="adb: which device of the server's")
+    adb_server: str | None = Field(
+        default=None, description="adb: HOST:PORT of the server, default 127.0.0.1:5037"
+    )
+    adb_key: str | None = Field(
+        default=None, description="adb, direct: the private key, default that of adb itself"
+    )
+    benchmark_model: str | None = Field(
+        default=None, description="the tool's binary for this device, a path or an https:// URL"
+    )
+    benchmark_model_sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="what the URL must give"
+    )
+    edgetpu: str | None = Field(
+        default=None, pattern=r"^(usb|pci)?(:\d{1,2})?$", description="which Edge TPU: usb:0, pci:1"
+    )
+    edgetpu_library: str | None = Field(
+        default=None, description="the delegate on the device, default libedgetpu.so.1"
+    )
     simulation: SimulationFile | None = None
 
     @field_validator("default_backend")
@@ -173,6 +213,13 @@ class PolicyFile(_Strict):
     seed: int = _DEFAULT.seed
     convert_timeout: float = _DEFAULT.convert_timeout
     convert_memory_gb: float = _DEFAULT.convert_memory_gb
+    ready_timeout: float = _DEFAULT.ready_timeout
+    max_temperature_c: float = _DEFAULT.max_temperature_c
+    min_battery_percent: int = _DEFAULT.min_battery_percent
+    governor: str = _DEFAULT.governor
+    cores: str = _DEFAULT.cores
+    give_up_after: int = _DEFAULT.give_up_after
+    move_jobs: bool = _DEFAULT.move_jobs
 
 
 class SuiteFile(_Strict):

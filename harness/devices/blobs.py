@@ -56,6 +56,8 @@ class BlobStore:
         ``progress(sent, total)`` in bytes. Each file is hashed on the device before it counts.
         Raises ``DeviceFullError``, ``PushError``, ``LinkLostError``, ``AgentSetupError``.
         """
+        from harness.transports.transport import Upload
+
         wanted = {blob.sha256: blob for blob in blobs}
         look = self._call(
             {
@@ -87,7 +89,7 @@ class BlobStore:
         for blob in missing:
             part = f"{self.root}/parts/{blob.sha256}.{token}"
             try:
-                self._transport.put(blob.path, part, report)
+                self._transport.put([Upload(blob.path, part)], report)
             except PushError:
                 self._call({"op": "drop", "root": self.root, "token": token})
                 self._raise_if_full(blob)

@@ -10,8 +10,9 @@ from typing import Any
 
 from device_agents.python import wire
 from harness.devices import messages
+from harness.devices.agents import agent_for
 from harness.devices.blobs import Blob, BlobStore
-from harness.devices.bundle import agent_bundle, helper_source
+from harness.devices.bundle import helper_source
 from harness.devices.lock import DeviceLock
 from harness.domain import Device, Stage
 from harness.errors import (
@@ -48,7 +49,7 @@ class Session:
         self.transport = TRANSPORTS[device.transport](device)
         self._lock = DeviceLock(self.transport.address, device.name, owner)
         self._blobs = BlobStore(self.transport, device.name, helper_source("blobstore.py"))
-        self._agent = agent_bundle()
+        self._agent = agent_for(device)(device)
 
     def __enter__(self) -> Session:
         self.stage = Stage.CONNECT
@@ -73,7 +74,7 @@ class Session:
     def push(self, blobs: Sequence[Blob], progress: Callable[[int, int], None]) -> int:
         """Bring the agent and the blobs to the device; returns the bytes that were sent."""
         self.stage = Stage.PUSH
-        return self._blobs.push([self._agent, *blobs], progress)
+        return self._blobs.push([*self._agent.prepare(self.transport), *blobs], progress)
 
     def path(self, blob: Blob) -> str:
         """Where a pushed blob is on the device."""
@@ -98,9 +99,7 @@ class Session:
         """
         self.stage = Stage.START
         name = self.device.name
-        runtime = self.device.link.get("runtime")
-        argv = [self.transport.python, self._blobs.path(self._agent)]
-        process = self.transport.start([*argv, "--runtime", runtime] if runtime else argv)
+        process = self.transport.start(self._agent.argv(self._blobs.path))
         try:
             answer = Answer()
             line = process.read_line(HELLO_TIMEOUT)
@@ -139,11 +138,11 @@ class Session:
 
     def _raise_no_hello(self, process: Process) -> None:
         code, tail = process.wait(10), _last_lines(process)
-        name, python = self.device.name, self.transport.python
+        name, program = self.device.name, self._agent.program
         if code in (126, 127):
             raise AgentSetupError(
-                f"{name}: cannot start {python} on the device: {tail or 'not found'}",
-                hint="install Python 3.7 or later there, or set `python` of this device",
+                f"{name}: cannot start {program} on the device: {tail or 'not found'}",
+                hint=self._agent.missing,
             )
         if code is None or code < 0:
             raise LinkLostError(f"{name}: the agent was cut off before it said hello: {tail}")

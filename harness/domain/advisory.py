@@ -21,6 +21,13 @@ class AdvisoryKind(StrEnum):
     FEW_CALIBRATION_SAMPLES = "few_calibration_samples"
     SUSPECT_CALIBRATION = "suspect_calibration"
     SUSPECT_TRAINING = "suspect_training"
+    NOT_READY = "not_ready"
+    LOW_BATTERY = "low_battery"
+    HOT = "hot"
+    OTHER_LOAD = "other_load"
+    PARTIAL_DELEGATION = "partial_delegation"
+    SUMMARY_ONLY = "summary_only"
+    MOVED = "moved"
 
 
 NEXT_STEP: dict[AdvisoryKind, str] = {
@@ -50,6 +57,18 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     "of every class, stored in the same way",
     AdvisoryKind.SUSPECT_TRAINING: "train on samples of every class, like those that are "
     "evaluated; where it made the model worse, lower learning_rate, to a tenth for a start",
+    AdvisoryKind.NOT_READY: "what the Policy asked of the device could not be done: do it by hand "
+    "(harness doctor DEVICE says how), or take it out of the Policy",
+    AdvisoryKind.LOW_BATTERY: "charge the device: many phones lower their clock on a weak battery",
+    AdvisoryKind.HOT: "let the device cool down: set max_temperature_c or cooldown_seconds in the "
+    "Policy",
+    AdvisoryKind.OTHER_LOAD: "end what else runs on the device, then measure again",
+    AdvisoryKind.PARTIAL_DELEGATION: "some operators ran on the CPU: harness inspect shows which; "
+    "choose a recipe whose operators the accelerator has, and compare with the CPU",
+    AdvisoryKind.SUMMARY_ONLY: "the tool prints statistics of its runs and keeps no samples: for "
+    "intervals over samples use the agent",
+    AdvisoryKind.MOVED: "the device that the plan named was set aside: compare with records of "
+    "the device named here only",
     AdvisoryKind.FEW_CALIBRATION_SAMPLES: "give the dataset a larger calibration split",
 }
 

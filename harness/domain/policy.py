@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
+
+_GOVERNOR = re.compile(r"[a-z_]{0,32}")
+_CORES = re.compile(r"(big|little|\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,14 @@ class Policy:
     ``agreement_samples`` with the float32 variant of the same model (0: none). A conversion
     is ended after ``convert_timeout`` without a sign of life, or when it uses more than
     ``convert_memory_gb`` (0: three quarters of the host's memory).
+
+    Readiness, before each trial, where the device tells: wait up to ``ready_timeout`` until it
+    is below ``max_temperature_c`` (0: any) and, on a battery, charged to
+    ``min_battery_percent``; set the frequency ``governor`` (empty: leave it) and restore it
+    after the session; pin the agent to ``cores`` (empty: all; otherwise ``big``, ``little`` or
+    a list such as ``4-7``). A device whose jobs fail ``give_up_after`` times in a row is set
+    aside for the rest of the run (0: never); with ``move_jobs`` its jobs go to a device of the
+    same kind and accelerators in the suite, where there is one.
     """
 
     trials: int = 5
@@ -38,6 +50,13 @@ class Policy:
     seed: int = 0
     convert_timeout: float = 900.0
     convert_memory_gb: float = 0.0
+    ready_timeout: float = 600.0
+    max_temperature_c: float = 0.0
+    min_battery_percent: int = 0
+    governor: str = ""
+    cores: str = ""
+    give_up_after: int = 3
+    move_jobs: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -58,6 +77,10 @@ class Policy:
             ("seed", 0, 1 << 62),
             ("convert_timeout", 1, 604_800),
             ("convert_memory_gb", 0, 65_536),
+            ("ready_timeout", 0, 86_400),
+            ("max_temperature_c", 0, 150),
+            ("min_battery_percent", 0, 100),
+            ("give_up_after", 0, 1000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -67,6 +90,12 @@ class Policy:
         if self.min_seconds > self.max_seconds:
             raise ValueError(
                 f"min_seconds ({self.min_seconds}) is above max_seconds ({self.max_seconds})"
+            )
+        if not _GOVERNOR.fullmatch(self.governor):
+            raise ValueError(f"{self.governor!r} is not the name of a governor")
+        if not _CORES.fullmatch(self.cores):
+            raise ValueError(
+                f"cores is 'big', 'little' or a list such as '0,4-7', not {self.cores!r}"
             )
         unknown = set(self.measure) - {"latency", "accuracy"}
         if unknown or not self.measure:

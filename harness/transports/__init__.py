@@ -4,7 +4,13 @@ A new link is one file with a class that is a ``Transport`` and one line in ``TR
 """
 
 from harness.transports import local, simulated, ssh
-from harness.transports.transport import Completed, Process, Transport, TransportFactory
+from harness.transports.transport import (
+    Completed,
+    Process,
+    Transport,
+    TransportFactory,
+    Upload,
+)
 
 TRANSPORTS: dict[str, TransportFactory] = {
     "local": local.LocalTransport,
@@ -12,4 +18,4 @@ TRANSPORTS: dict[str, TransportFactory] = {
     "simulated": simulated.SimulatedTransport,
 }
 
-__all__ = ["TRANSPORTS", "Completed", "Process", "Transport", "TransportFactory"]
+__all__ = ["TRANSPORTS", "Completed", "Process", "Transport", "TransportFactory", "Upload"]

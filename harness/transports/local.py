@@ -21,10 +21,11 @@ from harness.errors import (
     AgentTimeoutError,
     DeviceFullError,
     LinkLostError,
+    PullError,
     PushError,
 )
 from harness.transports.lines import LineReader, Tail
-from harness.transports.transport import MAX_OUTPUT, Completed
+from harness.transports.transport import MAX_OUTPUT, Completed, Upload
 
 _CHUNK = 1 << 20
 
@@ -92,10 +93,24 @@ class LocalProcess:
         return self._tail.text()
 
 
+def copy_bounded(remote: str, local: Path, limit: int) -> int:
+    """Copy a file of this machine, see ``Transport.get``."""
+    try:
+        with open(os.path.expanduser(remote), "rb") as source, open(local, "wb") as target:
+            size = os.fstat(source.fileno()).st_size
+            if size > limit:
+                raise PullError(f"{remote} has {size:,} bytes, and at most {limit:,} were expected")
+            shutil.copyfileobj(source, target, _CHUNK)
+    except OSError as error:
+        raise PullError(f"cannot copy {remote}: {error.strerror}") from None
+    return size
+
+
 class LocalTransport:
     """The machine that the orchestrator runs on."""
 
     kind_is_simulated: ClassVar[bool] = False
+    resumes: ClassVar[bool] = True
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -142,24 +157,32 @@ class LocalTransport:
             raise LinkLostError(f"cannot run {argv[0]}: {error.strerror}") from None
         return Completed(done.returncode, done.stdout[:MAX_OUTPUT], done.stderr[:MAX_OUTPUT])
 
-    def put(self, local: Path, remote: str, progress: Callable[[int], None]) -> None:
+    def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> None:
         """See ``Transport``."""
+        for file in files:
+            self._put(file, progress)
+
+    def _put(self, file: Upload, progress: Callable[[int], None]) -> None:
         try:
-            with open(local, "rb") as source, open(remote, "wb") as target:
+            with open(file.local, "rb") as source, open(file.remote, "ab") as target:
+                source.seek(file.offset)
+                target.truncate(file.offset)
                 while chunk := source.read(_CHUNK):
                     target.write(chunk)
                     progress(len(chunk))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(remote)
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                free = shutil.disk_usage(os.path.dirname(remote)).free
+                free = shutil.disk_usage(os.path.dirname(file.remote)).free
                 raise DeviceFullError(
-                    f"no space left for {local.name} ({local.stat().st_size:,} bytes; "
-                    f"{free:,} free in {os.path.dirname(remote)})",
+                    f"no space left for {file.local.name} ({file.local.stat().st_size:,} bytes; "
+                    f"{free:,} free in {os.path.dirname(file.remote)})",
                     hint="free some space, or set work_dir of this device to another disk",
                 ) from None
-            raise PushError(f"cannot write {remote}: {error.strerror}") from None
+            raise PushError(f"cannot write {file.remote}: {error.strerror}") from None
+
+    def get(self, remote: str, local: Path, *, limit: int) -> int:
+        """See ``Transport``."""
+        return copy_bounded(remote, local, limit)
 
     def start(self, argv: Sequence[str]) -> LocalProcess:
         """See ``Transport``."""

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import queue
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,14 +26,13 @@ from harness.cache import cache_dir
 from harness.domain import Backend, Device
 from harness.errors import (
     AgentTimeoutError,
-    DeviceFullError,
     ModelError,
-    PushError,
     UnsupportedError,
 )
 from harness.simulation import Estimate, estimate, read_graph
 from harness.simulation.roofline import MODEL_VERSION
-from harness.transports.transport import Completed
+from harness.transports.local import LocalTransport, copy_bounded
+from harness.transports.transport import Completed, Upload
 
 #: What one reading of the modelled clock costs, ns.
 _TICK_NS = 40
@@ -283,6 +281,7 @@ class SimulatedTransport:
     """A link to a modelled device."""
 
     kind_is_simulated: ClassVar[bool] = True
+    resumes: ClassVar[bool] = True
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -314,8 +313,9 @@ class SimulatedTransport:
         """Nothing to close."""
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> Completed:
-        """Only the agent's own helper scripts run here, in this process."""
-        del timeout
+        """Our own helper scripts run here: they only touch the folder of simulated devices."""
+        if argv[0] == "sh":
+            return LocalTransport(self._device).run(argv, stdin=stdin, timeout=timeout)
         namespace: dict[str, Any] = {"__name__": "helper"}
         exec(compile(argv[2], "<helper>", "exec"), namespace)  # noqa: S102  our own file
         try:
@@ -324,14 +324,13 @@ class SimulatedTransport:
             return Completed(1, b"", str(error).encode())
         return Completed(0, json.dumps(reply).encode(), b"")
 
-    def put(self, local: Path, remote: str, progress: Callable[[int], None]) -> None:
+    def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> None:
         """See ``Transport``."""
-        try:
-            shutil.copyfile(local, remote)
-        except OSError as error:
-            kind = DeviceFullError if error.errno == 28 else PushError
-            raise kind(f"cannot write {remote}: {error.strerror}") from None
-        progress(local.stat().st_size)
+        LocalTransport(self._device).put(files, progress)
+
+    def get(self, remote: str, local: Path, *, limit: int) -> int:
+        """See ``Transport``."""
+        return copy_bounded(remote, local, limit)
 
     def start(self, argv: Sequence[str]) -> SimulatedProcess:
         """See ``Transport``."""

@@ -25,6 +25,7 @@ from harness.errors import (
     AuthenticationError,
     HostKeyError,
     LinkLostError,
+    PullError,
     PushError,
     UnreachableError,
 )
@@ -32,7 +33,7 @@ from harness.transports.lines import Tail
 from harness.transports.ssh_agent import agent_of
 from harness.transports.ssh_config import SshTarget, resolve
 from harness.transports.ssh_process import SshProcess, feed, read_stderr
-from harness.transports.transport import MAX_OUTPUT, Completed
+from harness.transports.transport import MAX_OUTPUT, Completed, Upload
 
 #: Seconds between messages that keep the link alive through idle firewalls.
 KEEPALIVE = 15
@@ -99,6 +100,7 @@ class SshTransport:
     """A Linux device that runs OpenSSH's server."""
 
     kind_is_simulated: ClassVar[bool] = False
+    resumes: ClassVar[bool] = False
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -329,8 +331,12 @@ class SshTransport:
         finally:
             timer.cancel()
 
-    def put(self, local: Path, remote: str, progress: Callable[[int], None]) -> None:
+    def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> None:
         """See ``Transport``."""
+        for file in files:
+            self._put(file, progress)
+
+    def _put(self, file: Upload, progress: Callable[[int], None]) -> None:
         sent = 0
 
         def report(total: int, _size: int) -> None:
@@ -341,15 +347,38 @@ class SshTransport:
         try:
             if self._sftp is None:
                 self._sftp = self._open_sftp()
-            self._sftp.put(str(local), remote, callback=report, confirm=True)
+            self._sftp.put(str(file.local), file.remote, callback=report, confirm=True)
         except (OSError, EOFError, paramiko.SSHException) as error:
             self._sftp = None
             transport = self._client.get_transport() if self._client else None
             if transport is None or not transport.is_active() or isinstance(error, EOFError):
                 raise LinkLostError(
-                    f"{self._device.name}: the link was cut {sent:,} bytes into {local.name[:16]}"
+                    f"{self._device.name}: the link was cut {sent:,} bytes into "
+                    f"{file.local.name[:16]}"
                 ) from None
-            raise PushError(f"{self._device.name}: cannot write {remote}: {error}") from None
+            raise PushError(f"{self._device.name}: cannot write {file.remote}: {error}") from None
+
+    def get(self, remote: str, local: Path, *, limit: int) -> int:
+        """See ``Transport``."""
+        try:
+            if self._sftp is None:
+                self._sftp = self._open_sftp()
+            size = int(self._sftp.stat(remote).st_size or 0)
+            if size > limit:
+                raise PullError(
+                    f"{self._device.name}: {remote} has {size:,} bytes, and at most {limit:,} "
+                    "were expected"
+                )
+            self._sftp.get(remote, str(local))
+        except FileNotFoundError:
+            raise PullError(f"{self._device.name}: there is no {remote}") from None
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self._sftp = None
+            transport = self._client.get_transport() if self._client else None
+            if transport is None or not transport.is_active() or isinstance(error, EOFError):
+                raise LinkLostError(f"{self._device.name}: the link was cut") from None
+            raise PullError(f"{self._device.name}: cannot read {remote}: {error}") from None
+        return size
 
     def start(self, argv: Sequence[str]) -> SshProcess:
         """See ``Transport``."""

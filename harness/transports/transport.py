@@ -22,6 +22,15 @@ class Completed:
     stderr: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file to be copied: ``remote`` has the first ``offset`` bytes of ``local`` already."""
+
+    local: Path
+    remote: str
+    offset: int = 0
+
+
 class Process(Protocol):
     """A running command with its three streams."""
 
@@ -53,6 +62,8 @@ class Transport(Protocol):
     """
 
     kind_is_simulated: ClassVar[bool]
+    #: Whether ``put`` honours an ``offset``; others are given whole files only.
+    resumes: ClassVar[bool]
 
     @property
     def runs_on_host(self) -> bool:
@@ -79,8 +90,19 @@ class Transport(Protocol):
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> Completed:
         """Run a command to its end; arguments are never interpreted by a shell."""
 
-    def put(self, local: Path, remote: str, progress: Callable[[int], None]) -> None:
-        """Copy a file; ``progress`` gets bytes as they go. Raises ``TransportError``."""
+    def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> None:
+        """Copy files, several at a time where the link gains by it.
+
+        ``progress`` gets bytes of the files as they go. After a cut, what arrived of a file
+        stays where it is. Raises ``TransportError``.
+        """
+
+    def get(self, remote: str, local: Path, *, limit: int) -> int:
+        """Copy a file of at most ``limit`` bytes from the device; returns its size.
+
+        Raises ``PullError`` (not there, unreadable, or larger than ``limit``),
+        ``LinkLostError``.
+        """
 
     def start(self, argv: Sequence[str]) -> Process:
         """Start a command whose streams stay open."""
