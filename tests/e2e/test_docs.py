@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -116,7 +117,7 @@ def test_columns_policy_and_advisories_are_documented() -> None:
     for name, field in PolicyFile.model_fields.items():
         assert f"`{name} = " in guide, name
         if isinstance(field.default, int):
-            assert f"`{name} = {field.default}`" in guide, name
+            assert f"`{name} = {json.dumps(field.default)}`" in guide, name
     for kind in AdvisoryKind:
         assert f"`{kind.value}`" in guide, kind
 
