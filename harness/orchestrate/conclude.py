@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.datasets.lint import TOO_FEW
-from harness.domain import Job, JobStatus, Policy, Stage, TrialStatus, Variant
+from harness.domain import DeviceKind, Job, JobStatus, Policy, Stage, TrialStatus, Variant
 from harness.metrics import (
     MAIN,
     METRICS,
@@ -63,6 +63,9 @@ def seal_success(
         name: array for name in ARTIFACTS if (array := store.artifact(job_id, name)) is not None
     }
     model, truth = ready.model, ready.data.truth
+    # Times and memory under an emulated processor are those of the emulator: samples are kept
+    # for who looks for them, numbers are not made from them.
+    emulated = job.kind is DeviceKind.EMULATED
     observations = Observations(
         policy=policy,
         size_bytes=ready.variant.size_bytes,
@@ -71,6 +74,7 @@ def seal_success(
                 {phase: values for phase, (_, values) in trial.phases.items()}, trial.facts
             )
             for trial in timed
+            if not emulated
         ),
         failed_trials=failed_trials,
         labels=ready.data.labels if kept else None,
@@ -96,7 +100,9 @@ def seal_success(
             if not finding.startswith(TOO_FEW)  # has an advisory of its own
         ),
         training_findings=ready.variant.training_findings,
-        peak_memory_bytes=(sweep_facts.get("memory_peak_bytes") or {}).get("end"),
+        peak_memory_bytes=None
+        if emulated
+        else (sweep_facts.get("memory_peak_bytes") or {}).get("end"),
         runtime=f"{runtime.get('name', '')} {runtime.get('version', '')}".strip(),
     )
     measurements = [item for measure in METRICS.values() for item in measure(observations)]

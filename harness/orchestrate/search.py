@@ -108,6 +108,12 @@ def search(
     Where the suite names no recipes, the usual ones that ``splits`` has samples for. Raises
     ``UsageError`` for what can never work.
     """
+    emulated = [item.name for item in suite.devices if item.kind is DeviceKind.EMULATED]
+    if emulated and goal.minimize != "size":
+        raise UsageError(
+            f"{emulated[0]} is emulated: its {goal.minimize} says nothing of a device",
+            hint="--minimize size, or search on a real or a simulated device",
+        )
     resolved = resolve(suite.models[0])
     suite = replace(suite, recipes=_applicable(resolved, suite, splits))
     work = _Search(store, suite, resolved, goal, tell, stop or Stop())

@@ -6,7 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from harness.domain import DeviceKind
 from harness.metrics import MAIN
+
+#: Stands where a real device has its latency.
+EMULATED = "emulated, not a latency"
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -97,8 +101,13 @@ def cells(row: dict[str, Any], *, named: bool = False) -> tuple[str, ...]:
 
 
 def latency(row: dict[str, Any]) -> str:
-    """Median in ms with half of the 95 % interval in per cent: ``0.0352 ±0.6%``."""
+    """Median in ms with half of the 95 % interval in per cent: ``0.0352 ±0.6%``.
+
+    Of an emulated device only the words that there is none.
+    """
     median = row["latency_median_ms"]
+    if row["kind"] == DeviceKind.EMULATED.value:
+        return EMULATED
     if median is None:
         return "-"
     if row["latency_low_ms"] is None:
