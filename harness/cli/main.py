@@ -11,6 +11,7 @@ from harness.cli import (
     convert,
     debug,
     devices,
+    doctor,
     export,
     inspect,
     preflight,
@@ -46,6 +47,7 @@ app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)
 app.command("devices")(devices.devices)
+app.command("doctor")(doctor.doctor)
 app.command("recipes")(recipes.recipes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from harness.api.runs import RunResult
 
 
-def check_format(name: str) -> None:
-    """Refuse an unknown format before anything starts."""
-    from harness.reports import FORMATS
+def check_format(name: str, known: Collection[str] = ()) -> None:
+    """Refuse an unknown format before anything starts; ``known`` if not those of a run."""
+    if not known:
+        from harness.reports import FORMATS
 
-    if name not in FORMATS:
-        raise UsageError(f"unknown format {name!r}", hint="known: " + ", ".join(FORMATS))
+        known = FORMATS
+    if name not in known:
+        raise UsageError(f"unknown format {name!r}", hint="known: " + ", ".join(known))
 
 
 def console() -> Console:

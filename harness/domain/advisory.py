@@ -24,7 +24,6 @@ class AdvisoryKind(StrEnum):
     NOT_READY = "not_ready"
     LOW_BATTERY = "low_battery"
     HOT = "hot"
-    OTHER_LOAD = "other_load"
     PARTIAL_DELEGATION = "partial_delegation"
     SUMMARY_ONLY = "summary_only"
     MOVED = "moved"
@@ -62,7 +61,6 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     AdvisoryKind.LOW_BATTERY: "charge the device: many phones lower their clock on a weak battery",
     AdvisoryKind.HOT: "let the device cool down: set max_temperature_c or cooldown_seconds in the "
     "Policy",
-    AdvisoryKind.OTHER_LOAD: "end what else runs on the device, then measure again",
     AdvisoryKind.PARTIAL_DELEGATION: "some operators ran on the CPU: harness inspect shows which; "
     "choose a recipe whose operators the accelerator has, and compare with the CPU",
     AdvisoryKind.SUMMARY_ONLY: "the tool prints statistics of its runs and keeps no samples: for "

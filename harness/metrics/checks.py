@@ -20,6 +20,10 @@ TRIALS_WANTED = 3
 TIMER_SHARE = 0.01
 
 
+#: What a trial began without, by what it is about; see ``devices.readiness``.
+_MISSED = {"temperature": AdvisoryKind.HOT, "battery": AdvisoryKind.LOW_BATTERY}
+
+
 def advisories(observations: Observations) -> tuple[Advisory, ...]:
     """Every advisory that the observations call for, in the order of their weight."""
     return tuple(
@@ -30,6 +34,7 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
             _trials,
             _samples,
             _threads,
+            _readiness,
             _timer,
             _calibration,
             _training,
@@ -108,6 +113,17 @@ def _threads(observations: Observations) -> Iterator[Advisory]:
     )
     for asked, found in differing:
         yield Advisory(AdvisoryKind.THREADS_DIFFER, f"asked for {asked}, found {found}")
+
+
+def _readiness(observations: Observations) -> Iterator[Advisory]:
+    """What the Policy asked of the device in vain, each thing once."""
+    missed = {
+        str(about): str(text)
+        for trial in observations.trials
+        for about, text in (trial.facts.get("readiness") or {}).get("missed") or ()
+    }
+    for about, text in missed.items():
+        yield Advisory(_MISSED.get(about, AdvisoryKind.NOT_READY), text)
 
 
 def _timer(observations: Observations) -> Iterator[Advisory]:

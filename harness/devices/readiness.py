@@ -1,0 +1,152 @@
+"""Bringing a device into the state that the Policy asks for, and saying what could not be done."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.devices.shell import script
+from harness.devices.state import DeviceState, read_state
+from harness.domain import Policy
+from harness.errors import AgentError, HarnessError
+from harness.transports.transport import Process, Transport
+
+#: Seconds between two looks at a device that is waited for.
+_LOOK_EVERY = 2.0
+
+#: Below this charge many phones lower their clock.
+LOW_BATTERY = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a trial begins with.
+
+    ``cores`` are the processors that the agent keeps to (empty: all), ``missed`` what the
+    Policy asked for in vain, by what it is about, ``waited`` the seconds that were waited.
+    """
+
+    state: DeviceState | None = None
+    cores: tuple[int, ...] = ()
+    waited: float = 0.0
+    missed: tuple[tuple[str, str], ...] = ()
+
+    def as_facts(self) -> dict[str, Any]:
+        """For the record of the trial; empty where nothing was asked or found."""
+        if self.state is None:
+            return {}
+        return {
+            "before": self.state.as_dict(),
+            "waited_seconds": round(self.waited, 1),
+            "missed": [list(item) for item in self.missed],
+        }
+
+
+class Readiness:
+    """Readiness of one device in one session, by one Policy.
+
+    A Policy that asks for nothing costs nothing on a device without a battery: no command is
+    run for it.
+    """
+
+    def __init__(self, transport: Transport, policy: Policy) -> None:
+        self._transport = transport
+        self._policy = policy
+        self._governor: Process | None = None
+        self._governor_missed = ""
+        self._asked = bool(
+            policy.max_temperature_c
+            or policy.min_battery_percent
+            or policy.governor
+            or policy.cores
+        )
+        self._battery: bool | None = None
+
+    def open(self) -> None:
+        """Set the governor, for as long as the link is there. Raises ``TransportError``."""
+        wanted = self._policy.governor
+        if not wanted:
+            return
+        self._governor_missed = ""
+        process = self._transport.start(["sh", "-c", script("governor.sh"), "governor", wanted])
+        self._governor = process
+        try:
+            answer = process.read_line(20).decode("utf-8", "replace").split(" ", 1)
+        except AgentError:
+            answer = [""]
+        word, rest = answer[0], answer[1].strip()[:100] if len(answer) > 1 else ""
+        if word == "denied":
+            self._governor_missed = (
+                f"governor {wanted}: this user may not set it on {rest} of the processors"
+            )
+        elif word == "unknown":
+            self._governor_missed = f"governor {wanted}: there is only {rest}"
+        elif word != "set" or rest == "0":
+            self._governor_missed = f"governor {wanted}: this device's is not to be set"
+
+    def close(self) -> None:
+        """Give the device its governor back; never raises."""
+        process, self._governor = self._governor, None
+        if process is not None:
+            with contextlib.suppress(HarnessError):
+                process.send(b"restore\n")
+                process.wait(5)
+            process.kill()
+
+    def wait(self, pause: Callable[[float], None], stopped: Callable[[], bool]) -> Ready:
+        """Wait until the device is as the Policy asks, within ``ready_timeout``.
+
+        ``pause(seconds)`` sleeps. Raises ``TransportError``.
+        """
+        if not self._asked and self._battery is False:
+            return Ready()
+        began = time.monotonic()
+        while True:
+            state = read_state(self._transport)
+            self._battery = state.battery_percent is not None
+            missed = self._missed(state)
+            waited = time.monotonic() - began
+            if (
+                not self._may_pass(missed, state)
+                or waited >= self._policy.ready_timeout
+                or stopped()
+            ):
+                break
+            pause(min(_LOOK_EVERY, max(0.05, self._policy.ready_timeout - waited)))
+        cores = tuple(state.cores(self._policy.cores)) if self._policy.cores else ()
+        return Ready(state, cores, waited, tuple(missed))
+
+    @staticmethod
+    def _may_pass(missed: list[tuple[str, str]], state: DeviceState) -> bool:
+        """Whether waiting may help: heat goes away, a battery fills only on a cable."""
+        about = {item for item, _ in missed}
+        return "temperature" in about or ("battery" in about and bool(state.powered))
+
+    def _missed(self, state: DeviceState) -> list[tuple[str, str]]:
+        policy = self._policy
+        found: list[tuple[str, str]] = []
+        limit = policy.max_temperature_c
+        if limit and state.temperature_c is None:
+            found.append(("sensor", f"below {limit:g} °C: the device tells no temperature"))
+        elif limit and state.temperature_c is not None and state.temperature_c > limit:
+            found.append(
+                (
+                    "temperature",
+                    f"{state.temperature_c:.1f} °C after {policy.ready_timeout:g} s of waiting "
+                    f"for {limit:g} °C",
+                )
+            )
+        least, level = policy.min_battery_percent, state.battery_percent
+        if level is not None and level < least:
+            charging = "" if state.powered else " and not charging"
+            found.append(("battery", f"battery at {level} %{charging}; {least} % were asked for"))
+        elif level is not None and level < LOW_BATTERY:
+            found.append(("battery", f"battery at {level} %"))
+        if policy.cores and not state.cores(policy.cores):
+            found.append(("cores", f"cores {policy.cores}: this device has no such processors"))
+        if self._governor_missed:
+            found.append(("governor", self._governor_missed))
+        return found

@@ -1,0 +1,103 @@
+"""``harness doctor``: what is wrong with a device, and the fix."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.config.suites import load_suite
+from harness.devices.doctor import Check, Mark, examine
+from harness.devices.session import Session
+from harness.orchestrate.environment import known_names
+from harness.orchestrate.set_up import examine_set_up
+from tests.support import write_suite
+from tests.support.boards import PHONE, Board
+from tests.support.sshd import Sshd
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def checks(tmp_path: Path, table: str) -> dict[str, Check]:
+    suite = write_suite(tmp_path / "suite.toml", devices=["board"], device=table)
+    return {check.name: check for check in examine(load_suite(suite, known_names()).devices[0])}
+
+
+def test_a_board_that_is_well(tmp_path: Path, sshd: Sshd) -> None:
+    found = checks(tmp_path, sshd.device("board"))
+    assert found["reachable"].mark is found["push"].mark is Mark.GOOD
+    assert "ai_edge_litert" in found["runtime"].found and found["runtime"].mark is Mark.GOOD
+    assert {"clock", "disk", "processors", "governor", "temperature", "other load", "libc",
+            "timer"} <= set(found)  # fmt: skip
+    assert found["clock"].mark is Mark.GOOD
+
+
+def test_a_board_that_is_not_there(tmp_path: Path, sshd: Sshd) -> None:
+    sshd.stop()
+    found = checks(tmp_path, sshd.device("board"))
+    assert list(found) == ["reachable"] and found["reachable"].mark is Mark.BAD
+    assert "is it switched on" in found["reachable"].fix
+
+
+def test_a_board_that_lacks_things(tmp_path: Path, sshd: Sshd) -> None:
+    bare = tmp_path / "bare-python"
+    bare.write_text('#!/bin/sh\nexec python3 -I -S "$@"\n')
+    bare.chmod(0o700)
+    table = sshd.device("board", python=str(bare)) + 'accelerators = ["cpu", "edgetpu"]\n'
+    found = checks(tmp_path, table)
+    assert found["runtime"].mark is Mark.BAD and "NumPy" in found["runtime"].found
+    assert "pip install" in found["runtime"].fix
+    assert found["edgetpu"].mark is Mark.BAD and "libedgetpu1-std" in found["edgetpu"].fix
+
+
+def test_a_board_that_another_session_holds(tmp_path: Path, sshd: Sshd) -> None:
+    table = sshd.device("board")
+    suite = write_suite(tmp_path / "suite.toml", devices=["board"], device=table)
+    with Session(load_suite(suite, known_names()).devices[0], "a colleague"):
+        found = checks(tmp_path, table)
+    assert list(found) == ["free"] and "a colleague" in found["free"].found
+
+
+def test_a_phone_that_is_warm_and_empty(
+    tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(
+        tmp_path / "sys",
+        {
+            **PHONE,
+            "class/thermal/thermal_zone1/temp": "83000",
+            "class/power_supply/battery/capacity": "9",
+            "devices/system/cpu/cpu7/cpufreq/scaling_max_freq": "1401600",
+        },
+    )
+    table = sshd.device("board")
+    suite = write_suite(tmp_path / "suite.toml", devices=["board"], device=table)
+    device = load_suite(suite, known_names()).devices[0]
+    monkeypatch.setattr(
+        type(Session(device, "").transport), "run", lambda _, *a, **k: board.run(*a, **k)
+    )
+    found = {check.name: check for check in examine(device)}
+    assert found["temperature"].mark is Mark.WARNING and "83 °C" in found["temperature"].found
+    assert found["battery"].mark is Mark.WARNING and "9 %, discharging" in found["battery"].found
+    assert "2 big (6-7) and 6 little (0-5)" in found["processors"].found
+    assert "held at 1.40 of 2.80 GHz" in found["frequency"].found
+    assert found["governor"].mark is Mark.WARNING and "tee" in found["governor"].fix
+
+
+def test_the_command(cli: Cli) -> None:
+    done = cli("doctor", "local", "pixel-3")
+    assert done.returncode == 0, done.stderr
+    assert "✓ reachable" in done.stdout and max(map(len, done.stdout.splitlines())) <= 100
+    rows = json.loads(cli("doctor", "local", "--format", "json").stdout)
+    assert {"device": "local", "name": "reachable", "mark": "good"}.items() <= rows[0].items()
+    assert cli("doctor", "nowhere").returncode == 2
+
+
+def test_this_machine(cli: Cli) -> None:
+    found = {check.name: check for check in examine_set_up()}
+    assert found["runtime"].mark is Mark.GOOD and found["convert"].mark is Mark.GOOD
+    bare = cli("doctor", env={"PATH": "/nonexistent"})
+    assert bare.returncode == 0 and "? adb" in bare.stdout and "apt install adb" in bare.stdout

@@ -1,0 +1,131 @@
+"""A device's state, and bringing it into the one that the Policy asks for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.devices.readiness import Readiness
+from harness.devices.shell import script
+from harness.devices.state import read_state
+from harness.domain import Policy
+from tests.support.boards import PHONE, Board, until
+
+GOVERNOR = "devices/system/cpu/cpu0/cpufreq/scaling_governor"
+
+
+@pytest.fixture
+def phone(tmp_path: Path) -> Board:
+    return Board(tmp_path / "sys")
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_phones_state(phone: Board) -> None:
+    state = read_state(phone)
+    assert [item.number for item in state.processors] == list(range(8))
+    assert state.cores("big") == [6, 7] and state.cores("little") == [0, 1, 2, 3, 4, 5]
+    assert state.cores("0,6-7") == [0, 6, 7] and state.cores("6-9") == []
+    assert state.governor == "schedutil" and state.processors[7].max_khz == 2_803_200
+    assert state.temperature_c == 48.5  # the processor's, not the hotter battery's
+    assert (state.battery_percent, state.battery_status, state.battery_c) == (
+        81, "Discharging", 28.7
+    )  # fmt: skip
+    assert state.powered is False and state.busy is None and state.disk_free_bytes is None
+
+
+def test_the_whole_state_of_this_machine(tmp_path: Path) -> None:
+    odd = tmp_path / "it's a 'folder' $(touch oops)\nand more"
+    odd.mkdir()
+    state = read_state(Board(tmp_path / "sys", {}), str(odd / "not" / "there"))
+    assert state.disk_free_bytes is not None and state.disk_free_bytes > 1_000_000
+    assert state.clock is not None and abs(state.clock - time.time()) < 60
+    assert state.busy is not None and 0 <= state.busy <= 1
+    assert state.facts["disk.writable"] == "1" and not list(tmp_path.rglob("oops"))
+    assert state.battery_percent is None and state.temperature_c is None
+
+
+def test_the_governor_is_set_for_the_session_and_restored(phone: Board) -> None:
+    phone.set("devices/system/cpu/cpu3/cpufreq/scaling_governor", "powersave")
+    readiness = Readiness(phone, Policy(governor="performance"))
+    readiness.open()
+    found = readiness.wait(time.sleep, never)
+    assert found.state is not None and found.state.governor == "performance"
+    assert found.missed == ()
+    readiness.close()
+    assert phone.read(GOVERNOR) == "schedutil"
+    assert phone.read("devices/system/cpu/cpu3/cpufreq/scaling_governor") == "powersave"
+
+
+def test_the_governor_comes_back_when_the_host_dies(phone: Board) -> None:
+    process = phone.start(["sh", "-c", script("governor.sh"), "governor", "performance"])
+    assert process.read_line(10) == b"set 8\n" and phone.read(GOVERNOR) == "performance"
+    assert process._child.stdin is not None
+    process._child.stdin.close()
+    assert until(lambda: phone.read(GOVERNOR) == "schedutil")
+    process.kill()
+
+
+@pytest.mark.parametrize(
+    ("files", "policy", "said"),
+    [
+        ({}, Policy(governor="interactive"), "there is only performance schedutil powersave"),
+        ({"devices/system/cpu/cpu0/online": "1"}, Policy(cores="little"), "no such processors"),
+        (PHONE, Policy(cores="6-8"), "no such processors"),
+        (PHONE, Policy(max_temperature_c=40, ready_timeout=0.2), "48.5 °C after 0.2 s of waiting"),
+        (PHONE, Policy(min_battery_percent=90), "battery at 81 % and not charging"),
+        ({}, Policy(max_temperature_c=40), "tells no temperature"),
+    ],
+)
+def test_what_could_not_be_done_is_said(
+    tmp_path: Path, files: dict[str, str], policy: Policy, said: str
+) -> None:
+    board = Board(tmp_path / "sys", files if files and len(files) > 1 else {**PHONE, **files})
+    if not files and policy.max_temperature_c:
+        board = Board(tmp_path / "bare", {})
+    if policy.cores == "little":
+        board = Board(tmp_path / "alike", files)
+    readiness = Readiness(board, policy)
+    readiness.open()
+    found = readiness.wait(time.sleep, never)
+    readiness.close()
+    assert len(found.missed) == 1 and said in found.missed[0][1]
+
+
+def test_a_governor_that_may_not_be_set(phone: Board) -> None:
+    for n in range(8):
+        (phone.folder / f"devices/system/cpu/cpu{n}/cpufreq/scaling_governor").chmod(0o400)
+    (phone.folder / "devices/system/cpu/cpu0/cpufreq/scaling_governor").unlink()
+    (phone.folder / "devices/system/cpu/cpu0/cpufreq/scaling_governor").mkdir()  # as for no root
+    readiness = Readiness(phone, Policy(governor="performance"))
+    readiness.open()
+    found = readiness.wait(time.sleep, never)
+    readiness.close()
+    assert found.missed[0][0] == "governor" and "may not set it" in found.missed[0][1]
+
+
+def test_waits_until_it_is_cool(phone: Board) -> None:
+    threading.Timer(0.3, lambda: phone.set("class/thermal/thermal_zone1/temp", "39000")).start()
+    readiness = Readiness(phone, Policy(max_temperature_c=40, cores="big"))
+    found = readiness.wait(lambda _: time.sleep(0.05), never)
+    assert found.missed == () and found.waited >= 0.2 and found.cores == (6, 7)
+    assert found.as_facts()["before"]["temperature_c"] == 39.0
+
+
+def test_a_policy_that_asks_for_nothing_looks_once(tmp_path: Path) -> None:
+    looks: list[int] = []
+
+    class Counting(Board):
+        def run(self, *args: object, **more: object):  # type: ignore[no-untyped-def]
+            looks.append(1)
+            return super().run(*args, **more)  # type: ignore[arg-type]
+
+    readiness = Readiness(Counting(tmp_path / "sys", {}), Policy())
+    for _ in range(3):
+        assert readiness.wait(time.sleep, never).missed == ()
+    assert len(looks) == 1
