@@ -106,6 +106,11 @@ def why_not(device, path, said, listed=None, root="/"):
         )
     refused = [one for one in wanted if not one.allowed]
     if wanted and len(refused) == len(wanted):
+        if not os.path.exists(refused[0].node):
+            return _unavailable(
+                "there is no device file %s for %s" % (refused[0].node, refused[0].path),
+                "pass it into the container: docker run --privileged -v /dev/bus/usb:/dev/bus/usb",
+            )
         return _unavailable(
             "this user may not open %s (%s)" % (refused[0].node, refused[0].path),
             _UDEV if refused[0].kind == "usb" else _APEX,

@@ -20,7 +20,7 @@ COMPILED = "edgetpu-custom-op"
 
 LIBRARY = "libedgetpu.so.1"
 
-_DEVICE = re.compile(r"^(usb|pci)?(?::(\d{1,2}))?$")
+_DEVICE = re.compile(r"(usb|pci)?(?::(\d{1,2}))?\Z")
 
 #: The custom code in a FlatBuffer: its length, its text, its end.
 _CODE = b"\x11\0\0\0edgetpu-custom-op\0"
