@@ -1,6 +1,7 @@
 """Finding and driving a TensorFlow Lite runtime: LiteRT, tflite_runtime or TensorFlow."""
 
 import os
+import re
 import sys
 
 from device_agents.python import delegation, edgetpu
@@ -128,20 +129,28 @@ def _entry_points(module_name):
 def _version(distributions):
     try:
         from importlib import metadata
-    except ImportError:  # Python 3.7 has no importlib.metadata; pkg_resources often is there
-        try:
-            import pkg_resources
-        except ImportError:
-            return None
-        for distribution in distributions:
-            try:
-                return pkg_resources.get_distribution(distribution).version
-            except Exception:
-                continue
-        return None
+    except ImportError:  # Python 3.7: the version stands in the name of the package's record
+        return _recorded_version(distributions)
     for distribution in distributions:
         try:
             return metadata.version(distribution)
         except Exception:
             continue
+    return None
+
+
+def _recorded_version(distributions):
+    for distribution in distributions:
+        record = re.compile(
+            r"%s-([^-]+)(?:-[^/]*)?\.(?:dist|egg)-info$" % distribution.replace("-", "_")
+        )
+        for folder in sys.path:
+            try:
+                names = os.listdir(folder or ".")
+            except OSError:
+                continue
+            for name in names:
+                found = record.match(name)
+                if found:
+                    return found.group(1)
     return None

@@ -278,7 +278,8 @@ def test_several_accelerators_are_several_devices(
     compiled: Path, plain: Path, library: Path, plugged: Path, tmp_path: Path
 ) -> None:
     tables = device("left", library, "usb:0") + device("right", library, "usb:1")
-    rows = run(tmp_path, compiled, plain, tables, "left", "right", "local", "coral-usb")
+    tables += device("far", library, "").replace('"local"', '"ssh"\nhost = "127.0.0.1"\nport = 1')
+    rows = run(tmp_path, compiled, plain, tables, "left", "right", "local", "coral-usb", "far")
     for name in ("left", "right"):
         row = rows[name, "compiled"]
         assert row["status"] == "ok", row["error"]
@@ -288,6 +289,9 @@ def test_several_accelerators_are_several_devices(
         refusal = rows[name, "plain"]
         assert refusal["status"] == "unsupported" and "edgetpu_compiler" in refusal["error"]
         assert refusal["stage"] == "verify"
+    # Nobody needs to reach a device to know that it cannot.
+    assert rows["far", "compiled"]["status"] == "failed"
+    assert rows["far", "plain"]["status"] == "unsupported"
     # One sweep and one trial each.
     assert sorted(plugged.read_text().split()) == [FIRST, FIRST, SECOND, SECOND]
     assert rows["local", "plain"]["status"] == "ok"
