@@ -14,7 +14,7 @@ from harness.domain import Backend, Device, DeviceKind
 from harness.errors import UsageError, suggest
 
 _LINK = ("host", "port", "user", "identity_file", "known_hosts", "ssh_config", "python",
-         "runtime", "work_dir", "work_dir_mb", "agent", "agent_binary", "runtime_library", "serial",
+         "runtime", "work_dir", "work_dir_mb", "lease_dir", "agent", "agent_binary", "runtime_library", "serial",
          "adb_server", "adb_key", "benchmark_model", "benchmark_model_sha256", "edgetpu",
          "edgetpu_library")  # fmt: skip
 
