@@ -8,6 +8,7 @@ the device's noticing, it is also good for a number of seconds only, which the h
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import re
@@ -21,7 +22,6 @@ from harness.devices.shell import script
 from harness.domain import Device, Fence
 from harness.errors import (
     AgentSetupError,
-    AgentTimeoutError,
     DeviceBusyError,
     HarnessError,
     LeaseLostError,
@@ -166,10 +166,8 @@ class DeviceLease:
 
     def _promise(self, seconds: float) -> None:
         if self._process is not None:
-            try:
+            with contextlib.suppress(TransportError):  # whoever needs the lease will ask for it
                 self._process.send(b"0 %d\n" % min(seconds, _MOST))
-            except TransportError:
-                pass  # whoever needs the lease will ask for it
 
     def verify(self) -> None:
         """Make sure that the session is still ours.
@@ -226,12 +224,10 @@ class DeviceLease:
         process = self._process
         if process is None:
             return
-        try:
+        with contextlib.suppress(HarnessError):  # it ends with the link in any case
             process.send(b"0 0\n")
             while self._hear(process) != "ended":
                 pass
-        except (HarnessError, AgentTimeoutError):
-            pass  # it ends with the link
         self.drop()
         self._nonce, self.fence = "-", None
 
