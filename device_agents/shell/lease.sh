@@ -111,7 +111,7 @@ reap() { # end the agents of our own session in the folder $1, hung ones too
 
 finish() {
     reap .
-    : >ended
+    { printf '' >ended; } 2>/dev/null
     say ended
     exit 0
 }
