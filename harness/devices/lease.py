@@ -180,7 +180,8 @@ class DeviceLease:
         if self._process is None:
             raise LinkLostError(f"{self._name}: there is no lease")
         self._question += 1
-        self._process.send(b"%d %d\n" % (self._question, GOOD_BETWEEN))
+        with contextlib.suppress(LinkLostError):  # what it said before it ended tells more
+            self._process.send(b"%d %d\n" % (self._question, GOOD_BETWEEN))
         answer = self._hear(self._process)
         if answer != f"beat {self._question}":
             self.drop()
@@ -213,6 +214,8 @@ class DeviceLease:
                 return str(messages.clean(text))[: _TEXT + 200]
             if not line:
                 break
+        else:
+            raise ProtocolError(f"{self._name}: {_NOISE} lines and no answer for a lease")
         code = process.wait(5)
         tail = " ".join(str(messages.clean(process.stderr_tail())).split())[-200:]
         if code in (126, 127):
