@@ -16,6 +16,7 @@
     │   │   ├── HostKeyError            unknown or changed host key
     │   │   ├── AuthenticationError     the device refused the key
     │   │   ├── LinkLostError           the link was cut                   (transient)
+    │   │   ├── LeaseLostError          another session has the device     (transient)
     │   │   ├── DeviceFullError         no space left on the device
     │   │   ├── PushError               what arrived is not what was sent  (transient)
     │   │   └── PullError               a file of the device cannot be had
@@ -133,6 +134,12 @@ class AuthenticationError(TransportError):
 
 class LinkLostError(TransportError):
     """The link was cut while in use."""
+
+    transient = True
+
+
+class LeaseLostError(TransportError):
+    """Another session has taken the device; what this one measured since does not count."""
 
     transient = True
 

@@ -33,8 +33,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One cache for the whole session: models are trained and converted once."""
     folder = tmp_path_factory.mktemp("cache")
-    before = {name: os.environ.get(name) for name in ("HARNESS_CACHE", "HARNESS_STORE")}
+    names = ("HARNESS_CACHE", "HARNESS_LOCKS", "HARNESS_STORE")
+    before = {name: os.environ.get(name) for name in names}
     os.environ["HARNESS_CACHE"] = str(folder)
+    os.environ["HARNESS_LOCKS"] = str(folder / "shared-locks")  # other tests of this machine wait
     os.environ.pop("HARNESS_STORE", None)
     yield folder
     for name, value in before.items():

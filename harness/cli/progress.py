@@ -121,6 +121,8 @@ def describe(event: events.Event) -> str | None:
         return f"{event.device}: connected, {sent}"
     if isinstance(event, events.TrialEnded) and event.again:
         return f"  {event.job.label}: {event.stage.value} failed, once more: {event.error}"
+    if isinstance(event, events.DeviceSetAside):
+        return f"{event.device}: set aside, {event.jobs} jobs are open: {event.reason}"
     if isinstance(event, events.JobSealed):
         return f"  {event.job.label}: {event.status.value}: {event.summary}"
     return None

@@ -14,9 +14,9 @@ from harness.domain import Backend, Device, DeviceKind
 from harness.errors import UsageError, suggest
 
 _LINK = ("host", "port", "user", "identity_file", "known_hosts", "ssh_config", "python",
-         "runtime", "work_dir", "work_dir_mb", "agent", "agent_binary", "runtime_library", "serial",
-         "adb_server", "adb_key", "benchmark_model", "benchmark_model_sha256", "edgetpu",
-         "edgetpu_library")  # fmt: skip
+         "runtime", "work_dir", "work_dir_mb", "lease_dir", "agent", "agent_binary",
+         "runtime_library", "serial", "adb_server", "adb_key", "benchmark_model",
+         "benchmark_model_sha256", "edgetpu", "edgetpu_library")  # fmt: skip
 
 #: Files of this machine that a profile may name; relative to the profile's own folder.
 _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb_key",

@@ -152,6 +152,12 @@ class DeviceFile(_Strict):
     work_dir_mb: int = Field(
         default=2048, ge=1, description="the most that pushed files may take there, oldest go first"
     )
+    lease_dir: str | None = Field(
+        default=None,
+        pattern=r"^/\S{0,200}$",
+        description="the folder on the device in which all its users keep whose turn it is; "
+        "default /var/tmp, on Android /data/local/tmp",
+    )
     agent: Literal["python", "native"] | None = Field(
         default=None, description="what runs models there; default python, with adb native"
     )

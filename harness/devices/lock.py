@@ -1,4 +1,4 @@
-"""One session per device at a time, across the processes of this machine."""
+"""One session per device at a time, across the processes and users of this machine."""
 
 from __future__ import annotations
 
@@ -6,55 +6,114 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
+from contextlib import suppress
 from datetime import datetime
-from typing import IO
+from pathlib import Path
 
 from harness.cache import cache_dir
-from harness.errors import DeviceBusyError
+from harness.devices import messages
+from harness.errors import DeviceBusyError, HarnessError
+
+#: Where the locks are that all users of this machine share; ``HARNESS_LOCKS`` names another.
+SHARED_LOCKS = "/tmp/edge-harness-locks"  # noqa: S108  as /tmp itself: see shared_folder
+
+#: Bytes of a lock file that are read: others may have written it.
+_MOST = 1000
+
+
+def shared_folder() -> Path:
+    """A folder in which everybody may make files, and nobody can touch those of another."""
+    folder = Path(os.environ.get("HARNESS_LOCKS") or SHARED_LOCKS)
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(0o1777)
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise NotADirectoryError(20, "it is no folder")
+    except OSError as error:
+        raise HarnessError(
+            f"cannot use {folder} for locks: {error.strerror}",
+            hint="set HARNESS_LOCKS to a folder that every user of this machine can write to",
+        ) from None
+    return folder
+
+
+def _open(path: Path) -> int:
+    """The lock file, made for everybody; never what a link of another user points to."""
+    for _ in range(10):
+        # Without O_CREAT first: Linux refuses that for files of others (fs.protected_regular).
+        for flags in (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL):
+            try:
+                found = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+            except (FileNotFoundError, FileExistsError):
+                continue
+            except OSError as error:
+                raise _unusable(path, str(error.strerror)) from None
+            status = os.fstat(found)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                os.close(found)
+                raise _unusable(path, "it is no file of its own")
+            if flags & os.O_CREAT and path.parent == shared_folder():
+                os.fchmod(found, 0o666)
+            return found
+    raise _unusable(path, "it comes and goes")
+
+
+def _unusable(path: Path, why: str) -> HarnessError:
+    return HarnessError(
+        f"cannot use the lock {path}: {why}", hint="remove it, or set HARNESS_LOCKS to a folder"
+    )
 
 
 class DeviceLock:
-    """A kernel lock on a file named by the device's address; it ends with its process."""
+    """A kernel lock on a file named by the device's address; it ends with its process.
 
-    def __init__(self, address: str, device: str, owner: str) -> None:
-        name = hashlib.sha256(address.encode()).hexdigest()[:24]
-        self._path = cache_dir("locks") / f"device-{name}.lock"
-        self._device, self._owner = device, owner
-        self._file: IO[str] | None = None
+    ``private``: only this user's processes can reach the device, as a simulated one.
+    """
+
+    def __init__(self, address: str, device: str, owner: str, *, private: bool = False) -> None:
+        self._name = f"device-{hashlib.sha256(address.encode()).hexdigest()[:24]}.lock"
+        self._device, self._owner, self._private = device, owner, private
+        self._file: int | None = None
 
     def acquire(self) -> None:
         """Take the lock; raises ``DeviceBusyError`` naming who holds it."""
-        file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115  held until release
+        folder = cache_dir("locks") if self._private else shared_folder()
+        file = _open(folder / self._name)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            file.seek(0)
-            try:
-                holder = json.loads(file.read())
-                who = f"{holder['owner']} (process {holder['pid']}) since {holder['since']}"
-            except (ValueError, KeyError, TypeError):
-                who = "another process"
-            file.close()
+            who = _holder(file)
+            os.close(file)
             raise DeviceBusyError(
                 f"device {self._device} is in use by {who}",
                 hint="wait for it to end, or leave the device out with --device",
             ) from None
-        file.seek(0)
-        file.truncate()
         since = datetime.now().astimezone().isoformat(timespec="seconds")
-        json.dump({"owner": self._owner, "pid": os.getpid(), "since": since}, file)
-        file.flush()
+        text = json.dumps({"owner": self._owner, "pid": os.getpid(), "since": since})
+        with suppress(OSError):  # who holds it is for messages; the lock itself is the kernel's
+            os.ftruncate(file, 0)
+            os.pwrite(file, text.encode()[:_MOST], 0)
         self._file = file
 
     def release(self) -> None:
         """Let go; never raises."""
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None
 
 
+def _holder(file: int) -> str:
+    try:
+        said = messages.clean(json.loads(os.pread(file, _MOST, 0)))
+        return f"{said['owner']} (process {said['pid']}) since {said['since']}"[:300]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "another process"
+
+
 class HostLock:
-    """Keeps other runs of this machine from disturbing a measurement on it.
+    """Keeps other runs of this machine, of all its users, from disturbing a measurement on it.
 
     Measuring this machine takes it alone (``exclusive``); conversions and simulated devices,
     which load its processors, share it. The kernel frees it with its process.
@@ -62,15 +121,15 @@ class HostLock:
 
     def __init__(self, *, exclusive: bool) -> None:
         self._kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-        self._file: IO[str] | None = None
+        self._file: int | None = None
 
     def try_acquire(self) -> bool:
         """Take the lock if nobody is in the way."""
-        file = open(cache_dir("locks") / "host.lock", "a+", encoding="utf-8")  # noqa: SIM115
+        file = _open(shared_folder() / "host.lock")
         try:
             fcntl.flock(file, self._kind | fcntl.LOCK_NB)
         except OSError:
-            file.close()
+            os.close(file)
             return False
         self._file = file
         return True
@@ -78,5 +137,5 @@ class HostLock:
     def release(self) -> None:
         """Let go; never raises."""
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None

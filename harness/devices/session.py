@@ -13,12 +13,14 @@ from harness.devices import messages
 from harness.devices.agents import agent_for
 from harness.devices.blobs import Blob, BlobStore
 from harness.devices.bundle import helper_source
+from harness.devices.lease import BEAT, REFUSED, Busy, DeviceLease, at_once
 from harness.devices.lock import DeviceLock
-from harness.domain import Device, Stage
+from harness.domain import Device, Fence, Stage
 from harness.errors import (
     AgentCrashedError,
     AgentSetupError,
     AgentTimeoutError,
+    DeviceBusyError,
     LinkLostError,
     ProtocolError,
 )
@@ -38,7 +40,7 @@ class Answer:
 
 
 class Session:
-    """A context manager: takes the device's lock and link, gives both back.
+    """A context manager: takes the device's lock, link and lease, gives all back.
 
     ``stage`` says how far the last call came, for the record of a failure.
     """
@@ -47,33 +49,75 @@ class Session:
         self.device = device
         self.stage = Stage.CONNECT
         self.transport = TRANSPORTS[device.transport](device)
-        self._lock = DeviceLock(self.transport.address, device.name, owner)
+        simulated = self.transport.kind_is_simulated
+        self._lock = DeviceLock(self.transport.address, device.name, owner, private=simulated)
+        self._lease = DeviceLease(self.transport, device, owner)
         self._blobs = BlobStore(self.transport, device.name, helper_source("blobstore.py"))
         self._agent = agent_for(device)(device)
 
     def __enter__(self) -> Session:
-        self.stage = Stage.CONNECT
-        self._lock.acquire()
-        try:
-            self.transport.open()
-        except BaseException:
-            self._lock.release()
-            raise
+        self.open()
         return self
 
+    def open(self, busy: Busy = at_once) -> None:
+        """Take the device once nobody else has it; see ``Busy`` for the waiting."""
+        self.stage = Stage.CONNECT
+        while True:
+            try:
+                self._lock.acquire()
+                break
+            except DeviceBusyError as error:
+                busy(error)
+        try:
+            self.transport.open()
+            self._lease.acquire(busy)
+        except BaseException:
+            self.transport.close()
+            self._lock.release()
+            raise
+
     def __exit__(self, *_: object) -> None:
+        self._lease.release()
         self.transport.close()
         self._lock.release()
 
-    def reconnect(self) -> None:
-        """A new link after the old one failed; the lock stays."""
+    def reconnect(self, busy: Busy = at_once) -> None:
+        """A new link and lease after the old ones failed; the lock stays."""
         self.stage = Stage.CONNECT
+        self._lease.drop()
         self.transport.close()
         self.transport.open()
+        self._lease.acquire(busy)
+
+    @property
+    def fence(self) -> Fence | None:
+        """What marks this session's results, where the device has a lease."""
+        return self._lease.fence
+
+    @property
+    def took_over(self) -> str:
+        """Whose dead session was taken over, and why it was dead; or nothing."""
+        return self._lease.took_over
+
+    def verify(self) -> None:
+        """Make sure that the device is still ours, before a result is kept.
+
+        Raises ``LeaseLostError``, ``LinkLostError``.
+        """
+        self._lease.verify()
+
+    def hold(self, seconds: float) -> None:
+        """Keep the device over a pause of ``seconds`` in which nothing is asked of it."""
+        self._lease.hold(seconds)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """The command that starts a program on the device only while it is ours."""
+        return self._lease.command(argv)
 
     def push(self, blobs: Sequence[Blob], progress: Callable[[int, int], None]) -> int:
         """Bring the agent and the blobs to the device; returns the bytes that were sent."""
         self.stage = Stage.PUSH
+        self._lease.hold(size=sum(blob.size for blob in blobs))
         return self._blobs.push([*self._agent.prepare(self.transport), *blobs], progress)
 
     def path(self, blob: Blob) -> str:
@@ -99,10 +143,10 @@ class Session:
         """
         self.stage = Stage.START
         name = self.device.name
-        process = self.transport.start(self._agent.argv(self._blobs.path))
+        process = self.transport.start(self.command(self._agent.argv(self._blobs.path)))
         try:
             answer = Answer()
-            line = process.read_line(HELLO_TIMEOUT)
+            line = self._line(process, HELLO_TIMEOUT)
             if not line:
                 self._raise_no_hello(process)
             answer.hello = messages.check_hello(messages.decode(line, name), name)
@@ -115,7 +159,7 @@ class Session:
             while True:
                 if time.monotonic() > deadline:
                     raise AgentTimeoutError(f"{name}: no end of the answer within {longest:g} s")
-                line = process.read_line(silence)
+                line = self._line(process, silence)
                 if not line:
                     self._raise_crash(process)
                 message = messages.decode(line, name)
@@ -135,16 +179,35 @@ class Session:
                     )
         finally:
             process.kill()
+            self._lease.hold()
+
+    def _line(self, process: Process, silence: float) -> bytes:
+        """The agent's next line; the lease is kept meanwhile."""
+        if self.fence is None:
+            return process.read_line(silence)
+        deadline = time.monotonic() + silence
+        while True:
+            self._lease.beat()
+            left = deadline - time.monotonic()
+            try:
+                return process.read_line(min(left, BEAT))
+            except AgentTimeoutError:
+                if left <= BEAT:
+                    raise AgentTimeoutError(
+                        f"{self.device.name}: the agent said nothing for {silence:g} s"
+                    ) from None
 
     def _raise_no_hello(self, process: Process) -> None:
         code, tail = process.wait(10), _last_lines(process)
         name, program = self.device.name, self._agent.program
+        if code == REFUSED and self.fence is not None:
+            raise self._lease.lost()
         if code in (126, 127):
             raise AgentSetupError(
                 f"{name}: cannot start {program} on the device: {tail or 'not found'}",
                 hint=self._agent.missing,
             )
-        if code is None or code < 0:
+        if code is None:
             raise LinkLostError(f"{name}: the agent was cut off before it said hello: {tail}")
         raise AgentCrashedError(
             f"{name}: the agent ended before it said hello ({_ending(code)}): {tail}"

@@ -7,7 +7,7 @@ the documentation and the output.
 
 from harness.domain.advisory import Advisory, AdvisoryKind
 from harness.domain.backend import Backend
-from harness.domain.device import Device, DeviceKind
+from harness.domain.device import Device, DeviceKind, Fence
 from harness.domain.job import Job, JobStatus, Stage, TrialStatus
 from harness.domain.measurement import Direction, Measurement
 from harness.domain.model import Dataset, Model, Preprocessing, Task
@@ -23,6 +23,7 @@ __all__ = [
     "Device",
     "DeviceKind",
     "Direction",
+    "Fence",
     "Job",
     "JobStatus",
     "Measurement",

@@ -19,6 +19,17 @@ class DeviceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """Which session wrote something: ``token`` rises with every session at a ``place``.
+
+    A place is where one device keeps its leases; when that is lost, a new place begins.
+    """
+
+    place: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """A device as its profile declares it.
 

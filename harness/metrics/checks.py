@@ -30,6 +30,7 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
         advisory
         for check in (
             _outputs,
+            _moved,
             _kernels,
             _delegation,
             _trials,
@@ -53,6 +54,13 @@ def _outputs(observations: Observations) -> Iterator[Advisory]:
             AdvisoryKind.OUTPUTS_DIFFER,
             f"outputs on {reference['samples']} fixed samples differ from the host's by "
             f"{reference['relative_rms']:.2g} (relative RMS; allowed {reference['allowed']:g})",
+        )
+
+
+def _moved(observations: Observations) -> Iterator[Advisory]:
+    if observations.moved_to:
+        yield Advisory(
+            AdvisoryKind.MOVED, f"ran on {observations.moved_to}: {observations.moved_because}"
         )
 
 

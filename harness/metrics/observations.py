@@ -63,6 +63,8 @@ class Observations:
     training_findings: tuple[str, ...] = ()
     peak_memory_bytes: int | None = None
     runtime: str = ""
+    moved_to: str = ""
+    moved_because: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -48,9 +48,19 @@ def seal_failure(
 
 
 def seal_success(
-    store: Store, job_id: int, job: Job, ready: Ready, policy: Policy, failed_trials: int
+    store: Store,
+    job_id: int,
+    job: Job,
+    ready: Ready,
+    policy: Policy,
+    failed_trials: int,
+    *,
+    facts: Mapping[str, Any],
 ) -> str:
-    """Estimate from what the store holds, attach advisories, seal; returns a summary."""
+    """Estimate from what the store holds, attach advisories, seal; returns a summary.
+
+    ``facts`` are what the lane knows of the job; see ``LaneJob.noted``.
+    """
     trials = [
         trial for trial in store.trials(job_id, with_samples=True) if trial.status is TrialStatus.OK
     ]
@@ -104,6 +114,8 @@ def seal_success(
         if emulated
         else (sweep_facts.get("memory_peak_bytes") or {}).get("end"),
         runtime=f"{runtime.get('name', '')} {runtime.get('version', '')}".strip(),
+        moved_to=str(facts.get("ran_on") or ""),
+        moved_because=str(facts.get("moved_because") or ""),
     )
     measurements = [item for measure in METRICS.values() for item in measure(observations)]
     matrix = confusion.matrix(observations)
@@ -129,8 +141,8 @@ def seal_success(
                 for key in ("samples", "elapsed_ns", "workers", "batch")
                 if key in sweep_facts
             },
-            "dataset_sha256": ready.data.samples.sha256,
-            "labels_sha256": ready.data.labels_sha256,
+            **facts,
+            "lease": newest.facts.get("lease"),
             "task": model.task.value,
             "classes": _class_names(ready) if matrix is not None else [],
             "agreement_missing": ready.float_missing,

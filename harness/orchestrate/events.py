@@ -85,6 +85,15 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSetAside:
+    """A device gets no more jobs in this run; ``jobs`` of its own are open."""
+
+    device: str
+    reason: str
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobSealed:
     """A job has its record; ``summary`` in a few words."""
 
@@ -104,6 +113,7 @@ Event = (
     | PushProgress
     | TrialStarted
     | TrialEnded
+    | DeviceSetAside
     | JobSealed
 )
 

@@ -3,71 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from harness.devices import messages
 from harness.devices.session import Answer, Session
-from harness.domain import Device, DeviceKind, JobStatus, Policy, Stage, TrialStatus
-from harness.errors import (
-    DeviceBusyError,
-    DeviceFullError,
-    HarnessError,
-    JobError,
-    ProtocolError,
-    StoreError,
-    TransportError,
-    UnsupportedError,
-)
+from harness.domain import JobStatus, Stage, TrialStatus
+from harness.errors import DeviceFullError, HarnessError, JobError, ProtocolError
 from harness.orchestrate import conclude
-from harness.orchestrate.events import (
-    DeviceConnected,
-    JobSealed,
-    Listener,
-    Preparing,
-    PushProgress,
-    TrialEnded,
-    TrialStarted,
-)
+from harness.orchestrate.events import DeviceConnected, PushProgress
 from harness.orchestrate.lane_job import LaneJob, as_job_errors
+from harness.orchestrate.lane_session import Aside, LaneSession
 from harness.orchestrate.outputs import OutputCollector, collector_for, compare
 from harness.orchestrate.plan import trial_order
-from harness.orchestrate.stop import Stop
 from harness.orchestrate.tasks import outputs_asked
-from harness.store import Store
 
 
-class Lane:
+class Lane(LaneSession):
     """Runs the jobs of one device in one session; never raises for what a job can fail of."""
 
-    def __init__(
-        self,
-        device: Device,
-        jobs: list[LaneJob],
-        policy: Policy,
-        store: Store,
-        owner: str,
-        tell: Listener,
-        stopped: Stop,
-    ) -> None:
-        self._device = device
-        self._jobs = jobs
-        self._policy = policy
-        self._store = store
-        self._tell = tell
-        self._stopped = stopped
-        self._owner = owner
-        self.on_host = False
-        self.real = device.kind is not DeviceKind.SIMULATED
-
     def run(self) -> None:
-        """Every job of the lane sealed, unless the run was stopped."""
+        """Every job of the lane sealed, unless the run was stopped, or they are ``left``."""
         with contextlib.ExitStack() as stack:
             try:
                 with as_job_errors():
-                    self._session = Session(self._device, self._owner)
+                    self._session = Session(self.device, self._owner)
                     self._with_retries(self._enter)
                     stack.callback(self._session.__exit__)
                     self._with_retries(self._push)
@@ -75,19 +35,17 @@ class Lane:
                 self._raise_if_fatal(error)
                 if self._to_be_resumed(error):
                     return
-                for item in self._open():
-                    self._fail(item, error, self._session_stage())
+                self._set_aside(Aside(error, self._session_stage()))
                 return
-            for item in self._open():
-                if self._stopped():
+            for item in self.left():
+                if self._over():
                     return
-                if not item.sealed:
-                    self._guarded(item, self._sweep)
+                self._guarded(item, self._sweep)
             if "latency" in self._policy.measure:
                 self._latency_rounds()
-            if self._stopped():
+            if self._over():
                 return
-            for item in self._open():
+            for item in self.left():
                 self._guarded(item, self._seal)
 
     def _session_stage(self) -> Stage:
@@ -95,45 +53,43 @@ class Lane:
         return session.stage if session is not None else Stage.CONNECT
 
     def _latency_rounds(self) -> None:
-        items = {item.job.index: item for item in self._open()}
+        items = {item.job.index: item for item in self.left()}
         jobs = [item.job for item in items.values()]
         for job, index in trial_order(jobs, self._policy.trials, self._policy.seed):
             item = items[job.index]
             if item.sealed or index in item.trials_done:
                 continue
-            if self._stopped():
+            if self._over():
                 return
             self._guarded(item, partial(self._trial, index))
             if len(item.trials_done) == self._policy.trials and not item.sealed:
                 self._guarded(item, self._seal)
-            if self._policy.cooldown_seconds:
+            if self._policy.cooldown_seconds and not self._over():
+                self._session.hold(self._policy.cooldown_seconds)
                 self._stopped.wait(self._policy.cooldown_seconds)
-
-    def _open(self) -> list[LaneJob]:
-        return [item for item in self._jobs if not item.sealed]
 
     # -- steps -----------------------------------------------------------------------------
 
     def _push(self) -> None:
         if self._session.stage is not Stage.CONNECT:
-            self._session.reconnect()
-        shared = {item.ready.data.samples.sha256: item.ready.data.samples for item in self._open()}
-        own = {item.ready.blob.sha256: item.ready.blob for item in self._open()}
+            self._reconnect()
+        shared = {item.ready.data.samples.sha256: item.ready.data.samples for item in self.left()}
+        own = {item.ready.blob.sha256: item.ready.blob for item in self.left()}
 
         def progress(sent: int, total: int) -> None:
-            self._tell(PushProgress(self._device.name, sent, total))
+            self._tell(PushProgress(self.device.name, sent, total))
 
         try:
             sent = self._session.push([*shared.values(), *own.values()], progress)
         except DeviceFullError:
             # Not all fits; what does is still worth measuring.
             sent = self._session.push(list(shared.values()), progress)
-            for item in self._open():
+            for item in self.left():
                 try:
                     sent += self._session.push([item.ready.blob], progress)
                 except DeviceFullError as error:
                     self._fail(item, error, Stage.PUSH)
-        self._tell(DeviceConnected(self._device.name, sent))
+        self._tell(DeviceConnected(self.device.name, sent))
 
     def _sweep(self, item: LaneJob) -> None:
         """Accuracy over the whole dataset, or just the samples of the output check."""
@@ -152,10 +108,10 @@ class Lane:
 
             def on_message(message: dict[str, Any], answer: Answer) -> None:
                 nonlocal collector
-                tensor, offset, outputs = messages.outputs(message, self._device.name, count, asked)
+                tensor, offset, outputs = messages.outputs(message, self.device.name, count, asked)
                 if collector is None:
                     if not answer.loaded:
-                        raise ProtocolError(f"{self._device.name}: outputs before loaded")
+                        raise ProtocolError(f"{self.device.name}: outputs before loaded")
                     specs = answer.loaded["outputs"]
                     collector = collector_for(ready, specs, count, keep, whole=whole)
                 collector.add(tensor, offset, outputs)
@@ -178,24 +134,26 @@ class Lane:
             )
             if collector is None or collector.missing():
                 raise JobError(
-                    f"{self._device.name}: outputs of "
+                    f"{self.device.name}: outputs of "
                     f"{count if collector is None else collector.missing()} samples never came"
                 )
             self._same_runtime(item, answer)
             facts: dict[str, Any] = {
-                **answer.facts, "loaded": answer.loaded, "width": collector.width
+                **answer.facts, **self._by(), "loaded": answer.loaded, "width": collector.width
             }  # fmt: skip
             if ready.reference is not None:
                 integer = "int" in ready.variant.recipe or ready.variant.manifest.get(
                     "full_integer", False
                 )
                 facts["reference"] = compare(collector.head(), ready.reference, integer=integer)
+            self._session.verify()
             self._store.end_trial(
                 trial_id,
                 TrialStatus.OK,
                 hello=answer.hello,
                 facts=facts,
                 artifacts=collector.artifacts() if whole else None,
+                fence=self._session.fence,
             )
 
         self._attempts(item, stage, 0, 1, ask)
@@ -210,11 +168,11 @@ class Lane:
 
             def on_message(message: dict[str, Any], _answer: Answer) -> None:
                 nonlocal seq, total, measured
-                phase, at, values = messages.samples(message, self._device.name)
+                phase, at, values = messages.samples(message, self.device.name)
                 total += len(values)
                 measured += len(values) if phase == "measure" else 0
                 if total > 2 * policy.max_runs + policy.warmup_runs + 1:
-                    raise ProtocolError(f"{self._device.name}: more samples than were asked for")
+                    raise ProtocolError(f"{self.device.name}: more samples than were asked for")
                 self._store.append_samples(trial_id, seq, phase, at, values)
                 seq += 1
 
@@ -235,10 +193,17 @@ class Lane:
                 longest=2 * policy.max_seconds + 2 * policy.silence_timeout,
             )
             if not measured or not answer.loaded:
-                raise ProtocolError(f"{self._device.name}: a latency trial without samples")
+                raise ProtocolError(f"{self.device.name}: a latency trial without samples")
             self._same_runtime(item, answer)
             facts = {**answer.facts, **{key: answer.loaded[key] for key in ("load_ns", "init_ns")}}
-            self._store.end_trial(trial_id, TrialStatus.OK, hello=answer.hello, facts=facts)
+            self._session.verify()
+            self._store.end_trial(
+                trial_id,
+                TrialStatus.OK,
+                hello=answer.hello,
+                facts={**facts, **self._by()},
+                fence=self._session.fence,
+            )
 
         self._attempts(item, Stage.LATENCY, index, policy.trials, ask)
         item.trials_done.add(index)
@@ -265,16 +230,21 @@ class Lane:
 
     def _edgetpu(self) -> dict[str, str]:
         """Which of the device's Edge TPUs, and by which library, where the profile says so."""
-        link = self._device.link
+        link = self.device.link
         asked = {"accelerator_device": "edgetpu", "edgetpu_library": "edgetpu_library"}
         return {key: str(link[name]) for key, name in asked.items() if link.get(name)}
+
+    def _by(self) -> dict[str, Any]:
+        """Which session a result comes from."""
+        fence = self._session.fence
+        return {"lease": {"place": fence.place, "token": fence.token}} if fence else {}
 
     def _same_runtime(self, item: LaneJob, answer: Answer) -> None:
         """Trials of different runtimes are not one job: a board may be upgraded between them."""
         found = answer.hello.get("runtime")
         if item.runtime is not None and found != item.runtime:
             raise JobError(
-                f"{self._device.name}: the runtime is {found}, and this job began with "
+                f"{self.device.name}: the runtime is {found}, and this job began with "
                 f"{item.runtime}",
                 hint="start a new run: trials of two runtimes are never pooled",
             )
@@ -288,103 +258,14 @@ class Lane:
         count = answer.hello["platform"].get("cpu_count")
         return count if isinstance(count, int) and 1 <= count <= 256 else 1
 
-    # -- failures --------------------------------------------------------------------------
-
-    def _attempts(
-        self, item: LaneJob, stage: Stage, index: int, of: int, ask: Callable[[int], None]
-    ) -> None:
-        """A trial, repeated while its failure is transient; each attempt is a trial record."""
-        for attempt in range(self._policy.retries + 1):
-            self._tell(TrialStarted(item.job, stage, index, of))
-            trial_id = self._store.begin_trial(item.id, index, stage.value)
-            try:
-                if attempt:
-                    self._session.reconnect()
-                ask(trial_id)
-            except HarnessError as error:
-                self._raise_if_fatal(error)
-                self._store.end_trial(trial_id, TrialStatus.FAILED, error=error.one_line)
-                again = error.transient and attempt < self._policy.retries and not self._stopped()
-                self._tell(TrialEnded(item.job, stage, error.one_line, again))
-                if not again:
-                    raise
-                item.failed_trials += 1
-                self._stopped.wait(self._policy.retry_delay * 2**attempt)
-            else:
-                self._tell(TrialEnded(item.job, stage, None))
-                return
-
-    def _with_retries(self, step: Callable[[], object]) -> None:
-        for attempt in range(self._policy.retries + 1):
-            try:
-                step()
-                return
-            except HarnessError as error:
-                if not error.transient or attempt == self._policy.retries or self._stopped():
-                    raise
-                self._stopped.wait(self._policy.retry_delay * 2**attempt)
-
-    def _guarded(self, item: LaneJob, step: Callable[[LaneJob], None]) -> None:
-        """A step of one job; a failure seals that job, a lost link all of the lane's."""
-        try:
-            with as_job_errors():
-                step(item)
-        except HarnessError as error:
-            self._raise_if_fatal(error)
-            if self._to_be_resumed(error):
-                return
-            self._fail(item, error, self._session.stage)
-            if isinstance(error, TransportError) and not self._stopped():
-                try:
-                    with as_job_errors():
-                        self._with_retries(self._session.reconnect)
-                except HarnessError as lost:
-                    if self._to_be_resumed(lost):
-                        return
-                    for other in self._open():
-                        self._fail(other, lost, Stage.CONNECT)
-
-    @staticmethod
-    def _raise_if_fatal(error: HarnessError) -> None:
-        if isinstance(error, StoreError):
-            raise error  # what cannot be stored must not go on
-
-    def _to_be_resumed(self, error: HarnessError) -> bool:
-        """A failure that may pass is no verdict when the user would not wait for another try."""
-        return self._stopped() and (error.transient or isinstance(error, DeviceBusyError))
-
-    def _enter(self) -> None:
-        """Open the session once nobody else holds the device; ``DeviceBusyError`` in the end."""
-        deadline = time.monotonic() + self._policy.busy_timeout
-        told = False
-        while True:
-            try:
-                self._session.__enter__()
-                return
-            except DeviceBusyError as error:
-                if time.monotonic() >= deadline or self._stopped():
-                    raise
-                if not told:
-                    self._tell(Preparing(f"waiting: {error.message}"))
-                    told = True
-                self._stopped.wait(0.5)
-
-    def _fail(self, item: LaneJob, error: HarnessError, stage: Stage) -> None:
-        status = JobStatus.UNSUPPORTED if isinstance(error, UnsupportedError) else JobStatus.FAILED
-        facts = {**item.noted, "transient": True} if error.transient else None
-        conclude.seal_failure(
-            self._store, item.id, status, stage, error.one_line, item.ready.variant, facts
-        )
-        self._sealed(item, status, stage, error.one_line)
-
     def _seal(self, item: LaneJob) -> None:
         summary = conclude.seal_success(
-            self._store, item.id, item.job, item.ready, self._policy, item.failed_trials
+            self._store,
+            item.id,
+            item.job,
+            item.ready,
+            self._policy,
+            item.failed_trials,
+            facts={**item.noted, **item.tried},
         )
         self._sealed(item, JobStatus.OK, Stage.DONE, summary)
-
-    def _sealed(self, item: LaneJob, status: JobStatus, stage: Stage, summary: str) -> None:
-        item.sealed = True
-        wanted = self._policy.trials if "latency" in self._policy.measure else 0
-        dropped = wanted - len(item.trials_done) + (0 if item.swept else 1)
-        self._tell(JobSealed(item.job, status, stage, summary, dropped))

@@ -23,14 +23,36 @@ class LaneJob:
     swept: bool = False
     trials_done: set[int] = field(default_factory=set)
     failed_trials: int = 0
+    attempts: int = 0
     sealed: bool = False
     runtime: Any = None
+    moved_to: str = ""
+    moved_because: str = ""
+
+    @property
+    def device(self) -> str:
+        """Where it really runs: as planned, or where it was moved."""
+        return self.moved_to or self.job.device
 
     @property
     def noted(self) -> dict[str, Any]:
-        """The samples that it is measured with, for its record."""
+        """What it is measured with and where, for its record."""
         data = self.ready.data
-        return {"dataset_sha256": data.samples.sha256, "labels_sha256": data.labels_sha256}
+        noted = {"dataset_sha256": data.samples.sha256, "labels_sha256": data.labels_sha256}
+        if self.moved_to:
+            noted |= {"ran_on": self.moved_to, "moved_because": self.moved_because}
+        return noted
+
+    @property
+    def tried(self) -> dict[str, Any]:
+        """How many agents were started for it, and how many of those were repeated."""
+        return {"attempts": self.attempts, "repeated": self.failed_trials}
+
+    def move(self, device: str, why: str) -> None:
+        """Begin anew on another device: trials of two devices are never pooled."""
+        self.moved_to, self.moved_because = device, why
+        self.swept, self.runtime = False, None
+        self.trials_done.clear()
 
 
 @contextlib.contextmanager

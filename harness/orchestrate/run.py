@@ -5,17 +5,14 @@ from __future__ import annotations
 import fcntl
 import re
 import secrets
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from harness.cache import cache_dir
 from harness.config.suites import suite_from_json, suite_to_json
-from harness.devices.lock import HostLock
-from harness.domain import Device, DeviceKind, JobStatus, Stage, Suite, TrialStatus
+from harness.domain import DeviceKind, JobStatus, Stage, Suite, TrialStatus
 from harness.errors import (
     HarnessError,
     JobError,
@@ -27,17 +24,13 @@ from harness.errors import (
 from harness.orchestrate import conclude
 from harness.orchestrate.environment import snapshot
 from harness.orchestrate.events import Event, JobSealed, Listener, Preparing, RunStarted
-from harness.orchestrate.lane import Lane
 from harness.orchestrate.lane_job import LaneJob
+from harness.orchestrate.lanes import Lanes, host
 from harness.orchestrate.plan import Plan, make_plan
 from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
 from harness.orchestrate.stop import Stop
 from harness.orchestrate.suited import unsuited
 from harness.store import JobRecord, Store
-from harness.transports import TRANSPORTS
-
-#: The lane of every device whose work loads this machine's processors.
-_THIS_MACHINE = "this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,52 +111,16 @@ def _carry_on(
     if not pending:
         return
     pairs = [(item.job.model, item.job.recipe) for item in pending]
-    with _host(stopped, tell, exclusive=False):
+    with host(stopped, tell, exclusive=False):
         prepared = prepare(suite, pairs, tell, stopped)
     if stopped():
         return
     jobs = _lane_jobs(store, pending, prepared, suite, tell)
-    lanes: dict[str, list[Lane]] = defaultdict(list)
-    for device in suite.devices:
-        of_device = [item for item in jobs if item.job.device == device.name]
-        if not of_device:
-            continue
-        group = _group(device)
-        lane = Lane(device, of_device, suite.policy, store, f"run {run_id}", tell, stopped)
-        lane.on_host = group == _THIS_MACHINE
-        lanes[group].append(lane)
-    _run_lanes(list(lanes.values()), stopped, tell)
+    Lanes(suite, store, f"run {run_id}", tell, stopped).run(jobs)
 
 
 def _trials_per_job(suite: Suite) -> int:
     return suite.policy.trials if "latency" in suite.policy.measure else 0
-
-
-def _group(device: Device) -> str:
-    """Devices whose work loads this machine's processors run one after the other."""
-    try:
-        transport = TRANSPORTS[device.transport](device)
-        return _THIS_MACHINE if transport.runs_on_host else transport.address
-    except HarnessError:
-        return device.name  # its lane will fail and say why
-
-
-@contextmanager
-def _host(stopped: Stop, tell: Listener, *, exclusive: bool) -> Iterator[None]:
-    """This machine's processors: alone for measuring, shared for conversions and simulations."""
-    lock = HostLock(exclusive=exclusive)
-    told = False
-    while not lock.try_acquire():
-        if not told:
-            tell(Preparing("waiting: another run measures or computes on this machine"))
-            told = True
-        stopped.wait(0.2)
-        if stopped():
-            break
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _never_raising(tell: Listener) -> Listener:
@@ -179,28 +136,6 @@ def _never_raising(tell: Listener) -> Listener:
                 listening = False
 
     return guarded
-
-
-def _run_lanes(groups: Sequence[Sequence[Lane]], stopped: Stop, tell: Listener) -> None:
-    def run_group(lanes: Sequence[Lane]) -> None:
-        for lane in lanes:
-            if stopped():
-                return
-            if not lane.on_host:
-                lane.run()
-                continue
-            with _host(stopped, tell, exclusive=lane.real):
-                if not stopped():
-                    lane.run()
-
-    with ThreadPoolExecutor(max_workers=max(1, len(groups)), thread_name_prefix="lane") as pool:
-        futures = [pool.submit(run_group, group) for group in groups]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            stopped.request()  # the store failed: the other devices need not go on
-            raise
 
 
 def _lane_jobs(
@@ -255,7 +190,10 @@ def _refuse_change(record: JobRecord, ready: Ready) -> None:
 
 def _with_history(store: Store, record: JobRecord, ready: Ready) -> LaneJob:
     item = LaneJob(record.job, record.id, ready)
+    item.moved_to = str(record.facts.get("ran_on") or "")
+    item.moved_because = str(record.facts.get("moved_because") or "")
     for trial in store.trials(record.id):
+        item.attempts += 1
         if trial.status is TrialStatus.FAILED:
             item.failed_trials += 1
         elif trial.purpose == Stage.LATENCY.value:

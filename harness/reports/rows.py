@@ -61,6 +61,7 @@ COLUMNS = (
     "agreement_cosine",
     "agreement_snr_db",
     "gzip_bytes",
+    "ran_on",
 )
 
 #: What a comparison adds: each against the float32 job of the same model, device and backend.
@@ -126,6 +127,7 @@ def job_row(record: JobRecord) -> dict[str, Any]:
         "agreement_cosine": value("agreement_cosine"),
         "agreement_snr_db": value("agreement_snr"),
         "gzip_bytes": record.manifest.get("gzip_bytes"),
+        "ran_on": record.facts.get("ran_on"),
     }
 
 
@@ -143,13 +145,13 @@ def compared_rows(records: Sequence[JobRecord]) -> list[dict[str, Any]]:
     """
     rows = job_rows(records)
     baselines = {
-        (row["model"], row["device"], row["backend"]): row
-        for row in rows
+        (row["model"], _where(row), row["backend"]): row
+        for row in sorted(rows, key=lambda row: row["ran_on"] is None)  # planned ones win
         if row["recipe"] == BASELINE
     }
     sizes = {row["model"]: row["size_bytes"] for row in baselines.values() if row["size_bytes"]}
     for row in rows:
-        base = baselines.get((row["model"], row["device"], row["backend"]), {})
+        base = baselines.get((row["model"], _where(row), row["backend"]), {})
         size, own = sizes.get(row["model"]), row["size_bytes"]
         accuracy, latency = base.get("accuracy"), base.get("latency_median_ms")
         row["size_ratio"] = own / size if own and size else None
@@ -168,6 +170,11 @@ def compared_rows(records: Sequence[JobRecord]) -> list[dict[str, Any]]:
             latency / row["latency_median_ms"] if latency and row["latency_median_ms"] else None
         )
     return rows
+
+
+def _where(row: dict[str, Any]) -> str:
+    """The device that a row's numbers come from."""
+    return str(row["ran_on"] or row["device"])
 
 
 def frame(records: Sequence[JobRecord]) -> pd.DataFrame:

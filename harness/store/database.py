@@ -21,7 +21,7 @@ from harness.errors import StoreError, StoreFullError, StoreVersionError
 from harness.store import schema
 
 #: Schema revisions this harness knows, oldest first; the last one is current.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 
 #: Seconds a writer waits for another process's transaction.
 LOCK_TIMEOUT = 30

@@ -114,3 +114,11 @@ artifacts = Table(
     Column("shape", JSON, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
+
+#: The newest session at each place where devices keep their leases; see ``fences.py``.
+fences = Table(
+    "fences",
+    metadata,
+    Column("place", String(64), primary_key=True),
+    Column("token", Integer, nullable=False),
+)

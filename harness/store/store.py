@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from harness.domain import (
     Advisory,
+    Fence,
     Job,
     JobStatus,
     Measurement,
@@ -23,9 +24,10 @@ from harness.domain import (
     TrialStatus,
 )
 from harness.errors import SealedError, StoreError
-from harness.store import reading, schema
+from harness.store import reading, schema, writing
 from harness.store.codec import encode_samples
 from harness.store.database import open_engine, translated
+from harness.store.fences import pass_fence
 from harness.store.records import JobRecord, RunRecord, TrialRecord
 
 #: Where results go unless told otherwise: under the working folder.
@@ -136,6 +138,11 @@ class Store:
                 .values(variant_sha256=variant_sha256, size_bytes=size_bytes, facts=dict(facts))
             )
 
+    def claim(self, fence: Fence) -> None:
+        """Note that this session has its device now; ``LeaseLostError`` if a newer one has."""
+        with self._write() as connection:
+            pass_fence(connection, fence)
+
     def begin_trial(self, job_id: int, index: int, purpose: str) -> int:
         """A new trial of an unsealed job; returns its id."""
         with self._write() as connection:
@@ -184,9 +191,16 @@ class Store:
         facts: Mapping[str, Any] | None = None,
         error: str | None = None,
         artifacts: Mapping[str, NDArray[Any]] | None = None,
+        fence: Fence | None = None,
     ) -> None:
-        """Close a trial; ``artifacts`` are arrays that belong to its job (predictions)."""
+        """Close a trial; ``artifacts`` are arrays that belong to its job (predictions).
+
+        ``fence`` says by which session; one that another has followed may not write
+        (``LeaseLostError``).
+        """
         with self._write() as connection:
+            if fence is not None:
+                pass_fence(connection, fence)
             job_id = self._job_of(connection, trial_id)
             self._refuse_sealed(connection, job_id)
             connection.execute(
@@ -200,7 +214,7 @@ class Store:
                 )
             )
             for name, array in (artifacts or {}).items():
-                _put_artifact(connection, job_id, name, array)
+                writing.put_artifact(connection, job_id, name, array)
 
     def seal_job(
         self,
@@ -243,47 +257,16 @@ class Store:
             ).rowcount
             if changed != 1:
                 raise SealedError(f"job {job_id} is sealed already (or unknown)")
-            connection.execute(
-                sa.update(schema.trials)
-                .where(
-                    schema.trials.c.job_id == job_id,
-                    schema.trials.c.status == TrialStatus.RUNNING.value,
-                )
-                .values(status=TrialStatus.FAILED.value, error="cut off")
-            )
+            writing.end_running(connection, job_id)
             for name, array in (artifacts or {}).items():
-                _put_artifact(connection, job_id, name, array)
-            if measurements:
-                connection.execute(
-                    sa.insert(schema.measurements),
-                    [
-                        {
-                            "job_id": job_id,
-                            "name": item.name,
-                            "value": item.value,
-                            "low": item.low,
-                            "high": item.high,
-                            "unit": item.unit,
-                            "better": item.better.value,
-                            "n": item.n,
-                            "groups": item.groups,
-                        }
-                        for item in measurements
-                    ],
-                )
-            if advisories:
-                connection.execute(
-                    sa.insert(schema.advisories),
-                    [
-                        {
-                            "job_id": job_id,
-                            "seq": seq,
-                            "kind": item.kind.value,
-                            "evidence": item.evidence,
-                        }
-                        for seq, item in enumerate(advisories)
-                    ],
-                )
+                writing.put_artifact(connection, job_id, name, array)
+            writing.conclude(connection, job_id, measurements, advisories)
+
+    def withdraw_trials(self, job_id: int, why: str) -> None:
+        """Make the trials of an unsealed job count no longer, ``why`` says as failed ones do."""
+        with self._write() as connection:
+            self._refuse_sealed(connection, job_id)
+            writing.withdraw(connection, job_id, why)
 
     def discard_unfinished(self, run_id: str) -> int:
         """Before a resume: drop what trials that never ended had sent; returns their number."""
@@ -368,17 +351,3 @@ class Store:
         """An array kept with a job, or ``None``."""
         with self._read() as connection:
             return reading.artifact(connection, job_id, name)
-
-
-def _put_artifact(connection: Connection, job_id: int, name: str, array: NDArray[Any]) -> None:
-    table = schema.artifacts
-    connection.execute(sa.delete(table).where(table.c.job_id == job_id, table.c.name == name))
-    connection.execute(
-        sa.insert(table).values(
-            job_id=job_id,
-            name=name,
-            dtype=array.dtype.str,
-            shape=list(array.shape),
-            data=np.ascontiguousarray(array).tobytes(),
-        )
-    )

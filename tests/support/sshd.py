@@ -50,6 +50,7 @@ class Sshd:
             "known_hosts": str(self.known_hosts),
             "python": sys.executable,
             "work_dir": str(self.folder / "device"),
+            "lease_dir": str(self.folder),
             **settings,
         }
         body = "\n".join(

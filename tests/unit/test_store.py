@@ -16,13 +16,20 @@ from harness.domain import (
     Backend,
     DeviceKind,
     Direction,
+    Fence,
     Job,
     JobStatus,
     Measurement,
     Stage,
     TrialStatus,
 )
-from harness.errors import SealedError, StoreError, StoreFullError, StoreVersionError
+from harness.errors import (
+    LeaseLostError,
+    SealedError,
+    StoreError,
+    StoreFullError,
+    StoreVersionError,
+)
 from harness.store import Store
 from harness.store.codec import decode_samples, encode_samples
 from harness.store.schema import metadata
@@ -192,3 +199,45 @@ def test_damaged_samples_are_an_error(cut: int) -> None:
     data = encode_samples(np.arange(100), np.arange(100))
     with pytest.raises(StoreError):
         decode_samples(data[:cut])
+
+
+def test_a_session_that_another_has_followed_writes_no_result(store: Store, tmp_path: Path) -> None:
+    job = store.jobs("run-1")[0]
+    old, new, elsewhere = Fence("place", 6), Fence("place", 7), Fence("other", 1)
+    store.claim(old)
+    trial = store.begin_trial(job.id, 0, "latency")
+    with Store(f"sqlite:///{tmp_path}/s.db") as another:
+        another.claim(new)
+    with pytest.raises(LeaseLostError, match="session 6"):
+        store.end_trial(trial, TrialStatus.OK, artifacts={"p": np.arange(3)}, fence=old)
+    assert store.trials(job.id)[0].status is TrialStatus.RUNNING
+    assert store.artifact(job.id, "p") is None
+    with pytest.raises(LeaseLostError):
+        store.claim(old)
+    store.claim(elsewhere)
+    store.end_trial(trial, TrialStatus.OK, fence=new)
+    assert store.trials(job.id)[0].status is TrialStatus.OK
+
+
+def test_what_is_withdrawn_counts_no_longer_and_says_why(store: Store) -> None:
+    job = store.jobs("run-1")[0]
+    trial = store.begin_trial(job.id, 0, "latency")
+    store.end_trial(trial, TrialStatus.OK, artifacts={"p": np.arange(3)})
+    store.withdraw_trials(job.id, "moved")
+    (read,) = store.trials(job.id)
+    assert (read.status, read.error) == (TrialStatus.FAILED, "moved")
+    assert store.artifact(job.id, "p") is None
+    store.seal_job(job.id, JobStatus.FAILED, Stage.LATENCY, error="why")
+    with pytest.raises(SealedError):
+        store.withdraw_trials(job.id, "late")
+
+
+def test_a_store_of_the_first_schema_is_brought_up_to_date(store: Store, tmp_path: Path) -> None:
+    store.close()
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        connection.execute("DROP TABLE fences")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    connection.close()
+    with Store(f"sqlite:///{tmp_path}/s.db") as again:
+        assert len(again.jobs("run-1")) == 2
+        again.claim(Fence("place", 1))

@@ -1,0 +1,149 @@
+"""All lanes of a run: which go side by side, and who takes over from a device set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+
+from harness.devices.lock import HostLock
+from harness.domain import Device, Suite
+from harness.errors import HarnessError
+from harness.orchestrate.events import Listener, Preparing
+from harness.orchestrate.lane import Lane
+from harness.orchestrate.lane_job import LaneJob
+from harness.orchestrate.stop import Stop
+from harness.store import Store
+from harness.transports import TRANSPORTS
+
+#: The group of every device whose work loads this machine's processors.
+_THIS_MACHINE = "this machine"
+
+
+class Lanes:
+    """Groups of lanes: those of one group one after the other, groups side by side."""
+
+    def __init__(
+        self, suite: Suite, store: Store, owner: str, tell: Listener, stopped: Stop
+    ) -> None:
+        self._suite, self._store, self._owner = suite, store, owner
+        self._tell, self._stopped = tell, stopped
+        self._waiting: dict[str, list[Lane]] = {}
+        self._aside: set[str] = set()
+
+    def run(self, jobs: Sequence[LaneJob]) -> None:
+        """Every job to its record, unless the run is stopped. Raises ``StoreError`` only."""
+        for device in self._suite.devices:
+            of_device = [item for item in jobs if item.device == device.name]
+            if of_device:
+                self._add(device, of_device)
+        running: dict[Future[list[Lane]], str] = {}
+        count = max(1, len(self._suite.devices))
+        with ThreadPoolExecutor(max_workers=count, thread_name_prefix="lane") as pool:
+            try:
+                while self._waiting or running:
+                    for group in self._waiting.keys() - set(running.values()):
+                        lanes = self._waiting.pop(group)
+                        running[pool.submit(self._run_group, lanes)] = group
+                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        del running[future]
+                        for lane in future.result():
+                            self._hand_on(lane)
+            except BaseException:
+                self._stopped.request()  # the store failed: the other devices need not go on
+                raise
+
+    def _add(self, device: Device, jobs: list[LaneJob]) -> None:
+        group = _group(device)
+        lane = Lane(
+            device, jobs, self._suite.policy, self._store, self._owner, self._tell, self._stopped
+        )
+        lane.on_host = group == _THIS_MACHINE
+        self._waiting.setdefault(group, []).append(lane)
+
+    def _run_group(self, lanes: list[Lane]) -> list[Lane]:
+        for lane in lanes:
+            if self._stopped():
+                break
+            if not lane.on_host:
+                lane.run()
+                continue
+            with host(self._stopped, self._tell, exclusive=lane.real):
+                if not self._stopped():
+                    lane.run()
+        return lanes
+
+    def _hand_on(self, lane: Lane) -> None:
+        """What a device that was set aside has left goes to a sibling, all of it to one.
+
+        Variants are compared on one device, so they stay together.
+        """
+        if lane.aside is None:
+            return
+        self._aside.add(lane.device.name)
+        left = lane.left()
+        if not left or self._stopped():
+            return
+        sibling = next(
+            (
+                device
+                for device in self._suite.devices
+                if device.name not in self._aside and alike(device, lane.device)
+            ),
+            None,
+        )
+        if sibling is None:
+            lane.fail_left()
+            return
+        why = lane.aside.error.one_line
+        self._tell(Preparing(f"{len(left)} jobs of {lane.device.name} move to {sibling.name}"))
+        for item in left:
+            self._store.withdraw_trials(item.id, f"not counted: the job moved to {sibling.name}")
+            item.move(sibling.name, why)
+            variant = item.ready.variant
+            self._store.note_variant(item.id, variant.sha256, variant.size_bytes, item.noted)
+        self._add(sibling, left)
+
+
+def alike(one: Device, other: Device) -> bool:
+    """Whether a job planned for one may run on the other.
+
+    The same kind, link and accelerators; and the same title, where both have one: a title
+    says which board it is.
+    """
+    titles = {device.title for device in (one, other) if device.title not in ("", device.name)}
+    return (
+        one.name != other.name
+        and (one.kind, one.transport) == (other.kind, other.transport)
+        and set(one.accelerators) == set(other.accelerators)
+        and one.simulation == other.simulation
+        and len(titles) < 2
+    )
+
+
+def _group(device: Device) -> str:
+    """Devices whose work loads this machine's processors run one after the other."""
+    try:
+        transport = TRANSPORTS[device.transport](device)
+        return _THIS_MACHINE if transport.runs_on_host else transport.address
+    except HarnessError:
+        return device.name  # its lane will fail and say why
+
+
+@contextmanager
+def host(stopped: Stop, tell: Listener, *, exclusive: bool) -> Iterator[None]:
+    """This machine's processors: alone for measuring, shared for conversions and simulations."""
+    lock = HostLock(exclusive=exclusive)
+    told = False
+    while not lock.try_acquire():
+        if not told:
+            tell(Preparing("waiting: another run measures or computes on this machine"))
+            told = True
+        stopped.wait(0.2)
+        if stopped():
+            break
+    try:
+        yield
+    finally:
+        lock.release()
