@@ -17,6 +17,9 @@ from harness.transports.transport import Process, Transport
 #: Seconds between two looks at a device that is waited for.
 _LOOK_EVERY = 2.0
 
+#: What goes away by waiting.
+_PASSES = {"temperature", "battery"}
+
 #: Below this charge many phones lower their clock.
 LOW_BATTERY = 15
 
@@ -39,9 +42,11 @@ class Ready:
         if self.state is None:
             return {}
         return {
-            "before": self.state.as_dict(),
-            "waited_seconds": round(self.waited, 1),
-            "missed": [list(item) for item in self.missed],
+            "readiness": {
+                "before": self.state.as_dict(),
+                "waited_seconds": round(self.waited, 1),
+                "missed": [list(item) for item in self.missed],
+            }
         }
 
 
@@ -85,7 +90,7 @@ class Readiness:
         elif word == "unknown":
             self._governor_missed = f"governor {wanted}: there is only {rest}"
         elif word != "set" or rest == "0":
-            self._governor_missed = f"governor {wanted}: this device's is not to be set"
+            self._governor_missed = f"governor {wanted}: this device has none to set"
 
     def close(self) -> None:
         """Give the device its governor back; never raises."""
@@ -96,10 +101,10 @@ class Readiness:
                 process.wait(5)
             process.kill()
 
-    def wait(self, pause: Callable[[float], None], stopped: Callable[[], bool]) -> Ready:
+    def wait(self, pause: Callable[[float, str], None], stopped: Callable[[], bool]) -> Ready:
         """Wait until the device is as the Policy asks, within ``ready_timeout``.
 
-        ``pause(seconds)`` sleeps. Raises ``TransportError``.
+        ``pause(seconds, why)`` sleeps. Raises ``TransportError``, ``ProtocolError``.
         """
         if not self._asked and self._battery is False:
             return Ready()
@@ -115,15 +120,16 @@ class Readiness:
                 or stopped()
             ):
                 break
-            pause(min(_LOOK_EVERY, max(0.05, self._policy.ready_timeout - waited)))
+            why = next(text for about, text in missed if about in _PASSES)
+            pause(min(_LOOK_EVERY, max(0.05, self._policy.ready_timeout - waited)), why)
         cores = tuple(state.cores(self._policy.cores)) if self._policy.cores else ()
         return Ready(state, cores, waited, tuple(missed))
 
     @staticmethod
     def _may_pass(missed: list[tuple[str, str]], state: DeviceState) -> bool:
         """Whether waiting may help: heat goes away, a battery fills only on a cable."""
-        about = {item for item, _ in missed}
-        return "temperature" in about or ("battery" in about and bool(state.powered))
+        about = {item for item, _ in missed} & _PASSES
+        return bool(about - {"battery"} or (about and state.powered))
 
     def _missed(self, state: DeviceState) -> list[tuple[str, str]]:
         policy = self._policy
@@ -135,8 +141,7 @@ class Readiness:
             found.append(
                 (
                     "temperature",
-                    f"{state.temperature_c:.1f} °C after {policy.ready_timeout:g} s of waiting "
-                    f"for {limit:g} °C",
+                    f"the processor is at {state.temperature_c:.1f} °C, above {limit:g} °C",
                 )
             )
         least, level = policy.min_battery_percent, state.battery_percent

@@ -29,7 +29,7 @@ class Lane(LaneSession):
                 with as_job_errors():
                     self._session = Session(self.device, self._owner)
                     self._with_retries(self._enter)
-                    stack.callback(self._session.__exit__)
+                    stack.callback(self._leave)
                     self._with_retries(self._push)
             except HarnessError as error:
                 self._raise_if_fatal(error)
@@ -176,9 +176,11 @@ class Lane(LaneSession):
                 self._store.append_samples(trial_id, seq, phase, at, values)
                 seq += 1
 
+            ready = self._ready()
             answer = self._session.ask(
                 {
                     **self._request(item, f"latency/{index}", action="latency"),
+                    **({"cores": list(ready.cores)} if ready.cores else {}),
                     "threads": item.job.backend.threads,
                     "warmup_runs": policy.warmup_runs,
                     "warmup_seconds": policy.warmup_seconds,
@@ -201,7 +203,7 @@ class Lane(LaneSession):
                 trial_id,
                 TrialStatus.OK,
                 hello=answer.hello,
-                facts={**facts, **self._by()},
+                facts={**facts, **self._by(), **ready.as_facts()},
                 fence=self._session.fence,
             )
 

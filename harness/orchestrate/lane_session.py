@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.devices.lease import Busy
+from harness.devices.readiness import Readiness, Ready
 from harness.devices.session import Session
 from harness.domain import Device, DeviceKind, JobStatus, Policy, Stage, TrialStatus
 from harness.errors import (
@@ -68,6 +69,7 @@ class LaneSession:
         self._failures = 0
         self._connects = 0
         self._session: Session
+        self._readiness: Readiness | None = None
 
     def left(self) -> list[LaneJob]:
         """Jobs without a record."""
@@ -82,10 +84,42 @@ class LaneSession:
         """Open the session once nobody else holds the device; ``DeviceBusyError`` in the end."""
         self._session.open(self._waiting())
         self._claim()
+        self._get_ready()
 
     def _reconnect(self) -> None:
         self._session.reconnect(self._waiting())
         self._claim()
+        self._get_ready()
+
+    def _leave(self) -> None:
+        if self._readiness is not None:
+            self._readiness.close()
+        self._session.__exit__()
+
+    def _get_ready(self) -> None:
+        """What the Policy sets for as long as the link lasts; a modelled device is always so."""
+        if not self.real:
+            return
+        if self._readiness is not None:
+            self._readiness.close()
+        self._readiness = Readiness(self._session.transport, self._policy)
+        self._readiness.open()
+
+    def _ready(self) -> Ready:
+        """The device as the Policy wants it for a trial, after waiting for it if need be."""
+        if self._readiness is None:
+            return Ready()
+        told = False
+
+        def pause(seconds: float, why: str) -> None:
+            nonlocal told
+            if not told:
+                self._tell(Preparing(f"{self.device.name}: waiting: {why}"))
+                told = True
+            self._session.hold(seconds)
+            self._stopped.wait(seconds)
+
+        return self._readiness.wait(pause, self._stopped)
 
     def _claim(self) -> None:
         if self._session.took_over:

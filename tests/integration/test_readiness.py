@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from harness.devices.readiness import Readiness
 from harness.devices.shell import script
 from harness.devices.state import read_state
 from harness.domain import Policy
+from harness.store import Store
 from tests.support.boards import PHONE, Board, until
+from tests.support.sshd import Sshd
 
 GOVERNOR = "devices/system/cpu/cpu0/cpufreq/scaling_governor"
 
@@ -24,6 +28,11 @@ def phone(tmp_path: Path) -> Board:
 
 def never() -> bool:
     return False
+
+
+def pause(seconds: float, why: str) -> None:
+    assert why
+    time.sleep(min(seconds, 0.05))
 
 
 def test_a_phones_state(phone: Board) -> None:
@@ -54,7 +63,7 @@ def test_the_governor_is_set_for_the_session_and_restored(phone: Board) -> None:
     phone.set("devices/system/cpu/cpu3/cpufreq/scaling_governor", "powersave")
     readiness = Readiness(phone, Policy(governor="performance"))
     readiness.open()
-    found = readiness.wait(time.sleep, never)
+    found = readiness.wait(pause, never)
     assert found.state is not None and found.state.governor == "performance"
     assert found.missed == ()
     readiness.close()
@@ -71,13 +80,17 @@ def test_the_governor_comes_back_when_the_host_dies(phone: Board) -> None:
     process.kill()
 
 
+ALIKE = {f"devices/system/cpu/cpu{n}/online": "1" for n in range(4)}
+
+
 @pytest.mark.parametrize(
     ("files", "policy", "said"),
     [
-        ({}, Policy(governor="interactive"), "there is only performance schedutil powersave"),
-        ({"devices/system/cpu/cpu0/online": "1"}, Policy(cores="little"), "no such processors"),
+        (PHONE, Policy(governor="interactive"), "there is only performance schedutil powersave"),
+        ({}, Policy(governor="performance"), "this device has none to set"),
+        (ALIKE, Policy(cores="little"), "no such processors"),
         (PHONE, Policy(cores="6-8"), "no such processors"),
-        (PHONE, Policy(max_temperature_c=40, ready_timeout=0.2), "48.5 °C after 0.2 s of waiting"),
+        (PHONE, Policy(max_temperature_c=40, ready_timeout=0.2), "at 48.5 °C, above 40 °C"),
         (PHONE, Policy(min_battery_percent=90), "battery at 81 % and not charging"),
         ({}, Policy(max_temperature_c=40), "tells no temperature"),
     ],
@@ -85,14 +98,9 @@ def test_the_governor_comes_back_when_the_host_dies(phone: Board) -> None:
 def test_what_could_not_be_done_is_said(
     tmp_path: Path, files: dict[str, str], policy: Policy, said: str
 ) -> None:
-    board = Board(tmp_path / "sys", files if files and len(files) > 1 else {**PHONE, **files})
-    if not files and policy.max_temperature_c:
-        board = Board(tmp_path / "bare", {})
-    if policy.cores == "little":
-        board = Board(tmp_path / "alike", files)
-    readiness = Readiness(board, policy)
+    readiness = Readiness(Board(tmp_path / "sys", files), policy)
     readiness.open()
-    found = readiness.wait(time.sleep, never)
+    found = readiness.wait(pause, never)
     readiness.close()
     assert len(found.missed) == 1 and said in found.missed[0][1]
 
@@ -104,7 +112,7 @@ def test_a_governor_that_may_not_be_set(phone: Board) -> None:
     (phone.folder / "devices/system/cpu/cpu0/cpufreq/scaling_governor").mkdir()  # as for no root
     readiness = Readiness(phone, Policy(governor="performance"))
     readiness.open()
-    found = readiness.wait(time.sleep, never)
+    found = readiness.wait(pause, never)
     readiness.close()
     assert found.missed[0][0] == "governor" and "may not set it" in found.missed[0][1]
 
@@ -112,9 +120,9 @@ def test_a_governor_that_may_not_be_set(phone: Board) -> None:
 def test_waits_until_it_is_cool(phone: Board) -> None:
     threading.Timer(0.3, lambda: phone.set("class/thermal/thermal_zone1/temp", "39000")).start()
     readiness = Readiness(phone, Policy(max_temperature_c=40, cores="big"))
-    found = readiness.wait(lambda _: time.sleep(0.05), never)
+    found = readiness.wait(pause, never)
     assert found.missed == () and found.waited >= 0.2 and found.cores == (6, 7)
-    assert found.as_facts()["before"]["temperature_c"] == 39.0
+    assert found.as_facts()["readiness"]["before"]["temperature_c"] == 39.0
 
 
 def test_a_policy_that_asks_for_nothing_looks_once(tmp_path: Path) -> None:
@@ -127,5 +135,25 @@ def test_a_policy_that_asks_for_nothing_looks_once(tmp_path: Path) -> None:
 
     readiness = Readiness(Counting(tmp_path / "sys", {}), Policy())
     for _ in range(3):
-        assert readiness.wait(time.sleep, never).missed == ()
+        assert readiness.wait(pause, never).missed == ()
     assert len(looks) == 1
+
+
+def test_a_run_records_readiness_and_says_what_was_missed(
+    sshd: Sshd,
+    suite_file: Callable[..., Path],
+    cli: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    suite = suite_file(
+        devices=["board"], device=sshd.device("board"), trials=2,
+        policy='governor = "warp"\ncores = "0"\n',
+    )  # fmt: skip
+    done = cli("run", str(suite))
+    assert done.returncode == 0, done.stderr
+    assert "not_ready: governor warp" in done.stdout
+    with Store(f"sqlite:///{suite.parent}/results/harness.db") as store:
+        (job,) = store.jobs(store.find_run("last").id)
+        trials = [trial for trial in store.trials(job.id) if trial.purpose == "latency"]
+    for trial in trials:
+        assert trial.facts["cores"] == [0]
+        assert "temperature_c" in trial.facts["readiness"]["before"]
