@@ -45,7 +45,7 @@ app.command("table")(table.table)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)
-app.command("devices")(devices.devices)
+app.add_typer(devices.app, name="devices")
 app.command("recipes")(recipes.recipes)
 
 
