@@ -68,7 +68,7 @@ class BlobStore:
         and what a cut left of one is not sent again. Raises ``DeviceFullError``, ``PushError``,
         ``LinkLostError``, ``AgentSetupError``.
         """
-        from harness.transports.transport import Upload
+        from harness.transports.transport import Place, Upload
 
         wanted = _merged(blobs)
         token = self._token()
@@ -84,7 +84,12 @@ class BlobStore:
             return size if size <= blob.size else 0
 
         uploads = [
-            Upload(blob.path, f"{self.root}/parts/{blob.sha256}.{token}", there(blob))
+            Upload(
+                blob.path,
+                f"{self.root}/parts/{blob.sha256}.{token}",
+                there(blob),
+                Place(self.path(blob), blob.sha256, blob.executable),
+            )
             for blob in missing
         ]
         total = sum(blob.size - there(blob) for blob in missing)
@@ -97,13 +102,15 @@ class BlobStore:
             progress(sent, total)
 
         try:
-            self._transport.put(uploads, report)
+            placed = self._transport.put(uploads, report) or ()
         except PushError:
             self._raise_if_full(self._call("drop", token), missing)
             raise
-        done = self._call("commit", token, missing)
-        self._used |= done.has
-        damaged = [blob.what for blob in missing if blob.sha256 not in done.has]
+        there_now = {file.place.sha256 for file in uploads if file.place and file.remote in placed}
+        if left := [blob for blob in missing if blob.sha256 not in there_now]:
+            there_now |= self._call("commit", token, left).has
+        self._used |= there_now
+        damaged = [blob.what for blob in missing if blob.sha256 not in there_now]
         if damaged:
             raise PushError(
                 f"{self._device}: what arrived is not what was sent: {', '.join(damaged)}",
