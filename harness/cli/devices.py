@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import typer
 
-def devices() -> None:
+from harness.cli.clean import clean
+
+app = typer.Typer(rich_markup_mode=None)
+app.command("clean")(clean)
+
+
+@app.callback(invoke_without_command=True)
+def devices(context: typer.Context) -> None:
     """List the devices that have a profile; a suite may declare more."""
+    if context.invoked_subcommand is not None:
+        return
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -46,7 +46,7 @@ app.command("table")(table.table)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)
-app.command("devices")(devices.devices)
+app.add_typer(devices.app, name="devices")
 app.command("doctor")(doctor.doctor)
 app.command("recipes")(recipes.recipes)
 

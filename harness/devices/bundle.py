@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from functools import cache
 from importlib import resources
 
 from harness.cache import cache_dir, whole_file
@@ -15,12 +14,6 @@ from harness.devices.blobs import Blob
 _DATE = (2020, 1, 1, 0, 0, 0)
 
 _MAIN = "from device_agents.python.agent import main\n\nmain()\n"
-
-
-@cache
-def helper_source(name: str) -> str:
-    """The text of one of the agent's helper scripts, to be run with ``python3 -c``."""
-    return resources.files("device_agents.python").joinpath(name).read_text(encoding="utf-8")
 
 
 def agent_bundle() -> Blob:

@@ -12,9 +12,9 @@ from device_agents.python import wire
 from harness.devices import messages
 from harness.devices.agents import agent_for
 from harness.devices.blobs import Blob, BlobStore
-from harness.devices.bundle import helper_source
 from harness.devices.lease import BEAT, REFUSED, Busy, DeviceLease, at_once
 from harness.devices.lock import DeviceLock
+from harness.devices.store_reply import StoreReply
 from harness.domain import Device, Fence, Stage
 from harness.errors import (
     AgentCrashedError,
@@ -52,7 +52,9 @@ class Session:
         simulated = self.transport.kind_is_simulated
         self._lock = DeviceLock(self.transport.address, device.name, owner, private=simulated)
         self._lease = DeviceLease(self.transport, device, owner)
-        self._blobs = BlobStore(self.transport, device.name, helper_source("blobstore.py"))
+        limit = int(device.link.get("work_dir_mb") or 2048) * 1_000_000
+        self._blobs = BlobStore(self.transport, device.name, limit)
+        self._pushed: dict[str, Blob] = {}
         self._agent = agent_for(device)(device)
 
     def __enter__(self) -> Session:
@@ -82,12 +84,18 @@ class Session:
         self._lock.release()
 
     def reconnect(self, busy: Busy = at_once) -> None:
-        """A new link and lease after the old ones failed; the lock stays."""
+        """A new link and lease after the old ones failed; the lock stays.
+
+        What was pushed is looked at again: the device may have been restarted meanwhile.
+        """
         self.stage = Stage.CONNECT
         self._lease.drop()
         self.transport.close()
         self.transport.open()
         self._lease.acquire(busy)
+        if self._pushed:
+            self.stage = Stage.PUSH
+            self._blobs.push(list(self._pushed.values()), lambda *_: None)
 
     @property
     def fence(self) -> Fence | None:
@@ -117,8 +125,17 @@ class Session:
     def push(self, blobs: Sequence[Blob], progress: Callable[[int, int], None]) -> int:
         """Bring the agent and the blobs to the device; returns the bytes that were sent."""
         self.stage = Stage.PUSH
-        self._lease.hold(size=sum(blob.size for blob in blobs))
-        return self._blobs.push([*self._agent.prepare(self.transport), *blobs], progress)
+        wanted = [*self._agent.prepare(self.transport), *blobs]
+        self._lease.hold(size=sum(blob.size for blob in wanted))
+        sent = self._blobs.push(wanted, progress)
+        self._pushed |= {blob.sha256: blob for blob in wanted}
+        return sent
+
+    def clean(self) -> StoreReply:
+        """Remove the files that we keep on the device; ``gone`` of the answer names them."""
+        self.stage = Stage.PUSH
+        self._pushed.clear()
+        return self._blobs.clean()
 
     def path(self, blob: Blob) -> str:
         """Where a pushed blob is on the device."""

@@ -6,16 +6,10 @@ its arguments as ``$1``, ``$2``, ... and answers with lines ``KEY VALUE``.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import resources
-
+from harness.transports.scripts import script
 from harness.transports.transport import Completed, Transport
 
-
-@cache
-def script(name: str) -> str:
-    """The text of ``device_agents/shell/NAME``."""
-    return resources.files("device_agents.shell").joinpath(name).read_text(encoding="utf-8")
+__all__ = ["run_script", "script"]
 
 
 def run_script(

@@ -6,6 +6,7 @@ A new link is one file with a class that is a ``Transport`` and one line in ``TR
 from harness.transports import local, simulated, ssh
 from harness.transports.transport import (
     Completed,
+    Place,
     Process,
     Transport,
     TransportFactory,
@@ -18,4 +19,4 @@ TRANSPORTS: dict[str, TransportFactory] = {
     "simulated": simulated.SimulatedTransport,
 }
 
-__all__ = ["TRANSPORTS", "Completed", "Process", "Transport", "TransportFactory", "Upload"]
+__all__ = ["TRANSPORTS", "Completed", "Place", "Process", "Transport", "TransportFactory", "Upload"]

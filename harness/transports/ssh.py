@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import ipaddress
 import shlex
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from harness.domain import Device
 from harness.errors import (
@@ -25,48 +22,25 @@ from harness.errors import (
     AuthenticationError,
     HostKeyError,
     LinkLostError,
-    PullError,
-    PushError,
+    ProtocolError,
     UnreachableError,
 )
 from harness.transports.lines import Tail
+from harness.transports.scripts import script
 from harness.transports.ssh_agent import agent_of
+from harness.transports.ssh_alive import Heartbeat
 from harness.transports.ssh_config import SshTarget, resolve
+from harness.transports.ssh_helper import SshHelper
+from harness.transports.ssh_host_keys import RefuseUnknown, fingerprint, load_known_hosts
 from harness.transports.ssh_process import SshProcess, feed, read_stderr
+from harness.transports.ssh_pull import receive
 from harness.transports.transport import MAX_OUTPUT, Completed, Upload
 
-#: Seconds between messages that keep the link alive through idle firewalls.
-KEEPALIVE = 15
+#: Ciphers in the order of their speed; others that both ends know come after them.
+_FASTEST = ("aes128-gcm@openssh.com", "aes128-ctr", "aes256-gcm@openssh.com")
 
 #: Seconds after which a server that accepted a request and never answers is given up.
 ANSWER_TIMEOUT = 30
-
-
-def fingerprint(key: paramiko.PKey) -> str:
-    """A key's fingerprint in the form that ``ssh-keygen -l`` prints."""
-    digest = hashlib.sha256(key.asbytes()).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
-def _load_known_hosts(keys: paramiko.HostKeys, file: str) -> None:
-    """Add a file's keys; lines that cannot be read are skipped, as ``ssh`` does.
-
-    ``@revoked`` and ``@cert-authority`` lines give no key to trust.
-    """
-    try:
-        lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith(("#", "@")):
-            continue
-        try:
-            entry = HostKeyEntry.from_line(line, number)
-        except (paramiko.SSHException, InvalidHostKey, ValueError, IndexError):
-            continue
-        if entry is not None and entry.key is not None:
-            for name in entry.hostnames:
-                keys.add(name, entry.key.get_name(), entry.key)
 
 
 def command_line(argv: Sequence[str]) -> str:
@@ -76,36 +50,33 @@ def command_line(argv: Sequence[str]) -> str:
     return shlex.join(argv)
 
 
-class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
-    def __init__(self, device: str, target: SshTarget) -> None:
-        self._device, self._target = device, target
+def _transport(*arguments: object, **settings: object) -> paramiko.Transport:
+    """paramiko's own, with the fastest cipher first that it knows.
 
-    def missing_host_key(
-        self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
-    ) -> NoReturn:
-        target = self._target
-        port = f"-p {target.port} " if target.port != 22 else ""
-        kind = key.get_name().removeprefix("ssh-").split("-")[0]
-        file = target.known_hosts[0] if target.known_hosts else "~/.ssh/known_hosts"
-        raise HostKeyError(
-            f"{self._device}: the host key of {target.hostname} is unknown: "
-            f"{key.get_name()} {fingerprint(key)}",
-            hint="compare the fingerprint on the device (ssh-keygen -lf "
-            "/etc/ssh/ssh_host_ed25519_key.pub), then accept it: "
-            f"ssh-keyscan {port}-t {kind} {shlex.quote(target.hostname)} >> {shlex.quote(file)}",
-        )
+    Small packets are not held back until earlier ones are acknowledged: each command would
+    wait 40 ms for that.
+    """
+    transport = paramiko.Transport(*arguments, **settings)  # type: ignore[arg-type]
+    options = transport.get_security_options()
+    known = list(options.ciphers)
+    first = [name for name in _FASTEST if name in known]
+    options.ciphers = (*first, *(name for name in known if name not in first))
+    with contextlib.suppress(OSError):  # a proxy's socket pair knows no such option
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # type: ignore[union-attr]
+    return transport
 
 
 class SshTransport:
     """A Linux device that runs OpenSSH's server."""
 
     kind_is_simulated: ClassVar[bool] = False
-    resumes: ClassVar[bool] = False
+    resumes: ClassVar[bool] = True
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._client: paramiko.SSHClient | None = None
-        self._sftp: paramiko.SFTPClient | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._helper = SshHelper(device.name, self._command, self._beat)
         self._proxy: subprocess.Popen[bytes] | None = None
 
     @cached_property
@@ -149,19 +120,20 @@ class SshTransport:
         target, name = self.target, self._device.name
         client = paramiko.SSHClient()
         for file in target.known_hosts:
-            _load_known_hosts(client.get_host_keys(), file)
+            load_known_hosts(client.get_host_keys(), file)
         if target.host_key_alias:
             server = target.hostname if target.port == 22 else f"[{target.hostname}]:{target.port}"
             for kind, key in (client.get_host_keys().lookup(target.host_key_alias) or {}).items():
                 client.get_host_keys().add(server, kind, key)
-        client.set_missing_host_key_policy(_RefuseUnknown(name, target))
+        client.set_missing_host_key_policy(RefuseUnknown(name, target))
         through = self._proxy_socket(target.proxy) if target.proxy else None
         try:
             with agent_of(target) as listed:
                 self._connect(client, target, through, listed)
             transport = client.get_transport()
             assert transport is not None
-            transport.set_keepalive(KEEPALIVE)
+            interval = target.alive_interval
+            self._heartbeat = Heartbeat(transport, interval, interval * target.alive_count)
         except BaseException as error:
             self._client = client
             self.close()
@@ -169,6 +141,7 @@ class SshTransport:
                 through.close()
             self._raise_connect_error(error)
         self._client = client
+        self._helper.get_ready()
 
     @staticmethod
     def _connect(
@@ -193,6 +166,7 @@ class SshTransport:
                     auth_timeout=target.connect_timeout * 3,
                     channel_timeout=30,
                     sock=through,
+                    transport_factory=_transport,
                 )
                 return
             except paramiko.AuthenticationException:
@@ -238,11 +212,14 @@ class SshTransport:
 
     def close(self) -> None:
         """See ``Transport``."""
-        for part in (self._sftp, self._client):
-            if part is not None:
-                with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-                    part.close()
-        self._sftp = self._client = None
+        self._helper.let_go()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
+        if self._client is not None:
+            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+                self._client.close()
+            self._client = None
         if self._proxy is not None:
             self._proxy.kill()
             self._proxy.wait()
@@ -276,12 +253,19 @@ class SshTransport:
         if transport is None or not transport.is_active():
             raise LinkLostError(f"{self._device.name}: the link was cut")
         try:
-            return transport.open_session(timeout=30)
+            return transport.open_session(timeout=ANSWER_TIMEOUT)
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> Completed:
         """See ``Transport``."""
+        if argv[:2] == ["sh", "-c"] and not stdin:
+            try:
+                done = self._helper.run(argv, timeout)
+            except TimeoutError:
+                raise self._too_long(argv, timeout) from None
+            if done is not None:
+                return done
         channel = self._channel()
         out, err = bytearray(), bytearray()
         deadline = time.monotonic() + timeout
@@ -292,16 +276,18 @@ class SshTransport:
             feed(channel, stdin)
             stderr = Tail(partial(read_stderr, channel))
             while data := channel.recv(1 << 16):
-                out += data[: MAX_OUTPUT - len(out)]
+                out += data
+                if len(out) > MAX_OUTPUT:
+                    raise ProtocolError(
+                        f"{self._device.name}: {argv[0]} printed more than {MAX_OUTPUT:,} bytes"
+                    )
                 if time.monotonic() > deadline:
                     raise TimeoutError
             err += stderr.text().encode()
             if not channel.status_event.wait(max(0.1, deadline - time.monotonic())):
                 raise TimeoutError
         except TimeoutError:
-            raise AgentTimeoutError(
-                f"{self._device.name}: {argv[0]} did not end within {timeout:g} s"
-            ) from None
+            raise self._too_long(argv, timeout) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
         finally:
@@ -311,13 +297,8 @@ class SshTransport:
             raise LinkLostError(f"{self._device.name}: the link was cut")
         return Completed(channel.exit_status, bytes(out), bytes(err))
 
-    def _open_sftp(self) -> paramiko.SFTPClient:
-        """An sftp client on which no single answer may take longer than ``ANSWER_TIMEOUT``."""
-        channel = self._channel()
-        channel.settimeout(ANSWER_TIMEOUT)
-        with self._bounded():
-            channel.invoke_subsystem("sftp")
-            return paramiko.SFTPClient(channel)
+    def _too_long(self, argv: Sequence[str], timeout: float) -> AgentTimeoutError:
+        return AgentTimeoutError(f"{self._device.name}: {argv[0]} did not end within {timeout:g} s")
 
     @contextlib.contextmanager
     def _bounded(self) -> Iterator[None]:
@@ -331,61 +312,41 @@ class SshTransport:
         finally:
             timer.cancel()
 
-    def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> None:
+    def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> Collection[str]:
         """See ``Transport``."""
-        for file in files:
-            self._put(file, progress)
-
-    def _put(self, file: Upload, progress: Callable[[int], None]) -> None:
-        sent = 0
-
-        def report(total: int, _size: int) -> None:
-            nonlocal sent
-            progress(total - sent)
-            sent = total
-
-        try:
-            if self._sftp is None:
-                self._sftp = self._open_sftp()
-            self._sftp.put(str(file.local), file.remote, callback=report, confirm=True)
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            self._sftp = None
-            transport = self._client.get_transport() if self._client else None
-            if transport is None or not transport.is_active() or isinstance(error, EOFError):
-                raise LinkLostError(
-                    f"{self._device.name}: the link was cut {sent:,} bytes into "
-                    f"{file.local.name[:16]}"
-                ) from None
-            raise PushError(f"{self._device.name}: cannot write {file.remote}: {error}") from None
+        return self._helper.put(files, progress)
 
     def get(self, remote: str, local: Path, *, limit: int) -> int:
         """See ``Transport``."""
+        channel = self._command(["sh", "-c", script("send.sh"), "send.sh", remote])
         try:
-            if self._sftp is None:
-                self._sftp = self._open_sftp()
-            size = int(self._sftp.stat(remote).st_size or 0)
-            if size > limit:
-                raise PullError(
-                    f"{self._device.name}: {remote} has {size:,} bytes, and at most {limit:,} "
-                    "were expected"
-                )
-            self._sftp.get(remote, str(local))
-        except FileNotFoundError:
-            raise PullError(f"{self._device.name}: there is no {remote}") from None
+            return receive(channel, local, limit, f"{self._device.name}: {remote}")
+        except TimeoutError:
+            raise LinkLostError(
+                f"{self._device.name}: nothing more of {remote} for {ANSWER_TIMEOUT} s"
+            ) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
-            self._sftp = None
-            transport = self._client.get_transport() if self._client else None
-            if transport is None or not transport.is_active() or isinstance(error, EOFError):
-                raise LinkLostError(f"{self._device.name}: the link was cut") from None
-            raise PullError(f"{self._device.name}: cannot read {remote}: {error}") from None
-        return size
+            raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
+        finally:
+            channel.close()
 
     def start(self, argv: Sequence[str]) -> SshProcess:
         """See ``Transport``."""
+        self._helper.let_go()
+        return SshProcess(self._command(argv), self._device.name)
+
+    def _command(self, argv: Sequence[str]) -> paramiko.Channel:
+        """A channel on which the command has been started."""
         channel = self._channel()
         try:
+            channel.settimeout(ANSWER_TIMEOUT)
             with self._bounded():
                 channel.exec_command(command_line(argv))
         except (OSError, EOFError, paramiko.SSHException) as error:
+            channel.close()
             raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
-        return SshProcess(channel, self._device.name)
+        return channel
+
+    def _beat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.beat()

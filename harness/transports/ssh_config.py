@@ -15,6 +15,9 @@ import paramiko
 
 from harness.errors import ConfigError
 
+#: Seconds between two questions whether the device still lives, where nothing else is set.
+ALIVE_INTERVAL = 15.0
+
 
 @dataclass(frozen=True, slots=True)
 class SshTarget:
@@ -22,7 +25,8 @@ class SshTarget:
 
     ``proxy`` is the command to connect through, or empty. ``agent_socket`` is an agent other
     than the one of ``SSH_AUTH_SOCK``. With ``only_identities`` the agent is asked only for the
-    keys that ``identity_names`` lists.
+    keys that ``identity_names`` lists. After ``alive_count`` times ``alive_interval`` seconds
+    without a sign of life the link is given up.
     """
 
     hostname: str
@@ -37,6 +41,8 @@ class SshTarget:
     agent_socket: str | None
     only_identities: bool
     connect_timeout: float
+    alive_interval: float
+    alive_count: int
 
 
 def resolve(
@@ -105,6 +111,8 @@ def resolve(
         agent_socket=os.path.expanduser(other) if other else None,
         only_identities=first("identitiesonly") == "yes",
         connect_timeout=float(first("connecttimeout") or 10),
+        alive_interval=float(first("serveraliveinterval") or 0) or ALIVE_INTERVAL,
+        alive_count=max(1, int(first("serveralivecountmax") or 3)),
     )
 
 

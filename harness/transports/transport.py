@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -23,12 +23,25 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file belongs once its content is known to be right."""
+
+    path: str
+    sha256: str
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to be copied: ``remote`` has the first ``offset`` bytes of ``local`` already."""
+    """A file to be copied: ``remote`` has the first ``offset`` bytes of ``local`` already.
+
+    A link that can hash the file on the device as it comes in moves it to its ``place``.
+    """
 
     local: Path
     remote: str
     offset: int = 0
+    place: Place | None = None
 
 
 class Process(Protocol):
@@ -90,11 +103,14 @@ class Transport(Protocol):
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> Completed:
         """Run a command to its end; arguments are never interpreted by a shell."""
 
-    def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> None:
+    def put(
+        self, files: Sequence[Upload], progress: Callable[[int], None]
+    ) -> Collection[str] | None:
         """Copy files, several at a time where the link gains by it.
 
         ``progress`` gets bytes of the files as they go. After a cut, what arrived of a file
-        stays where it is. Raises ``TransportError``.
+        stays where it is. Returns the ``remote`` of those that were verified and moved to
+        their place. Raises ``TransportError``.
         """
 
     def get(self, remote: str, local: Path, *, limit: int) -> int:

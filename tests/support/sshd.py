@@ -26,6 +26,7 @@ class Sshd:
     port: int
     user: str
     process: subprocess.Popen[bytes]
+    host: str = "127.0.0.1"
 
     @property
     def known_hosts(self) -> Path:
@@ -43,7 +44,7 @@ class Sshd:
 
         lines: dict[str, object] = {
             "transport": "ssh",
-            "host": "127.0.0.1",
+            "host": self.host,
             "port": self.port,
             "user": self.user,
             "identity_file": str(self.key),
@@ -107,8 +108,8 @@ def when_connected(server: Sshd, seconds: float, act: Callable[[], object]) -> N
 
 
 @contextlib.contextmanager
-def start_sshd(folder: Path) -> Iterator[Sshd]:
-    """Start a server in ``folder``; ends it and its connections."""
+def start_sshd(folder: Path, *, host: str = "127.0.0.1", config: str = "") -> Iterator[Sshd]:
+    """Start a server in ``folder``; ends it and its connections. ``config`` has lines for it."""
     program = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if program is None:
         needed("OpenSSH's server is not installed (Debian: openssh-server)")
@@ -121,11 +122,12 @@ def start_sshd(folder: Path) -> Iterator[Sshd]:
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port = probe.getsockname()[1]
     (folder / "config").write_text(
         f"""
-ListenAddress 127.0.0.1
+{config}
+ListenAddress {host}
 Port {port}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/authorized_keys
@@ -141,26 +143,26 @@ Subsystem sftp internal-sftp
 """
     )
     key = (folder / "host_key.pub").read_text().split()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    (folder / "known_hosts").write_text(f"[{host}]:{port} {key[0]} {key[1]}\n")
     log = open(folder / "log", "wb")  # noqa: SIM115  the server's for as long as it runs
     process = subprocess.Popen(
         [program, "-D", "-e", "-f", str(folder / "config")], stdout=log, stderr=log
     )
-    server = Sshd(folder, port, getpass.getuser(), process)
+    server = Sshd(folder, port, getpass.getuser(), process, host)
     try:
-        _wait_for(port, process, folder / "log")
+        _wait_for(host, port, process, folder / "log")
         yield server
     finally:
         server.stop()
         log.close()
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(host: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"sshd ended: {log.read_text()}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
             return
         time.sleep(0.05)
     raise RuntimeError("sshd does not answer")

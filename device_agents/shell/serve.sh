@@ -1,0 +1,147 @@
+# Stands ready on the device: runs other scripts and writes files, one request after the other, so
+# that a login shell is started once. First it says what it can:
+#
+#   ready many|one gzip|plain
+#
+# A request is a line of stdin; words have odd bytes as \0ooo, - stands for none.
+#
+#   run MARK SCRIPT NAME [ARGUMENT ...]
+#
+# runs the text and answers with its stdout, "MARK CODE" on a line of its own, its stderr, and
+# "MARK end" on a line of its own.
+#
+#   put OFFSET SIZE plain|gzip frames|rest FILE SHA256 MODE PLACE
+#
+# The bytes that follow are appended to FILE, which has OFFSET bytes and is to have SIZE in the end.
+# They come in frames (a line with a number, so many bytes; 0 ends the file), or are the rest of
+# stdin: the only way where nothing here can read an exact number of bytes ("one"). With a SHA256
+# the whole file is hashed as it is written; where it agrees it moves to PLACE, executable with
+# MODE x. Answers: "placed", "done" (no SHA256, or nothing to hash with), "wrong" (the file is gone).
+# Ends with 3 where fewer bytes came: they stay.
+LC_ALL=C
+export LC_ALL
+umask 077
+
+fail() {
+  echo "$2" >&2
+  exit "$1"
+}
+
+decode() {
+  text=$(printf '%b.' "$1")
+  text=${text%.}
+}
+path_of() {
+  decode "$1"
+  path=$text
+  case $path in
+    '~/'*) path=$HOME/${path#'~/'} ;;
+    /*) ;;
+    *) path=./$path ;;
+  esac
+}
+
+length() {
+  set -- $(wc -c <"$file")
+  echo "$1"
+}
+
+# Busybox and toybox read ahead with head; dd reads exactly where it knows how to fill a block.
+exact_head() { head -c "$1"; }
+exact_dd() {
+  [ $(($1 / 65536)) = 0 ] || dd bs=65536 count=$(($1 / 65536)) iflag=fullblock 2>/dev/null
+  [ $(($1 % 65536)) = 0 ] || dd bs=$(($1 % 65536)) count=1 iflag=fullblock 2>/dev/null
+}
+exact=
+for way in exact_head exact_dd; do
+  left=$(echo abcdef | { $way 3 >/dev/null 2>&1; cat; } 2>/dev/null)
+  [ "$left" != def ] || { exact=$way && break; }
+done
+unpack=
+for tool in "gzip -dc" "gunzip -c"; do
+  command -v "${tool%% *}" >/dev/null 2>&1 && unpack=$tool && break
+done
+# openssl uses the processor's own instructions where it has them.
+edge_hasher=
+empty=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+for tool in "openssl dgst -sha256 -r" sha256sum "shasum -a 256" "toybox sha256sum"; do
+  command -v "${tool%% *}" >/dev/null 2>&1 || continue
+  sum=$($tool </dev/null 2>/dev/null)
+  [ "${sum%% *}" != $empty ] || { edge_hasher=$tool && break; }
+done
+say=one
+[ -z "$exact" ] || say=many
+[ -z "$unpack" ] && say="$say plain" || say="$say gzip"
+echo "ready $say"
+
+frames() {
+  while read -r count && [ "$count" != 0 ]; do
+    $exact "$count"
+  done
+}
+
+stream() {
+  [ "$offset" = 0 ] || cat "$file"
+  case $mode$frame in
+    plainrest) tee -a "$file" ;;
+    plainframes) frames | tee -a "$file" ;;
+    gziprest) $unpack | tee -a "$file" ;;
+    gzipframes) frames | $unpack | tee -a "$file" ;;
+  esac
+}
+
+run() {
+  mark=$1
+  shift
+  words=$#
+  for word; do
+    decode "$word"
+    set -- "$@" "$text"
+  done
+  shift "$words"
+  text=$1
+  shift 2
+  errors=$( (eval "$text") </dev/null 2>&1 >&4 4>&-)
+  code=$?
+  printf '\n%s %s\n%s\n%s end\n' "$mark" $code "$errors" "$mark"
+}
+
+put() {
+  offset=$1 size=$2 mode=$3 frame=$4 sha256=$6 kind=$7 place=$8
+  path_of "$5"
+  file=$path
+  if [ "$offset" = 0 ]; then
+    : >"$file" || exit 1
+  elif [ "$(length)" != "$offset" ]; then
+    head -c "$offset" "$file" >"$file.cut" && mv -f "$file.cut" "$file" || exit 1
+  fi
+  if [ -n "$edge_hasher" ] && [ "$sha256" != - ]; then
+    sum=$(stream | $edge_hasher)
+  else
+    stream >/dev/null
+  fi
+  [ "$(length)" = "$size" ] || fail 3 "not all of it is there"
+  if [ -z "$edge_hasher" ] || [ "$sha256" = - ]; then
+    echo "done"
+  elif [ "${sum%% *}" != "$sha256" ]; then
+    rm -f "$file"
+    echo wrong
+  else
+    path_of "$place"
+    [ "$kind" != x ] || chmod 700 "$file"
+    # A power cut must not leave a hollow file, nor the disk write while something is timed.
+    sync "$file" 2>/dev/null
+    mv -f "$file" "$path" || exit 1
+    echo placed
+  fi
+}
+
+exec 4>&1
+while read -r line; do
+  set -f
+  set -- $line
+  set +f
+  case $1 in
+    run | put) "$@" ;;
+  esac
+done

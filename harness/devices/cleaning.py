@@ -1,0 +1,24 @@
+"""Removing what we keep on a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.devices.session import Session
+from harness.domain import Device
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What a clean-up removed: ``files`` of ``size`` bytes in the folder ``root``."""
+
+    root: str
+    files: int
+    size: int
+
+
+def clean(device: Device, owner: str) -> Cleaned:
+    """Remove all pushed files from a device; raises ``DeviceBusyError``, ``TransportError``."""
+    with Session(device, owner) as session:
+        reply = session.clean()
+    return Cleaned(reply.root, len(reply.gone), sum(reply.gone.values()))
