@@ -85,6 +85,13 @@ def enter(image: Image, run: Callable[[], int], *, data_mb: int, temporary: bool
     ``SandboxError`` before the daemon runs.
     """
     libc = _Libc()
+    if child := os.fork():
+        # Stays outside, to clean up also where whoever started the device has been killed.
+        _, status = os.waitpid(child, 0)
+        if temporary and status == 0:
+            shutil.rmtree(image.folder, ignore_errors=True)
+        os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    libc("die with the parent", "prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
     user, group = os.geteuid(), os.getegid()
     libc(
         "make namespaces", "unshare",
@@ -110,10 +117,6 @@ def enter(image: Image, run: Callable[[], int], *, data_mb: int, temporary: bool
         if step:
             number, _, text = step.decode().partition(" ")
             raise SandboxError(int(number), os.strerror(int(number)), text)
-        if temporary and status == 0:
-            # Here, since whoever started the device may have been killed.
-            libc("leave the root", "umount2", os.fsencode(image.root), _MNT_DETACH)
-            shutil.rmtree(image.folder, ignore_errors=True)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     try:
         os.close(failed[0])
