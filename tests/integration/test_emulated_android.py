@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.emulation.android import AndroidTarget, Phone, wire
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from tests.support import needed
 from tests.support.android import Adb, Raw, adb_server, started, wait_until
 
@@ -133,6 +133,7 @@ def test_failures_of_files_are_told(adb: Adb, phone: AndroidTarget, tmp_path: Pa
         adb("disconnect", small.serial)
 
 
+@pytest.mark.slow
 def test_the_old_version_with_checksums_works(adb: Adb, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(os.urandom(2_000_000))
     with started(authorized_keys=[adb.public_key], checksums=True) as old:
@@ -150,6 +151,7 @@ def test_refusals_of_a_phone_without_root(adb: Adb, phone: AndroidTarget) -> Non
     assert adb.state(phone) == "device"
 
 
+@pytest.mark.slow
 def test_a_reboot_ends_everything_and_comes_back(adb: Adb) -> None:
     with started(authorized_keys=[adb.public_key], reboot_seconds=0.2) as target:
         for way in (("reboot",), ("shell", "reboot")):
@@ -165,6 +167,7 @@ def test_a_reboot_ends_everything_and_comes_back(adb: Adb) -> None:
             adb("disconnect", target.serial)
 
 
+@pytest.mark.slow
 def test_a_cut_link_is_a_lost_device(adb: Adb) -> None:
     with started(authorized_keys=[adb.public_key]) as target:
         adb.connect(target)
@@ -206,6 +209,7 @@ def test_an_unknown_key_waits_for_the_tap(adb: Adb) -> None:
         adb("disconnect", target.serial)
 
 
+@pytest.mark.slow
 def test_a_key_that_nobody_accepts_stays_out(adb: Adb, tmp_path: Path) -> None:
     (tmp_path / "other.pub").write_text("QUJD somebody@else\nno key at all\n")
     with started(authorized_keys=[tmp_path / "other.pub"]) as target:
@@ -323,6 +327,7 @@ def test_a_command_ends_when_its_client_has_gone(open_phone: AndroidTarget) -> N
         wait_until(gone)
 
 
+@pytest.mark.slow
 def test_it_ends_with_who_started_it(tmp_path: Path) -> None:
     script = """
 import signal
@@ -343,9 +348,12 @@ signal.pause()
         socket.create_connection(("127.0.0.1", int(port)), 5)
 
 
+@pytest.mark.slow
 def test_stopping_ends_all_and_data_of_a_folder_stay(adb: Adb, tmp_path: Path) -> None:
     with started(authorized_keys=[adb.public_key], folder=tmp_path / "phone") as target:
         adb.connect(target)
+        with pytest.raises(HarnessError, match="another one runs in it"):
+            AndroidTarget(folder=tmp_path / "phone").start(lambda text: None)
         adb.shell(target, f"echo kept >{TMP}/file; setsid sleep 98765 >/dev/null 2>&1 </dev/null &")
         assert b"sleep\x0098765" in _command_lines()
         target.stop()
@@ -368,6 +376,7 @@ def _command_lines() -> bytes:
     return found
 
 
+@pytest.mark.slow
 def test_a_system_without_namespaces_is_told_so(phone: AndroidTarget) -> None:
     script = """
 from pathlib import Path
@@ -441,6 +450,7 @@ def test_a_truncated_message_and_no_more(open_phone: AndroidTarget) -> None:
         assert client.closed()
 
 
+@pytest.mark.slow
 def test_streams_and_connections_are_bounded(open_phone: AndroidTarget) -> None:
     with Raw(open_phone) as client:
         client.connect()
@@ -492,6 +502,7 @@ PIECES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     messages=st.lists(
