@@ -185,7 +185,8 @@ def main() -> None:
     try:
         enter(
             image, partial(_run, settings, listener, outside),
-            data_mb=int(settings["data_mb"]), temporary=bool(settings["temporary"]),
+            listener=listener.fileno(), data_mb=int(settings["data_mb"]),
+            temporary=bool(settings["temporary"]),
         )  # fmt: skip
     except SandboxError as error:
         failure = {"tell": "failed", "step": error.filename, "reason": error.strerror}
