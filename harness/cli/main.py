@@ -12,6 +12,7 @@ from harness.cli import (
     debug,
     devices,
     doctor,
+    emulate,
     export,
     inspect,
     preflight,
@@ -48,6 +49,7 @@ app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)
 app.add_typer(devices.app, name="devices")
 app.command("doctor")(doctor.doctor)
+app.command("emulate")(emulate.emulate)
 app.command("recipes")(recipes.recipes)
 
 
