@@ -30,14 +30,12 @@ from harness.transports.scripts import script
 from harness.transports.ssh_agent import agent_of
 from harness.transports.ssh_alive import Heartbeat
 from harness.transports.ssh_config import SshTarget, resolve
+from harness.transports.ssh_fast import fast_transport
 from harness.transports.ssh_helper import SshHelper
 from harness.transports.ssh_host_keys import RefuseUnknown, fingerprint, load_known_hosts
 from harness.transports.ssh_process import SshProcess, feed, read_stderr
 from harness.transports.ssh_pull import receive
 from harness.transports.transport import MAX_OUTPUT, Completed, Upload
-
-#: Ciphers in the order of their speed; others that both ends know come after them.
-_FASTEST = ("aes128-gcm@openssh.com", "aes128-ctr", "aes256-gcm@openssh.com")
 
 #: Seconds after which a server that accepted a request and never answers is given up.
 ANSWER_TIMEOUT = 30
@@ -48,22 +46,6 @@ def command_line(argv: Sequence[str]) -> str:
     if argv[0].startswith("~/"):
         return "~/" + shlex.join([argv[0][2:], *argv[1:]])
     return shlex.join(argv)
-
-
-def _transport(*arguments: object, **settings: object) -> paramiko.Transport:
-    """paramiko's own, with the fastest cipher first that it knows.
-
-    Small packets are not held back until earlier ones are acknowledged: each command would
-    wait 40 ms for that.
-    """
-    transport = paramiko.Transport(*arguments, **settings)  # type: ignore[arg-type]
-    options = transport.get_security_options()
-    known = list(options.ciphers)
-    first = [name for name in _FASTEST if name in known]
-    options.ciphers = (*first, *(name for name in known if name not in first))
-    with contextlib.suppress(OSError):  # a proxy's socket pair knows no such option
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # type: ignore[union-attr]
-    return transport
 
 
 class SshTransport:
@@ -166,7 +148,7 @@ class SshTransport:
                     auth_timeout=target.connect_timeout * 3,
                     channel_timeout=30,
                     sock=through,
-                    transport_factory=_transport,
+                    transport_factory=fast_transport,
                 )
                 return
             except paramiko.AuthenticationException:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -87,6 +88,26 @@ class Sshd:
                 os.kill(pid, signal.SIGKILL)
         return len(found)
 
+    def agents(self) -> list[int]:
+        """Processes of agents on the device: they run from its work folder."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = path.read_bytes().decode("utf-8", "replace").split("\0")
+                if len(words) > 1 and words[1].startswith(f"{self.folder}/device/blobs/"):
+                    found.append(int(path.parent.name))
+        return found
+
+    def restart(self) -> None:
+        """Answer again, after ``stop``."""
+        log = self.folder / "log"
+        with open(log, "ab") as file:
+            self.process = subprocess.Popen(
+                [*self.process.args[:1], "-D", "-e", "-f", str(self.folder / "config")],  # type: ignore[index]
+                stdout=file, stderr=file,
+            )  # fmt: skip
+        _wait_for(self.port, self.process, log)
+
     def stop(self) -> None:
         """No more answers."""
         self.cut()
@@ -103,6 +124,27 @@ def when_connected(server: Sshd, seconds: float, act: Callable[[], object]) -> N
             time.sleep(0.05)
         time.sleep(seconds)
         act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def when_measuring(server: Sshd, database: Path, act: Callable[[int], object]) -> None:
+    """In the background: wait for the first samples of an agent, then act on its process."""
+
+    def sampled() -> bool:
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection,
+        ):
+            return bool(connection.execute("SELECT count(*) FROM samples").fetchone()[0])
+        return False
+
+    def wait() -> None:
+        deadline = time.monotonic() + 100
+        while not (sampled() and server.agents()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for pid in server.agents()[:1]:
+            act(pid)
 
     threading.Thread(target=wait, daemon=True).start()
 
