@@ -30,6 +30,7 @@ from harness.errors import (
     UnreachableError,
 )
 from harness.transports.lines import Tail
+from harness.transports.quoting import command_line
 from harness.transports.ssh_agent import agent_of
 from harness.transports.ssh_config import SshTarget, resolve
 from harness.transports.ssh_process import SshProcess, feed, read_stderr
@@ -67,13 +68,6 @@ def _load_known_hosts(keys: paramiko.HostKeys, file: str) -> None:
         if entry is not None and entry.key is not None:
             for name in entry.hostnames:
                 keys.add(name, entry.key.get_name(), entry.key)
-
-
-def command_line(argv: Sequence[str]) -> str:
-    """Arguments for the device's shell, none of them code; a leading ``~/`` means its home."""
-    if argv[0].startswith("~/"):
-        return "~/" + shlex.join([argv[0][2:], *argv[1:]])
-    return shlex.join(argv)
 
 
 class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
