@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -117,9 +118,10 @@ class ServerLink:
 
     def _ready(self) -> str:
         """Wait until the device takes commands; returns its serial."""
-        deadline = time.monotonic() + (RETURN_TIMEOUT if self._was_there else READY_TIMEOUT)
-        mended = False
-        said = ""
+        now = time.monotonic()
+        deadline = now + (RETURN_TIMEOUT if self._was_there else READY_TIMEOUT)
+        mend_at = now
+        said, hopeless = "", False
         while True:
             device = self.find()
             state = device.state if device else "absent"
@@ -134,14 +136,17 @@ class ServerLink:
                     f"{self._name}: the device is in the state {printable(state.encode())}",
                     hint="start Android on it: adb reboot, or its power key",
                 )
-            may_come = device or self._was_there or tcp_address(self._asked or "")
-            if mended and (time.monotonic() > deadline or not may_come):
-                raise self._not_there(state, said)
-            if not mended and state.startswith(("offline", "absent")):
+            if time.monotonic() >= mend_at and state in ("offline", "absent"):
+                # A USB device is woken once: again would begin its waking anew.
+                address = tcp_address(device.serial if device else self._asked or "")
+                mend_at = time.monotonic() + (3 if address else math.inf)
                 said = self._mend(device)
-            elif mended:
-                time.sleep(0.25)
-            mended = True
+                hopeless = state == "absent" and not self._was_there
+                hopeless = hopeless and "connected to" not in said
+                continue
+            if hopeless or time.monotonic() > deadline:
+                raise self._not_there(state, said)
+            time.sleep(0.25)
 
     def _mend(self, device: AttachedDevice | None) -> str:
         """Have the server connect this device anew, and no other; returns what it says."""

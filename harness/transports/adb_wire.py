@@ -13,6 +13,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
 from adb_shell import constants
 from adb_shell.exceptions import TcpTimeoutException, UsbReadFailedError, UsbWriteFailedError
 from adb_shell.transport.tcp_transport import TcpTransport
@@ -58,6 +59,10 @@ class _TcpTransport(TcpTransport):  # type: ignore[misc]  # adb-shell is not typ
                 self._connection.shutdown(socket.SHUT_RDWR)
 
 
+def _sum(data: bytes | memoryview) -> int:
+    return int(np.frombuffer(data, np.uint8).sum(dtype=np.uint64)) & 0xFFFFFFFF if data else 0
+
+
 class PacketLink:
     """Reads packets in one thread and writes them in any.
 
@@ -78,7 +83,7 @@ class PacketLink:
     def send(self, command: bytes, arg0: int, arg1: int, data: bytes | memoryview = b"") -> None:
         """Send one packet."""
         head = _HEAD.pack(
-            command, arg0, arg1, len(data), sum(data) & 0xFFFFFFFF if self._sums else 0,
+            command, arg0, arg1, len(data), _sum(data) if self._sums else 0,
             bytes(byte ^ 0xFF for byte in command),
         )  # fmt: skip
         parts = [head + data] if self._whole else [head, bytes(data)]
