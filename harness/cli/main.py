@@ -11,6 +11,7 @@ from harness.cli import (
     convert,
     debug,
     devices,
+    emulate,
     export,
     inspect,
     preflight,
@@ -46,6 +47,7 @@ app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)
 app.command("devices")(devices.devices)
+app.command("emulate")(emulate.emulate)
 app.command("recipes")(recipes.recipes)
 
 

@@ -33,12 +33,19 @@ _NEEDED = {
 }  # fmt: skip
 
 
-def device_files() -> dict[str, Path]:
-    """Name -> profile file; the user's own (``~/.config/edge-harness/devices``) win."""
+def own_devices() -> Path:
+    """The folder of the user's own profiles, which need not be there."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    own = Path(base).expanduser() / "edge-harness" / "devices"
+    return Path(base).expanduser() / "edge-harness" / "devices"
+
+
+def device_files() -> dict[str, Path]:
+    """Name -> profile file; later ones win: shipped, the user's own, ``$HARNESS_DEVICES``."""
+    folders = [profiles_dir() / "devices", own_devices()]
+    if more := os.environ.get("HARNESS_DEVICES"):
+        folders.append(Path(more).expanduser())
     found: dict[str, Path] = {}
-    for folder in (profiles_dir() / "devices", own):
+    for folder in folders:
         if folder.is_dir():
             found.update({path.stem: path for path in sorted(folder.glob("*.toml"))})
     return found

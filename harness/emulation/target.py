@@ -1,0 +1,39 @@
+"""What an emulated target is: something to start, a profile that reaches it, an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+#: Told what is going on, one line at a time.
+Tell = Callable[[str], None]
+
+
+class Target(Protocol):
+    """A device that is made of programs of this machine.
+
+    A context manager that stops it. Everything it starts ends with it, also when the harness is
+    killed, and its records are of kind ``emulated``.
+    """
+
+    name: str
+    title: str
+
+    def prepare(self, tell: Tell) -> None:
+        """Make what is made once and kept; ``start`` does it too. Raises ``HarnessError``."""
+
+    def start(self, tell: Tell) -> str:
+        """Start it, and return the text of a device profile (TOML) that reaches it."""
+
+    def stop(self) -> None:
+        """End it; nothing happens if it does not run."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
