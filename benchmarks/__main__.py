@@ -1,6 +1,6 @@
 """``make bench``: every benchmark, or those named as arguments.
 
-    python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [--rounds N]
+    python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [adb_push] [--rounds N]
 
 Each compares with a plain script in interleaved rounds and prints the median ratio with its
 range. Machines are noisy: a ratio outside its bound in one run calls for another run, and
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import conversion, latency, memory, startup, sweep
+from benchmarks import adb_push, conversion, latency, memory, startup, sweep
 
 ALL = {
     "latency": latency.run,
@@ -20,6 +20,7 @@ ALL = {
     "startup": startup.run,
     "memory": memory.run,
     "conversion": conversion.run,
+    "adb_push": adb_push.run,
 }
 
 

@@ -28,6 +28,9 @@ READY_TIMEOUT = 10.0
 #: Seconds that one gets to come back which was there before: as long as many need to boot.
 RETURN_TIMEOUT = 60.0
 
+#: Seconds that a server gets to connect a device by TCP, before it is asked anew.
+CONNECT_TIMEOUT = 3.0
+
 #: States out of which a device comes by itself.
 _ON_THE_WAY = ("connecting", "authorizing", "offline", "absent", "unknown")
 
@@ -78,7 +81,10 @@ class ServerLink:
         """See ``Link``."""
         if not self._was_there:
             raise EOFError
-        return self._server.stream(self._serial, service)
+        try:
+            return self._server.stream(self._serial, service)
+        except UnreachableError as error:
+            raise LinkLostError(f"{self._name}: {error.message}", hint=error.hint) from None
 
     def close(self) -> None:
         """See ``Link``: every stream has a connection of its own."""
@@ -139,8 +145,8 @@ class ServerLink:
             if time.monotonic() >= mend_at and state in ("offline", "absent"):
                 # A USB device is woken once: again would begin its waking anew.
                 address = tcp_address(device.serial if device else self._asked or "")
-                mend_at = time.monotonic() + (3 if address else math.inf)
                 said = self._mend(device)
+                mend_at = time.monotonic() + (1 if address else math.inf)
                 hopeless = state == "absent" and not self._was_there
                 hopeless = hopeless and "connected to" not in said
                 continue
@@ -156,8 +162,11 @@ class ServerLink:
                 if device:
                     with contextlib.suppress(Refusal):
                         self._server.ask(f"host:disconnect:{serial}")
-                return printable(self._server.ask(f"host:connect:{serial}").encode())
-            if device:
+                # A device that goes down while it is greeted keeps the server waiting for long.
+                with contextlib.suppress(UnreachableError):
+                    said = self._server.ask(f"host:connect:{serial}", CONNECT_TIMEOUT)
+                    return printable(said.encode())
+            elif device:
                 self._server.ask(f"host-serial:{serial}:reconnect")
         return ""
 

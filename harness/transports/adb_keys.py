@@ -136,7 +136,10 @@ def _own_key(path: Path) -> AdbKey:
 
 
 def _read(path: Path) -> AdbKey:
-    private = serialization.load_pem_private_key(path.read_bytes(), None)
+    # Whether its numbers are primes is not ours to prove, and takes longer than to connect.
+    private = serialization.load_pem_private_key(
+        path.read_bytes(), None, unsafe_skip_rsa_key_validation=True
+    )
     if not isinstance(private, rsa.RSAPrivateKey) or private.key_size != _BITS:
         raise ValueError("Android takes only RSA keys of 2,048 bits")
     return AdbKey(path, private)

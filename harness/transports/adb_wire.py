@@ -29,6 +29,9 @@ VERSION_NO_CHECKSUM = 0x01000001
 #: What both sides may put into one packet, at most.
 MAX_DATA: int = constants.MAX_ADB_DATA
 
+#: Data that costs less to be copied than to be sent by itself.
+_SMALL = 16 * 1024
+
 _HEAD = struct.Struct("<4s4I4s")
 
 #: Seconds between two looks whether the link was closed here, where a read cannot be woken.
@@ -86,7 +89,9 @@ class PacketLink:
             command, arg0, arg1, len(data), _sum(data) if self._sums else 0,
             bytes(byte ^ 0xFF for byte in command),
         )  # fmt: skip
-        parts = [head + data] if self._whole else [head, bytes(data)]
+        # USB wants the head by itself; TCP does not mind, and small things go in one piece.
+        whole = self._whole and len(data) <= _SMALL
+        parts = [head + data] if whole else [head, data]
         with self._write:
             for part in parts:
                 left = memoryview(part)
