@@ -179,7 +179,10 @@ def main() -> None:
 
     image = Image(Path(settings["folder"]))
     try:
-        enter(image, partial(_run, settings, listener, outside), int(settings["data_mb"]))
+        enter(
+            image, partial(_run, settings, listener, outside),
+            data_mb=int(settings["data_mb"]), temporary=bool(settings["temporary"]),
+        )  # fmt: skip
     except SandboxError as error:
         failure = {"tell": "failed", "step": error.filename, "reason": error.strerror}
         outside.sendall(json.dumps(failure).encode() + b"\n")

@@ -22,17 +22,17 @@ from harness.emulation.android.phone import (
 )
 
 #: Commands of Android's toybox and toolbox that are taken from this machine.
-TOOLS = """
-awk base64 basename bunzip2 bzcat bzip2 cat chgrp chmod chown chrt cksum clear cmp comm cp cpio
-cut date dd df diff dirname dmesg du echo egrep env expand expr fallocate false fgrep file find
-flock fold free fsync getconf grep groups gunzip gzip head hostname iconv id ionice kill killall
-link ln logname ls lsof md5sum mkdir mkfifo mknod mktemp more mount mountpoint mv nice nl nohup
-nproc nsenter od paste patch pgrep pidof pkill pmap printenv printf ps pwd readelf readlink
-realpath renice rev rm rmdir sed seq setsid sh sha1sum sha224sum sha256sum sha384sum sha512sum
-sleep sort split stat strings stty sync sysctl tac tail tar taskset tee test time timeout top
-touch tr true truncate tty ulimit umount uname uniq unlink unshare unzip uptime vmstat watch wc
-which whoami xargs xxd yes zcat
-""".split()
+TOOLS = (
+    "awk base64 basename bunzip2 bzcat bzip2 cat chgrp chmod chown chrt cksum clear cmp comm cp "
+    "cpio cut date dd df diff dirname dmesg du echo egrep env expand expr fallocate false fgrep "
+    "file find flock fold free fsync getconf grep groups gunzip gzip head hostname iconv id "
+    "ionice kill killall link ln logname ls lsof md5sum mkdir mkfifo mknod mktemp more mount "
+    "mountpoint mv nice nl nohup nproc od paste patch pgrep pidof pkill pmap printenv printf ps "
+    "pwd readelf readlink realpath renice rev rm rmdir sed seq setsid sh sha1sum sha224sum "
+    "sha256sum sha384sum sha512sum sleep sort split stat strings stty sync sysctl tac tail tar "
+    "taskset tee test time timeout top touch tr true truncate tty ulimit umount uname uniq "
+    "unlink unzip uptime vmstat watch wc which whoami xargs xxd yes zcat"
+)
 
 #: Where the state of the phone is found on it.
 STATE = "/system/emulated"
@@ -82,12 +82,12 @@ exit 1
     "reboot": "kill -USR1 1\nsleep 10\n",
 }
 
-_PASSWD = """root:x:0:0:root:/:/system/bin/sh
+_USERS = """root:x:0:0:root:/:/system/bin/sh
 shell:x:2000:2000:shell:/:/system/bin/sh
 nobody:x:65534:65534:nobody:/:/system/bin/sh
 """
 
-_GROUP = "root:x:0:\nshell:x:2000:\nnogroup:x:65534:\n"
+_GROUPS = "root:x:0:\nshell:x:2000:\nnogroup:x:65534:\n"
 
 
 class Image:
@@ -116,28 +116,28 @@ class Image:
     def _build_root(self) -> None:
         self.root.mkdir()
         for name in ("data", "dev", "proc", "sys", "usr", "system/bin", "system/etc", "vendor",
-                     "system/emulated", "mnt", "storage/emulated"):  # fmt: skip
+                     "system/emulated", "mnt", "product", "storage/emulated"):  # fmt: skip
             (self.root / name).mkdir(parents=True, exist_ok=True)
         links = {"bin": "system/bin", "etc": "system/etc", "sdcard": "data/media/0",
                  "storage/emulated/0": "/data/media/0"}  # fmt: skip
         for name in host_libraries():
             source = Path("/", name)
             if source.is_symlink():
-                links[name] = os.readlink(source).lstrip("/")
+                links[name] = str(source.readlink()).lstrip("/")
             else:
                 (self.root / name).mkdir()
         for name, target in links.items():
             (self.root / name).symlink_to(target)
         binaries = self.root / "system" / "bin"
-        for tool in TOOLS:
+        for tool in TOOLS.split():
             if (found := shutil.which(tool, path="/usr/bin:/bin:/usr/sbin:/sbin")) is not None:
                 (binaries / tool).symlink_to(os.path.realpath(found))
         for name, text in _SCRIPTS.items():
             (binaries / name).write_text(f"#!/system/bin/sh\n{text.lstrip()}")
             (binaries / name).chmod(0o755)
         etc = self.root / "system" / "etc"
-        (etc / "passwd").write_text(_PASSWD)
-        (etc / "group").write_text(_GROUP)
+        (etc / "passwd").write_text(_USERS)
+        (etc / "group").write_text(_GROUPS)
         with contextlib.suppress(OSError):
             shutil.copyfile("/etc/ld.so.cache", etc / "ld.so.cache")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import struct
 from collections.abc import Callable
@@ -37,7 +38,7 @@ _MNT_DETACH = 2
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _SYS_MOUNT_SETATTR = 442  # the same on all machines
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -75,12 +76,13 @@ class _Libc:
              flags, settings, len(settings))  # fmt: skip
 
 
-def enter(image: Image, run: Callable[[], int], keep: int) -> NoReturn:
+def enter(image: Image, run: Callable[[], int], *, data_mb: int, temporary: bool) -> NoReturn:
     """Become the device and run its daemon; never returns.
 
     The process must have a single thread. Everything the daemon imports must be imported: the
-    files of Python are not on the device. ``keep`` is a megabyte limit of the data, 0 for none.
-    Raises ``SandboxError`` before the daemon runs.
+    files of Python are not on the device. ``data_mb`` is the size of the data, 0 for the
+    folder's own disk. A ``temporary`` folder is removed when all ends well. Raises
+    ``SandboxError`` before the daemon runs.
     """
     libc = _Libc()
     user, group = os.geteuid(), os.getegid()
@@ -98,7 +100,7 @@ def enter(image: Image, run: Callable[[], int], keep: int) -> NoReturn:
             Path("/proc/self", name).write_text(text)
         except OSError as error:
             raise SandboxError(error.errno, error.strerror, f"write {name}") from None
-    _mount(libc, image, keep)
+    _mount(libc, image, data_mb)
     failed = os.pipe()
     first = os.fork()
     if first:
@@ -108,6 +110,10 @@ def enter(image: Image, run: Callable[[], int], keep: int) -> NoReturn:
         if step:
             number, _, text = step.decode().partition(" ")
             raise SandboxError(int(number), os.strerror(int(number)), text)
+        if temporary and status == 0:
+            # Here, since whoever started the device may have been killed.
+            libc("leave the root", "umount2", os.fsencode(image.root), _MNT_DETACH)
+            shutil.rmtree(image.folder, ignore_errors=True)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     try:
         os.close(failed[0])
@@ -121,7 +127,7 @@ def enter(image: Image, run: Callable[[], int], keep: int) -> NoReturn:
     _be_init(run)
 
 
-def _mount(libc: _Libc, image: Image, keep: int) -> None:
+def _mount(libc: _Libc, image: Image, data_mb: int) -> None:
     root = image.root
     libc.mount("none", "/", "", _MS_REC | _MS_PRIVATE)
     libc.bind(root, root)
@@ -134,8 +140,8 @@ def _mount(libc: _Libc, image: Image, keep: int) -> None:
         libc.restrict(root / name, _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV)
     for path in image.governors():
         libc.bind(path, root / "sys" / path.relative_to(image.sys))
-    if keep:
-        options = f"size={keep}m,mode=0771"
+    if data_mb:
+        options = f"size={data_mb}m,mode=0771"
         libc.mount("tmpfs", root / "data", "tmpfs", _MS_NOSUID | _MS_NODEV, options)
         for name in ("local/tmp", "media/0"):
             (root / "data" / name).mkdir(parents=True)
@@ -180,6 +186,8 @@ def _give_up_abilities(libc: _Libc) -> None:
     libc("give up privileges", "prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     head = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0)
     libc("give up capabilities", "capset", head, bytes(24))
+    # Commands have the same user: they shall not look into the daemon.
+    libc("keep the memory private", "prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_NPROC)
     if most == resource.RLIM_INFINITY or most > MAX_PROCESSES:

@@ -29,7 +29,7 @@ _ENTRY_2 = struct.Struct("<4sIQQIIIIQqqqI")
 _MAX_ANSWERS = 1 << 20
 
 
-class SyncFailure(Exception):
+class SyncError(Exception):
     """The request ends, and the service with it; the client is told why."""
 
 
@@ -83,7 +83,7 @@ class Sync:
                     head = bytes(self._head)
                     self._head.clear()
                     self._then(head)
-        except SyncFailure as failure:
+        except SyncError as failure:
             self._fail(str(failure))
         return data[:0] if self._ended else data
 
@@ -96,9 +96,9 @@ class Sync:
             self._end()
             return
         if self._command not in _COMMANDS:
-            raise SyncFailure(f"unknown command {self._command.hex()}")
+            raise SyncError(f"unknown command {self._command.hex()}")
         if length > MAX_PATH:
-            raise SyncFailure("path too long")
+            raise SyncError("path too long")
         if length:
             self._expect(length, self._path)
         else:
@@ -107,7 +107,7 @@ class Sync:
     def _path(self, path: bytes) -> None:
         self._expect(REQUEST.size, self._request)
         if b"\0" in path:
-            raise SyncFailure("a path with a NUL")
+            raise SyncError("a path with a NUL")
         if self._command == b"SEND":
             self._upload = Upload(path)
             self._expect(REQUEST.size, self._piece)
@@ -129,9 +129,9 @@ class Sync:
             upload.finish(size)
             self._answers += REQUEST.pack(b"OKAY", 0)
         elif kind != b"DATA":
-            raise SyncFailure("invalid data message")
+            raise SyncError("invalid data message")
         elif size > MAX_DATA:
-            raise SyncFailure("oversize data message")
+            raise SyncError("oversize data message")
         else:
             self._left = size
 
@@ -163,7 +163,7 @@ class Sync:
                 return data
             except StopIteration:
                 self._producer = None
-            except SyncFailure as failure:
+            except SyncError as failure:
                 self._producer = None
                 self._fail(str(failure))
                 return self.next_output(limit)
@@ -203,9 +203,9 @@ class Upload:
         try:
             self._mode = int(mode, 8 if mode.startswith(b"0") else 10)
         except ValueError:
-            raise SyncFailure("bad mode") from None
+            raise SyncError("bad mode") from None
         if not self.path:
-            raise SyncFailure("missing , in ID_SEND_V1")
+            raise SyncError("missing , in ID_SEND_V1")
         self._is_link = stat.S_ISLNK(self._mode)
         if not self._is_link:
             self._attempt("couldn't create file", self._open)
@@ -248,7 +248,7 @@ class Upload:
         """Append a piece."""
         if self._is_link:
             if len(self._target) + len(piece) > MAX_DATA:
-                raise SyncFailure("oversize data message")
+                raise SyncError("oversize data message")
             self._target += piece
         else:
             self._attempt("write failed", lambda: self._write(piece))
@@ -258,13 +258,13 @@ class Upload:
             piece = piece[os.write(self._file, piece) :]
 
     def finish(self, modified: int) -> None:
-        """All has come; raises ``SyncFailure``."""
+        """All has come; raises ``SyncError``."""
         if self._is_link:
             self._attempt("symlink failed", self._make_link)
         self._close()
         if self._failure:
             self.discard()
-            raise SyncFailure(self._failure)
+            raise SyncError(self._failure)
         with contextlib.suppress(OSError):
             os.utime(self.path, (modified, modified), follow_symlinks=False)
 
@@ -273,10 +273,10 @@ class Upload:
             self._clear()
         target = bytes(self._target).split(b"\0")[0]
         try:
-            os.symlink(target, self.path)
+            os.symlink(target, self.path)  # noqa: PTH211  paths are bytes
         except FileNotFoundError:
             os.makedirs(os.path.dirname(self.path), 0o775, exist_ok=True)
-            os.symlink(target, self.path)
+            os.symlink(target, self.path)  # noqa: PTH211  paths are bytes
 
     def discard(self) -> None:
         """Leave nothing half written."""
@@ -293,15 +293,15 @@ class Upload:
 
 
 def download(path: bytes) -> Iterator[memoryview]:
-    """A file as DATA messages, many at a time, and DONE; raises ``SyncFailure``."""
+    """A file as DATA messages, many at a time, and DONE; raises ``SyncError``."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SyncFailure(f"open failed: {reason}") from None
+        raise SyncError(f"open failed: {reason}") from None
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise SyncFailure("read failed: not a regular file")
+            raise SyncError("read failed: not a regular file")
         whole = REQUEST.size + MAX_DATA
         view = memoryview(bytearray(14 * whole + REQUEST.size))
         while True:
@@ -311,7 +311,7 @@ def download(path: bytes) -> Iterator[memoryview]:
                 try:
                     count = os.readv(file, [view[start : start + MAX_DATA]])
                 except OSError as error:
-                    raise SyncFailure(f"read failed: {error.strerror}") from None
+                    raise SyncError(f"read failed: {error.strerror}") from None
                 if count:
                     REQUEST.pack_into(view, at, b"DATA", count)
                     at = start + count
@@ -357,7 +357,7 @@ def stat_1(path: bytes) -> bytes:
 def stat_2(command: bytes, path: bytes) -> bytes:
     """The answer to STA2 (follows links) and LST2."""
     try:
-        found = os.stat(path) if command == b"STA2" else os.lstat(path)
+        found = os.stat(path, follow_symlinks=command == b"STA2")  # noqa: PTH116  paths are bytes
     except OSError as error:
         # Linux' numbers, which are the protocol's.
         return _STAT_2.pack(command, error.errno or 0, *[0] * 10)

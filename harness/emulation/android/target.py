@@ -16,17 +16,24 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, Self
 
 from harness.emulation.android.auth import same_key
 from harness.emulation.android.image import Image
 from harness.emulation.android.phone import Phone
 from harness.emulation.android.sandbox import REBOOT
 from harness.emulation.android.wire import VERSION, VERSION_WITH_CHECKSUMS
+from harness.emulation.target import Tell
 from harness.errors import HarnessError, MissingToolError, UsageError, suggest
 
 #: Seconds until a device that was started must answer.
 START_TIMEOUT = 30
+
+#: Seconds that it may take to end by itself.
+STOP_TIMEOUT = 10
+
+#: What the daemon gets of the environment; commands on the device can read it.
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 
 #: Whether a new key is accepted: the user's tap on the phone.
 Accept = Callable[[str], bool]
@@ -43,8 +50,7 @@ class AndroidTarget:
     reboot.
     """
 
-    name: ClassVar[str] = "android"
-    title: ClassVar[str] = "an Android that is reached by adb"
+    name = "android"
 
     def __init__(
         self,
@@ -60,6 +66,7 @@ class AndroidTarget:
         reboot_seconds: float = 1.0,
     ) -> None:
         self.phone = phone or Phone()
+        self.title = f"Android {self.phone.release} in a folder ({self.phone.abi})"
         self.port = port
         self._kept = folder
         self._key_files = authorized_keys
@@ -79,7 +86,10 @@ class AndroidTarget:
 
     # -- life -----------------------------------------------------------------------------
 
-    def start(self, tell: Callable[[str], None]) -> str:
+    def prepare(self, tell: Tell) -> None:
+        """Nothing of it is kept between two devices."""
+
+    def start(self, tell: Tell) -> str:
         """Start it; returns a device profile that reaches it.
 
         Raises ``MissingToolError`` where the system does not allow it.
@@ -116,7 +126,7 @@ class AndroidTarget:
                     link.shutdown(socket.SHUT_RDWR)
         if process is not None:
             try:
-                process.wait(2)
+                process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -125,9 +135,7 @@ class AndroidTarget:
         if self._image is not None and self._kept is None:
             shutil.rmtree(self._image.folder, ignore_errors=True)
 
-    def __enter__(self) -> AndroidTarget:
-        if self._supervisor is None:
-            self.start(lambda text: None)
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -216,19 +224,20 @@ port = {self.port}
             "version": self._version,
             "authenticate": self._authenticate,
             "data_mb": self._data_mb,
+            "temporary": self._kept is None,
             "identity": [
                 ("ro.product.name", phone.device),
                 ("ro.product.model", phone.model),
                 ("ro.product.device", phone.device),
             ],
         }
-        path = os.pathsep.join(part for part in sys.path if part)
+        env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        env["PYTHONPATH"] = os.pathsep.join(part or str(Path.cwd()) for part in sys.path)
         with listener, theirs, open(self._files.folder / "daemon.log", "ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "harness.emulation.android.daemon", json.dumps(settings)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "PYTHONPATH": path}, close_fds=True,
-                pass_fds=(listener.fileno(), theirs.fileno()),
+                env=env, pass_fds=(listener.fileno(), theirs.fileno()),
             )  # fmt: skip
         with self._lock:
             self._process, self._link = process, ours
