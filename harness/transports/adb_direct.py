@@ -57,11 +57,11 @@ class _DirectStream:
                     raise Refusal(b"the device refuses " + service[:40])
                 raise TimeoutError
 
-    def send(self, data: bytes | bytearray | memoryview, timeout: float = ANSWER_TIMEOUT) -> None:
+    def send(self, data: bytes | bytearray | memoryview) -> None:
         left = memoryview(data)
         while left:
             with self.changed:
-                if not self._await(timeout, "may_send") or self.ended:
+                if not self._await(ANSWER_TIMEOUT, "may_send") or self.ended:
                     self._link.check()
                     raise EOFError if self.ended else TimeoutError
                 self.may_send = False

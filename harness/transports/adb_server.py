@@ -192,7 +192,7 @@ class AdbServer:
 def _send(
     stream: SocketStream, incoming: Incoming, request: bytes, timeout: float = ANSWER_TIMEOUT
 ) -> None:
-    stream.send(b"%04x" % len(request) + request, timeout)
+    stream.send(b"%04x" % len(request) + request)
     word = incoming.exactly(4, timeout)
     if word == b"FAIL":
         with contextlib.suppress(EOFError):

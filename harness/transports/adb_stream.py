@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import struct
 import time
 from typing import Protocol
 
@@ -39,8 +40,8 @@ class Stream(Protocol):
     #: Bytes that are best sent at once.
     packet: int
 
-    def send(self, data: bytes | bytearray | memoryview, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Send all of it."""
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of it; ``TimeoutError`` when nothing moves for ``ANSWER_TIMEOUT``."""
 
     def receive(self, timeout: float) -> bytes | None:
         """The next bytes; ``b""`` at the end, ``None`` when nothing came in time."""
@@ -73,25 +74,22 @@ class SocketStream:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._unread = b""
-        connection.setblocking(False)
+        # The kernel keeps the time of a write: it wakes us up once, not for every piece.
+        connection.setblocking(True)
+        connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(ANSWER_TIMEOUT), 0)
+        )
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def _ready(self, event: int, timeout: float) -> bool:
-        # No time-out of the socket itself: one thread may send while another receives.
-        poll = select.poll()
-        poll.register(self._socket, event)
-        return bool(poll.poll(max(0.0, timeout) * 1000))
-
-    def send(self, data: bytes | bytearray | memoryview, timeout: float = ANSWER_TIMEOUT) -> None:
-        """See ``Stream``; ``timeout`` is the longest standstill."""
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """See ``Stream``."""
         left = memoryview(data)
         while left:
             try:
                 left = left[self._socket.send(left) :]
             except BlockingIOError:
-                if not self._ready(select.POLLOUT, timeout):
-                    raise TimeoutError from None
+                raise TimeoutError from None
 
     def receive(self, timeout: float) -> bytes | None:
         """See ``Stream``."""
@@ -100,10 +98,12 @@ class SocketStream:
             return data
         if self._socket.fileno() < 0:
             raise EOFError
-        if not self._ready(select.POLLIN, timeout):
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        if not poll.poll(max(0.0, timeout) * 1000):
             return None
         try:
-            return self._socket.recv(self.packet)
+            return self._socket.recv(self.packet, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
 
