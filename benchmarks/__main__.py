@@ -1,6 +1,6 @@
 """``make bench``: every benchmark, or those named as arguments.
 
-    python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [ssh_push]
+    python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [ssh_push] [adb_push]
         [--rounds N]
 
 Each compares with a plain script in interleaved rounds and prints the median ratio with its
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import conversion, latency, memory, ssh_push, startup, sweep
+from benchmarks import adb_push, conversion, latency, memory, ssh_push, startup, sweep
 
 ALL = {
     "latency": latency.run,
@@ -22,6 +22,7 @@ ALL = {
     "memory": memory.run,
     "conversion": conversion.run,
     "ssh_push": ssh_push.run,
+    "adb_push": adb_push.run,
 }
 
 

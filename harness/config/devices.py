@@ -83,6 +83,11 @@ def device_from(
         )
     if file.transport == "ssh" and not file.host:
         raise source.error(where, f"device {name}: an ssh device needs a host")
+    if file.transport == "adb" and file.host and (file.serial or file.adb_server):
+        raise source.error(
+            where,
+            f"device {name}: connected directly (host) or by the adb server (serial), not both",
+        )
     simulation: dict[str, Any] = {}
     if simulated:
         if file.simulation is None:

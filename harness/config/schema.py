@@ -135,7 +135,8 @@ class DeviceFile(_Strict):
     default_backend: str | None = None
     host: str | None = Field(
         default=None,
-        description="ssh: a name, an alias or user@name; adb: connect directly, without a server",
+        description="ssh: a name, an alias or user@name; adb: connect directly, without a "
+        "server, to an address, or to usb or usb:SERIAL",
     )
     port: int | None = Field(default=None, ge=1, le=65535)
     user: str | None = None

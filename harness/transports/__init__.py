@@ -3,7 +3,7 @@
 A new link is one file with a class that is a ``Transport`` and one line in ``TRANSPORTS``.
 """
 
-from harness.transports import local, simulated, ssh
+from harness.transports import adb, local, simulated, ssh
 from harness.transports.transport import (
     Completed,
     Place,
@@ -16,6 +16,7 @@ from harness.transports.transport import (
 TRANSPORTS: dict[str, TransportFactory] = {
     "local": local.LocalTransport,
     "ssh": ssh.SshTransport,
+    "adb": adb.AdbTransport,
     "simulated": simulated.SimulatedTransport,
 }
 

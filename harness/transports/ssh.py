@@ -26,6 +26,7 @@ from harness.errors import (
     UnreachableError,
 )
 from harness.transports.lines import Tail
+from harness.transports.quoting import command_line
 from harness.transports.scripts import script
 from harness.transports.ssh_agent import agent_of
 from harness.transports.ssh_alive import Heartbeat
@@ -39,13 +40,6 @@ from harness.transports.transport import MAX_OUTPUT, Completed, Upload
 
 #: Seconds after which a server that accepted a request and never answers is given up.
 ANSWER_TIMEOUT = 30
-
-
-def command_line(argv: Sequence[str]) -> str:
-    """Arguments for the device's shell, none of them code; a leading ``~/`` means its home."""
-    if argv[0].startswith("~/"):
-        return "~/" + shlex.join([argv[0][2:], *argv[1:]])
-    return shlex.join(argv)
 
 
 class SshTransport:

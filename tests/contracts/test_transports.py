@@ -12,17 +12,22 @@ import pytest
 from harness.cache import file_sha256
 from harness.config.suites import load_suite
 from harness.devices import messages
+from harness.devices.agents import AGENTS
 from harness.devices.blobs import Blob
 from harness.devices.session import Answer, Session
 from harness.domain import Device, Stage
-from harness.errors import AgentReportedError, DeviceBusyError
+from harness.errors import AgentReportedError, DeviceBusyError, PullError
 from harness.orchestrate.environment import known_names
-from harness.transports import TRANSPORTS
+from harness.transports import TRANSPORTS, Transport, Upload
 from tests.support import write_suite
+from tests.support.adb import start_adb, start_android
 from tests.support.sshd import start_sshd
 
+#: A link that can be made in more ways than one is tested in each.
+LINKS = [name for name in TRANSPORTS if name != "adb"] + ["adb by server", "adb directly"]
 
-@pytest.fixture(params=TRANSPORTS)
+
+@pytest.fixture(params=LINKS)
 def device(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Device]:
     def load(names: list[str], table: str = "") -> Device:
         path = write_suite(tmp_path / "suite.toml", devices=names, device=table)
@@ -31,15 +36,91 @@ def device(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Device]:
     if request.param == "ssh":
         with start_sshd(tmp_path / "sshd") as server:
             yield load(["board"], server.device("board"))
+    elif request.param.startswith("adb"):
+        with start_adb(tmp_path / "adb") as adb, start_android(adb.key) as target:
+            made = (
+                adb.by_server(target) if request.param.endswith("server") else adb.directly(target)
+            )
+            keys = "\n".join(f"{key} = {value!r}" for key, value in made.link.items())
+            yield load(
+                ["phone"], f'\n[device.phone]\ntransport = "adb"\nkind = "emulated"\n{keys}\n'
+            )
     else:
         yield load([{"local": "local", "simulated": "raspberry-pi-4"}[request.param]])
+
+
+@pytest.fixture
+def agent_device(device: Device) -> Device:
+    """A device that an agent of this version can run on."""
+    if device.transport == "adb" and "native" not in AGENTS:
+        pytest.skip("Android has no Python, and there is no native agent")
+    return device
+
+
+#: A simulated device runs no commands but the agent's.
+real_links = pytest.mark.parametrize(
+    "device", [name for name in LINKS if name != "simulated"], indirect=True
+)
+
+
+@pytest.fixture
+def link(device: Device) -> Iterator[Transport]:
+    transport = TRANSPORTS[device.transport](device)
+    transport.open()
+    yield transport
+    transport.close()
+
+
+@real_links
+def test_commands(link: Transport) -> None:
+    done = link.run(["sh", "-c", 'cat; echo "$1" >&2; exit 7', "sh", "$(id) `id` 'x' \n -n é"],
+                    stdin=bytes(range(256)))  # fmt: skip
+    assert (done.exit_code, done.stdout) == (7, bytes(range(256)))
+    assert done.stderr.decode() == "$(id) `id` 'x' \n -n é\n"
+    assert link.run(["/no/such/program"]).exit_code == 127
+    assert link.run(["sh", "-c", "cat"]).stdout == b""
+
+
+@real_links
+def test_a_process(link: Transport) -> None:
+    process = link.start(["sh", "-c", "echo ready; read a; echo got $a; echo why >&2; exit 3"])
+    assert process.read_line(20) == b"ready\n"
+    process.send(b"it\n")
+    assert (process.read_line(20), process.read_line(20)) == (b"got it\n", b"")
+    assert process.wait(20) == 3 and process.stderr_tail() == "why\n"
+    process.kill()
+    endless = link.start(["cat"])
+    endless.send(b"one\n")
+    assert endless.read_line(20) == b"one\n"
+    endless.kill()
+
+
+@real_links
+def test_files_there_and_back(link: Transport, tmp_path: Path) -> None:
+    folder = link.run(["mktemp", "-d"]).stdout.decode().strip()
+    files = {f"{folder}/plain": b"", f"{folder}/a 'b'\n$(c), é": bytes(range(256)) * 999}
+    for index, content in enumerate(files.values()):
+        (tmp_path / f"{index}").write_bytes(content)
+    seen: list[int] = []
+    link.put([Upload(tmp_path / f"{index}", name) for index, name in enumerate(files)], seen.append)
+    assert sum(seen) == sum(map(len, files.values()))
+    for name, content in files.items():
+        assert link.run(["cat", name]).stdout == content
+        assert link.get(name, tmp_path / "back", limit=len(content)) == len(content)
+        assert (tmp_path / "back").read_bytes() == content
+    with pytest.raises(PullError):
+        link.get(f"{folder}/a 'b'\n$(c), é", tmp_path / "back", limit=1000)
+    with pytest.raises(PullError):
+        link.get(f"{folder}/none", tmp_path / "back", limit=1000)
+    link.run(["rm", "-r", folder])
 
 
 def blob(path: Path) -> Blob:
     return Blob(path, file_sha256(path), path.stat().st_size, path.name)
 
 
-def test_a_latency_trial_and_a_sweep(device: Device, digits: dict[str, Path]) -> None:
+def test_a_latency_trial_and_a_sweep(agent_device: Device, digits: dict[str, Path]) -> None:
+    device = agent_device
     model, samples = blob(digits["int8"]), blob(digits["samples"])
     heard: list[dict[str, Any]] = []
 
@@ -73,8 +154,9 @@ def test_a_latency_trial_and_a_sweep(device: Device, digits: dict[str, Path]) ->
 
 
 def test_what_the_agent_refuses_is_an_error_with_its_reason(
-    device: Device, digits: dict[str, Path]
+    agent_device: Device, digits: dict[str, Path]
 ) -> None:
+    device = agent_device
     samples = blob(digits["samples"])
     with Session(device, "test") as session:
         session.push([samples], lambda *seen: None)
@@ -87,7 +169,8 @@ def test_what_the_agent_refuses_is_an_error_with_its_reason(
         assert session.stage is Stage.LOAD
 
 
-def test_one_session_at_a_time(device: Device) -> None:
+def test_one_session_at_a_time(agent_device: Device) -> None:
+    device = agent_device
     with Session(device, "the first one") as session:
         with pytest.raises(DeviceBusyError, match="the first one"):
             Session(device, "the second one").__enter__()

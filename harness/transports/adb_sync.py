@@ -1,0 +1,123 @@
+"""Files over the ``sync:`` service.
+
+Requests and answers are four letters and a little-endian 32-bit number, as in
+``file_sync_protocol.h`` and ``SYNC.TXT`` of Android's adb: ``SEND`` path,mode then ``DATA``
+chunks and ``DONE`` time, answered by ``OKAY`` or ``FAIL`` text; ``RECV`` path, answered by ``DATA``
+chunks and ``DONE``, or ``FAIL``.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.errors import ProtocolError, PullError, PushError
+from harness.transports.adb_stream import Incoming, Refusal, Stream
+
+#: The largest chunk that a device takes.
+MAX_CHUNK = 64 * 1024
+
+#: The longest path and the longest refusal.
+_MAX_PATH, _MAX_FAIL = 1024, 1 << 16
+
+#: A plain file that its owner alone may read, write and run.
+_MODE = 0o100700
+
+_HEAD = struct.Struct("<4sI")
+
+
+def _path(remote: str) -> bytes:
+    path = remote.encode("utf-8", "surrogateescape")
+    if len(path) > _MAX_PATH or b"\0" in path:
+        raise Refusal(b"the path is too long, or has a null character")
+    return path
+
+
+class TooLargeError(Exception):
+    """The device's file has more bytes than were expected."""
+
+
+class Sync:
+    """One stream to the service; files go one after the other."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._in = Incoming(stream)
+
+    def close(self) -> None:
+        """End it; never raises."""
+        self._stream.close()
+
+    def push(self, local: Path, remote: str, progress: Callable[[int], None]) -> None:
+        """Copy a file to the device, where it replaces what has its name.
+
+        Raises ``Refusal`` with the device's reason, which it may say before everything has
+        been sent: the rest stays here then, and the stream is of no further use.
+        """
+        where = b"%s,%d" % (_path(remote), _MODE)
+        try:
+            opened = open(local, "rb", buffering=0)  # noqa: SIM115  closed below
+        except OSError as error:
+            raise PushError(f"cannot read {local}: {error.strerror}") from None
+        with opened as source:
+            self._stream.send(_HEAD.pack(b"SEND", len(where)) + where)
+            packet = memoryview(bytearray(self._stream.packet))
+            more = True
+            while more:
+                filled = count = 0
+                while len(packet) - filled > _HEAD.size:
+                    begin = filled + _HEAD.size
+                    read = source.readinto(packet[begin : begin + MAX_CHUNK])
+                    if not read:
+                        more = False
+                        break
+                    _HEAD.pack_into(packet, filled, b"DATA", read)
+                    filled, count = begin + read, count + read
+                self._stream.send(packet[:filled])
+                if count:
+                    progress(count)
+                if self._in.waiting():  # nothing is said before the end but a refusal
+                    break
+        if not self._in.waiting():
+            # The file is as old as its copy: a part of a push must not look left over.
+            self._stream.send(_HEAD.pack(b"DONE", int(time.time()) & 0xFFFFFFFF))
+        word, size = self._head()
+        if word != b"OKAY":
+            raise self._refusal(word, size)
+
+    def pull(self, remote: str, local: Path, limit: int) -> int:
+        """Copy a file from the device; returns its size.
+
+        Raises ``Refusal``, and ``TooLargeError`` once there are more than ``limit`` bytes.
+        """
+        path = _path(remote)
+        self._stream.send(_HEAD.pack(b"RECV", len(path)) + path)
+        total = 0
+        with open(local, "wb") as target:
+            while True:
+                word, size = self._head()
+                if word == b"DONE":
+                    return total
+                if word != b"DATA":
+                    raise self._refusal(word, size)
+                total += size
+                if total > limit:
+                    raise TooLargeError
+                while size:
+                    part = self._in.some(size)
+                    try:
+                        target.write(part)
+                    except OSError as error:
+                        raise PullError(f"cannot write {local}: {error.strerror}") from None
+                    size -= len(part)
+
+    def _head(self) -> tuple[bytes, int]:
+        word, size = _HEAD.unpack(self._in.exactly(_HEAD.size))
+        return word, size
+
+    def _refusal(self, word: bytes, size: int) -> Exception:
+        if word != b"FAIL" or size > _MAX_FAIL:
+            return ProtocolError(f"the device answered {word!r} {size} to a transfer of files")
+        return Refusal(self._in.exactly(size))
