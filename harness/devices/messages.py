@@ -179,6 +179,7 @@ def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
     facts = clean(message.get("facts"))
     if not isinstance(facts, dict):
         raise ProtocolError(f"{device}: done without facts")
+    facts.pop("summary", None)  # an agent sends samples
     memory = facts.get("memory_peak_bytes", {})
     threads = [facts.get("threads_asked"), facts.get("threads_found")]
     if not isinstance(memory, dict) or not all(
@@ -186,4 +187,21 @@ def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
         for value in [*memory.values(), *threads]
     ):
         raise ProtocolError(f"{device}: facts that make no sense: {str(facts)[:160]}")
+    if not _is_delegated(facts.get("delegated")):
+        raise ProtocolError(
+            f"{device}: delegated that makes no sense: {str(facts['delegated'])[:160]}"
+        )
     return facts
+
+
+def _is_delegated(value: object) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("accelerator"), str)
+        and all(
+            (number := value.get(key)) is None or (type(number) is int and 0 <= number < 1 << 32)
+            for key in ("nodes", "total", "partitions")
+        )
+    )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from device_agents.python import wire
 from harness.devices import messages
 from harness.devices.agents import agent_for
+from harness.devices.answer import Answer
+from harness.devices.benchmark_model import BenchmarkModel, find_tool
 from harness.devices.blobs import Blob, BlobStore
 from harness.devices.bundle import helper_source
 from harness.devices.lock import DeviceLock
-from harness.domain import Device, Stage
+from harness.domain import Backend, Device, Stage
 from harness.errors import (
     AgentCrashedError,
     AgentSetupError,
@@ -27,14 +28,7 @@ from harness.transports import TRANSPORTS, Process
 #: Seconds an agent gets to say hello: importing TensorFlow on a small board takes a while.
 HELLO_TIMEOUT = 120.0
 
-
-@dataclass
-class Answer:
-    """What one request brought: the hello, the load times and tensors, the facts of done."""
-
-    hello: dict[str, Any] = field(default_factory=dict)
-    loaded: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+__all__ = ["HELLO_TIMEOUT", "Answer", "Session"]
 
 
 class Session:
@@ -50,6 +44,8 @@ class Session:
         self._lock = DeviceLock(self.transport.address, device.name, owner)
         self._blobs = BlobStore(self.transport, device.name, helper_source("blobstore.py"))
         self._agent = agent_for(device)(device)
+        self._tool: BenchmarkModel | None = None
+        self._pushed: dict[str, Blob] = {}
 
     def __enter__(self) -> Session:
         self.stage = Stage.CONNECT
@@ -71,10 +67,26 @@ class Session:
         self.transport.close()
         self.transport.open()
 
-    def push(self, blobs: Sequence[Blob], progress: Callable[[int, int], None]) -> int:
-        """Bring the agent and the blobs to the device; returns the bytes that were sent."""
+    def push(
+        self,
+        blobs: Sequence[Blob],
+        progress: Callable[[int, int], None],
+        runners: Collection[str] = ("agent",),
+    ) -> int:
+        """Bring what runs models and the blobs to the device; returns the bytes that were sent.
+
+        ``runners`` are those of the backends that will be asked for.
+        """
         self.stage = Stage.PUSH
-        return self._blobs.push([*self._agent.prepare(self.transport), *blobs], progress)
+        programs = list(self._agent.prepare(self.transport)) if "agent" in runners else []
+        if "benchmark_model" in runners:
+            tool = find_tool(self.device)
+            programs.append(tool)
+            self._tool = BenchmarkModel(
+                self.device, self.transport, self._blobs, tool, self._pushed, self._enter
+            )
+        self._pushed.update({blob.sha256: blob for blob in blobs})
+        return self._blobs.push([*programs, *blobs], progress)
 
     def path(self, blob: Blob) -> str:
         """Where a pushed blob is on the device."""
@@ -94,9 +106,17 @@ class Session:
         ``on_message(message, answer)`` gets every message between ``loaded`` and ``done``;
         ``purpose`` is the stage once the model is loaded, ``silence`` the seconds between
         two messages that are too long, ``longest`` those that the whole answer may take after
-        the hello. Raises ``AgentError``, ``UnsupportedError`` or
-        ``TransportError``.
+        the hello. The request's ``backend`` says who answers; an agent does not see it.
+        Raises ``AgentError``, ``UnsupportedError`` or ``TransportError``.
         """
+        backend = Backend.parse(request.get("backend", "cpu"))
+        if backend.runner == "benchmark_model":
+            if self._tool is None:
+                raise AgentSetupError(f"{self.device.name}: benchmark_model was not pushed")
+            return self._tool.ask(
+                backend, request, on_message, purpose=purpose, silence=silence, longest=longest
+            )
+        request = {key: value for key, value in request.items() if key != "backend"}
         self.stage = Stage.START
         name = self.device.name
         process = self.transport.start(self._agent.argv(self._blobs.path))
@@ -135,6 +155,9 @@ class Session:
                     )
         finally:
             process.kill()
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
 
     def _raise_no_hello(self, process: Process) -> None:
         code, tail = process.wait(10), _last_lines(process)

@@ -26,7 +26,9 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
         advisory
         for check in (
             _outputs,
+            _delegation,
             _kernels,
+            _summary,
             _trials,
             _samples,
             _threads,
@@ -50,6 +52,32 @@ def _outputs(observations: Observations) -> Iterator[Advisory]:
         )
 
 
+def _delegation(observations: Observations) -> Iterator[Advisory]:
+    seen = observations.delegated
+    # On the CPU there is nothing that an operator could fall back from.
+    if not seen or observations.accelerator == "cpu":
+        return
+    nodes, total, partitions = (seen.get(key) for key in ("nodes", "total", "partitions"))
+    left = nodes is not None and total is not None and nodes < total
+    if left or seen.get("whole") is False:
+        count = f"{nodes} of {total}" if left else "not all"
+        where = f" in {partitions} partition(s)" if partitions else ""
+        yield Advisory(
+            AdvisoryKind.PARTIAL_DELEGATION,
+            f"{observations.accelerator} ran {count} operators{where}",
+        )
+
+
+def _summary(observations: Observations) -> Iterator[Advisory]:
+    if any(trial.summary for trial in observations.trials):
+        missing = all(trial.median_ns is None for trial in observations.trials)
+        yield Advisory(
+            AdvisoryKind.SUMMARY_ONLY,
+            "benchmark_model keeps no samples"
+            + (", and this build prints no median" if missing else ""),
+        )
+
+
 def _kernels(observations: Observations) -> Iterator[Advisory]:
     if observations.integer16_activations and observations.accelerator == "cpu":
         yield Advisory(
@@ -60,11 +88,7 @@ def _kernels(observations: Observations) -> Iterator[Advisory]:
 
 
 def _trials(observations: Observations) -> Iterator[Advisory]:
-    medians = [
-        float(np.median(trial.phases["measure"]))
-        for trial in observations.trials
-        if len(trial.phases.get("measure", ()))
-    ]
+    medians = _medians(observations)
     if observations.failed_trials:
         yield Advisory(
             AdvisoryKind.TRIALS_FAILED,
@@ -84,9 +108,7 @@ def _trials(observations: Observations) -> Iterator[Advisory]:
 
 def _samples(observations: Observations) -> Iterator[Advisory]:
     short = [
-        len(trial.phases.get("measure", ()))
-        for trial in observations.trials
-        if len(trial.phases.get("measure", ())) < observations.policy.min_runs
+        trial.runs for trial in observations.trials if trial.runs < observations.policy.min_runs
     ]
     if short:
         yield Advisory(
@@ -110,12 +132,12 @@ def _threads(observations: Observations) -> Iterator[Advisory]:
         yield Advisory(AdvisoryKind.THREADS_DIFFER, f"asked for {asked}, found {found}")
 
 
+def _medians(observations: Observations) -> list[float]:
+    return [median for trial in observations.trials if (median := trial.median_ns) is not None]
+
+
 def _timer(observations: Observations) -> Iterator[Advisory]:
-    medians = [
-        float(np.median(trial.phases["measure"]))
-        for trial in observations.trials
-        if len(trial.phases.get("measure", ()))
-    ]
+    medians = _medians(observations)
     step = observations.clock_resolution_ns
     if medians and step > TIMER_SHARE * float(np.median(medians)):
         yield Advisory(

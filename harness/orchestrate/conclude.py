@@ -88,6 +88,7 @@ def seal_success(
         reference_missing=ready.reference_missing,
         integer16_activations=bool(ready.variant.manifest.get("integer16_activations")),
         accelerator=job.backend.accelerator,
+        delegated=newest.facts.get("delegated"),
         clock_resolution_ns=float((newest.hello.get("clock") or {}).get("resolution_ns") or 0),
         calibration_samples=ready.variant.manifest.get("calibration_samples"),
         calibration_findings=tuple(
@@ -117,6 +118,7 @@ def seal_success(
             "numpy": newest.hello.get("numpy"),
             "reference": sweep_facts.get("reference"),
             "threads_found": newest.facts.get("threads_found"),
+            "delegated": newest.facts.get("delegated"),
             "sweep": {
                 key: sweep_facts[key]
                 for key in ("samples", "elapsed_ns", "workers", "batch")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from harness.devices import messages
+from harness.devices.benchmark_model import find_tool
 from harness.devices.session import Answer, Session
 from harness.domain import Device, DeviceKind, JobStatus, Policy, Stage, TrialStatus
 from harness.errors import (
@@ -117,6 +118,16 @@ class Lane:
     def _push(self) -> None:
         if self._session.stage is not Stage.CONNECT:
             self._session.reconnect()
+        runners = {item.job.backend.runner for item in self._open()}
+        if "benchmark_model" in runners:
+            try:
+                find_tool(self._device)
+            except HarnessError as error:
+                # The agent's jobs can do without it.
+                for item in self._open():
+                    if item.job.backend.runner == "benchmark_model":
+                        self._fail(item, error, Stage.PUSH)
+                runners.discard("benchmark_model")
         shared = {item.ready.data.samples.sha256: item.ready.data.samples for item in self._open()}
         own = {item.ready.blob.sha256: item.ready.blob for item in self._open()}
 
@@ -124,13 +135,13 @@ class Lane:
             self._tell(PushProgress(self._device.name, sent, total))
 
         try:
-            sent = self._session.push([*shared.values(), *own.values()], progress)
+            sent = self._session.push([*shared.values(), *own.values()], progress, runners)
         except DeviceFullError:
             # Not all fits; what does is still worth measuring.
-            sent = self._session.push(list(shared.values()), progress)
+            sent = self._session.push(list(shared.values()), progress, runners)
             for item in self._open():
                 try:
-                    sent += self._session.push([item.ready.blob], progress)
+                    sent += self._session.push([item.ready.blob], progress, runners)
                 except DeviceFullError as error:
                     self._fail(item, error, Stage.PUSH)
         self._tell(DeviceConnected(self._device.name, sent))
@@ -162,7 +173,7 @@ class Lane:
 
             workers = item.job.backend.threads
             if alone:
-                workers = max(workers, self._processors())
+                workers = max(workers, self._processors(item))
             answer = self._session.ask(
                 {
                     **self._request(item, "sweep"),
@@ -234,10 +245,12 @@ class Lane:
                 silence=policy.silence_timeout,
                 longest=2 * policy.max_seconds + 2 * policy.silence_timeout,
             )
-            if not measured or not answer.loaded:
+            if not (measured or answer.summary) or not answer.loaded:
                 raise ProtocolError(f"{self._device.name}: a latency trial without samples")
             self._same_runtime(item, answer)
             facts = {**answer.facts, **{key: answer.loaded[key] for key in ("load_ns", "init_ns")}}
+            if answer.summary:
+                facts["summary"] = answer.summary
             self._store.end_trial(trial_id, TrialStatus.OK, hello=answer.hello, facts=facts)
 
         self._attempts(item, Stage.LATENCY, index, policy.trials, ask)
@@ -260,6 +273,7 @@ class Lane:
                 "std": list(preprocessing.std),
             },
             "accelerator": job.backend.accelerator,
+            "backend": str(job.backend),
         }
 
     def _same_runtime(self, item: LaneJob, answer: Answer) -> None:
@@ -273,10 +287,13 @@ class Lane:
             )
         item.runtime = found
 
-    def _processors(self) -> int:
+    def _processors(self, item: LaneJob) -> int:
         """All of the device's processors, as its agent counts them."""
         answer = self._session.ask(
-            {"action": "probe"}, lambda *_: None, purpose=Stage.START, silence=60
+            {"action": "probe", "backend": str(item.job.backend)},
+            lambda *_: None,
+            purpose=Stage.START,
+            silence=60,
         )
         count = answer.hello["platform"].get("cpu_count")
         return count if isinstance(count, int) and 1 <= count <= 256 else 1
