@@ -26,7 +26,7 @@ while [ "$n" -lt "$count" ] && [ ! -e stop ]; do
   size=0
   [ -f output ] && size=$(($(wc -c <output)))
   said=$(grep -E 'elegat|nsupported|Unconsumed|CPU' log)
-  if [ "$code" = 0 ] && [ "$size" = "$out" ] && [ "$said" = "$before" ]; then
+  if [ "$n" != 0 ] && [ "$code" = 0 ] && [ "$size" = "$out" ] && [ "$said" = "$before" ]; then
     echo "benchmark_sweep ok $n"
   else
     echo "benchmark_sweep log $n"

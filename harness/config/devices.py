@@ -114,6 +114,10 @@ def device_from(
             f"device {name}: a benchmark_model by URL needs benchmark_model_sha256",
             hint="set it to the sha256 of the file that you mean",
         )
+    if simulated and file.benchmark_model:
+        raise source.error(
+            (*where, "benchmark_model"), f"device {name} is simulated: no tool can run there"
+        )
     refuse_runner(source, (*where, "default_backend"), name, backend, link)
     return Device(
         name=name,
