@@ -119,16 +119,16 @@ def test_old_builds_print_less(
 def test_outputs_are_those_of_the_agent(
     program: Path, tmp_path: Path, digits: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.devices.benchmark_model.sweep.BATCH", 5)
+    monkeypatch.setattr("harness.devices.benchmark_model.sweep.BATCH", 3)
     device = board(program, tmp_path)
     for recipe in ("int8", "float32"):
-        theirs = ask(device, digits, "sweep", "cpu x1", recipe=recipe, count=12)[1]
-        answer, heard = ask(device, digits, "sweep", recipe=recipe, count=12)
-        assert [message["offset"] for message in heard] == [0, 5, 10]
-        mine = joined(heard, 12)
-        assert mine.tobytes() == joined(theirs, 12).tobytes()
+        theirs = ask(device, digits, "sweep", "cpu x1", recipe=recipe, count=7)[1]
+        answer, heard = ask(device, digits, "sweep", recipe=recipe, count=7)
+        assert [message["offset"] for message in heard] == [0, 3, 6]
+        mine = joined(heard, 7)
+        assert mine.tobytes() == joined(theirs, 7).tobytes()
         assert answer.facts["memory_peak_bytes"] == {"end": 12.5 * 2**20}
-        assert answer.facts["samples"] == 12
+        assert answer.facts["samples"] == 7
     assert not (tmp_path / "work" / "benchmark_model").exists(), "nothing is left on the device"
 
 
@@ -398,7 +398,7 @@ def test_a_suite_over_both_runners(
     program: Path, tmp_path: Path, digits: dict[str, Path], cli: Any
 ) -> None:
     path = write_suite(
-        tmp_path / "suite.toml", devices=["board"], recipes=["int8"], limit=12, trials=2,
+        tmp_path / "suite.toml", devices=["board"], recipes=["int8"], limit=8, trials=2,
         device=f'[device.board]\ntransport = "local"\naccelerators = ["cpu", "xnnpack"]\n'
                f'benchmark_model = "{program}"',
     )  # fmt: skip
