@@ -23,7 +23,7 @@ _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb
           "benchmark_model")  # fmt: skip
 
 #: What is no path of this machine, in such a key.
-_ELSEWHERE = ("device:", "https://")
+_ELSEWHERE = ("device:", "https://", "http://")
 
 #: Parameters that a simulated device needs for each accelerator it offers.
 _NEEDED = {
@@ -120,6 +120,17 @@ def device_from(
     for key in _FILES:
         if key in link and not str(link[key]).startswith(_ELSEWHERE):
             link[key] = str(source.file((*where, key), str(link[key])))
+    if "://" in str(file.benchmark_model) and not file.benchmark_model_sha256:
+        raise source.error(
+            (*where, "benchmark_model"),
+            f"device {name}: a benchmark_model by URL needs benchmark_model_sha256",
+            hint="set it to the sha256 of the file that you mean",
+        )
+    if simulated and file.benchmark_model:
+        raise source.error(
+            (*where, "benchmark_model"), f"device {name} is simulated: no tool can run there"
+        )
+    refuse_runner(source, (*where, "default_backend"), name, backend, link)
     return Device(
         name=name,
         kind=kind,
@@ -130,6 +141,18 @@ def device_from(
         link=link,
         simulation=simulation,
     )
+
+
+def refuse_runner(
+    source: TomlSource, where: Path_, name: str, backend: Backend, link: Mapping[str, Any]
+) -> None:
+    """The ``benchmark_model`` tool is the user's to bring."""
+    if backend.runner == "benchmark_model" and not link.get("benchmark_model"):
+        raise source.error(
+            where,
+            f"device {name}: {backend} is run by benchmark_model, and none is set",
+            hint="set benchmark_model of this device to the binary's path or URL",
+        )
 
 
 def refuse_threads(

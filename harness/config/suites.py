@@ -9,7 +9,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harness.config.devices import device_files, device_from, find_device, refuse_threads
+from harness.config.devices import (
+    device_files,
+    device_from,
+    find_device,
+    refuse_runner,
+    refuse_threads,
+)
 from harness.config.paths import profiles_dir
 from harness.config.schema import DatasetFile, ModelFile, PolicyFile, SuiteFile
 from harness.config.sources import SELF_CONTAINED
@@ -292,6 +298,7 @@ def _backends(
             )
         for device in devices:
             refuse_threads(source, ("backends", position), device.name, backend, device.simulation)
+            refuse_runner(source, ("backends", position), device.name, backend, device.link)
         found.append(backend)
     return tuple(dict.fromkeys(found))
 

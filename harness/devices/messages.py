@@ -182,6 +182,7 @@ def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
     facts = clean(message.get("facts"))
     if not isinstance(facts, dict):
         raise ProtocolError(f"{device}: done without facts")
+    facts.pop("summary", None)  # an agent sends samples
     memory = facts.get("memory_peak_bytes", {})
     threads = [facts.get("threads_asked"), facts.get("threads_found")]
     if not isinstance(memory, dict) or not all(

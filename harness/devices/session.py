@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from device_agents.python import wire
 from harness.devices import messages
 from harness.devices.agents import agent_for
+from harness.devices.answer import Answer
+from harness.devices.benchmark_model import BenchmarkModel, find_tool
 from harness.devices.blobs import Blob, BlobStore
 from harness.devices.lease import BEAT, REFUSED, Busy, DeviceLease, at_once
 from harness.devices.lock import DeviceLock
 from harness.devices.store_reply import StoreReply
-from harness.domain import Device, Fence, Stage
+from harness.domain import Backend, Device, Fence, Stage
 from harness.errors import (
     AgentCrashedError,
     AgentSetupError,
@@ -29,14 +30,7 @@ from harness.transports import TRANSPORTS, Process
 #: Seconds an agent gets to say hello: importing TensorFlow on a small board takes a while.
 HELLO_TIMEOUT = 120.0
 
-
-@dataclass
-class Answer:
-    """What one request brought: the hello, the load times and tensors, the facts of done."""
-
-    hello: dict[str, Any] = field(default_factory=dict)
-    loaded: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+__all__ = ["HELLO_TIMEOUT", "Answer", "Session"]
 
 
 class Session:
@@ -56,6 +50,7 @@ class Session:
         self._blobs = BlobStore(self.transport, device.name, limit)
         self._pushed: dict[str, Blob] = {}
         self._agent = agent_for(device)(device)
+        self._tool: BenchmarkModel | None = None
 
     def __enter__(self) -> Session:
         self.open()
@@ -122,10 +117,25 @@ class Session:
         """The command that starts a program on the device only while it is ours."""
         return self._lease.command(argv)
 
-    def push(self, blobs: Sequence[Blob], progress: Callable[[int, int], None]) -> int:
-        """Bring the agent and the blobs to the device; returns the bytes that were sent."""
+    def push(
+        self,
+        blobs: Sequence[Blob],
+        progress: Callable[[int, int], None],
+        runners: Collection[str] = ("agent",),
+    ) -> int:
+        """Bring what runs models and the blobs to the device; returns the bytes that were sent.
+
+        ``runners`` are those of the backends that will be asked for.
+        """
         self.stage = Stage.PUSH
-        wanted = [*self._agent.prepare(self.transport), *blobs]
+        programs = list(self._agent.prepare(self.transport)) if "agent" in runners else []
+        if "benchmark_model" in runners:
+            tool = find_tool(self.device)
+            programs.append(tool)
+            self._tool = BenchmarkModel(
+                self.device, self.transport, self._blobs, tool, self._pushed, self._enter
+            )
+        wanted = [*programs, *blobs]
         self._lease.hold(size=sum(blob.size for blob in wanted))
         sent = self._blobs.push(wanted, progress)
         self._pushed |= {blob.sha256: blob for blob in wanted}
@@ -155,9 +165,17 @@ class Session:
         ``on_message(message, answer)`` gets every message between ``loaded`` and ``done``;
         ``purpose`` is the stage once the model is loaded, ``silence`` the seconds between
         two messages that are too long, ``longest`` those that the whole answer may take after
-        the hello. Raises ``AgentError``, ``UnsupportedError`` or
-        ``TransportError``.
+        the hello. The request's ``backend`` says who answers; an agent does not see it.
+        Raises ``AgentError``, ``UnsupportedError`` or ``TransportError``.
         """
+        backend = Backend.parse(request.get("backend", "cpu"))
+        if backend.runner == "benchmark_model":
+            if self._tool is None:
+                raise AgentSetupError(f"{self.device.name}: benchmark_model was not pushed")
+            return self._tool.ask(
+                backend, request, on_message, purpose=purpose, silence=silence, longest=longest
+            )
+        request = {key: value for key, value in request.items() if key != "backend"}
         self.stage = Stage.START
         name = self.device.name
         process = self.transport.start(self.command(self._agent.argv(self._blobs.path)))
@@ -213,6 +231,9 @@ class Session:
                     raise AgentTimeoutError(
                         f"{self.device.name}: the agent said nothing for {silence:g} s"
                     ) from None
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
 
     def _raise_no_hello(self, process: Process) -> None:
         code, tail = process.wait(10), _last_lines(process)

@@ -32,6 +32,15 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "hexagon": (),
 }
 
+#: What an option may be, where not every name will do.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "runner": RUNNERS,
+    "execution_preference": ("fast_single_answer", "sustained_speed", "low_power", "undefined"),
+    "execution_priority": ("default", "low", "medium", "high"),
+    "allow_fp16": ("true", "false"),
+    "experimental_enable_quant": ("true", "false"),
+}
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Backend:
@@ -55,8 +64,8 @@ class Backend:
                 raise ValueError(
                     f"{self.accelerator} has no option {key!r}, only {', '.join(known)}"
                 )
-            if key == "runner" and value not in RUNNERS:
-                raise ValueError(f"runner is {' or '.join(RUNNERS)}, not {value!r}")
+            if value not in CHOICES.get(key, (value,)):
+                raise ValueError(f"{key} is {' or '.join(CHOICES[key])}, not {value!r}")
         if len({key for key, _ in self.options}) < len(self.options):
             raise ValueError("an option is given twice")
         if self.accelerator in _TOOL_ONLY and ("runner", "agent") in self.options:

@@ -31,8 +31,9 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
         for check in (
             _outputs,
             _moved,
-            _kernels,
             _delegation,
+            _kernels,
+            _summary,
             _trials,
             _samples,
             _threads,
@@ -64,6 +65,16 @@ def _moved(observations: Observations) -> Iterator[Advisory]:
         )
 
 
+def _summary(observations: Observations) -> Iterator[Advisory]:
+    if any(trial.summary for trial in observations.trials):
+        missing = all(trial.median_ns is None for trial in observations.trials)
+        yield Advisory(
+            AdvisoryKind.SUMMARY_ONLY,
+            "benchmark_model keeps no samples"
+            + (", and this build prints no median" if missing else ""),
+        )
+
+
 def _kernels(observations: Observations) -> Iterator[Advisory]:
     if observations.integer16_activations and observations.accelerator == "cpu":
         yield Advisory(
@@ -75,30 +86,22 @@ def _kernels(observations: Observations) -> Iterator[Advisory]:
 
 def _delegation(observations: Observations) -> Iterator[Advisory]:
     """XNNPACK is the CPU itself: what it leaves to other kernels is no half-used accelerator."""
-    if observations.accelerator in ("cpu", "xnnpack"):
+    seen = observations.delegated
+    if not seen or observations.accelerator in ("cpu", "xnnpack"):
         return
-    seen = {
-        (delegated["nodes"], delegated["total"], delegated.get("partitions"))
-        for trial in observations.trials
-        if (delegated := trial.facts.get("delegated"))
-        and delegated.get("nodes") is not None
-        and delegated.get("total") is not None
-        and delegated["nodes"] < delegated["total"]
-    }
-    for nodes, total, partitions in sorted(seen, key=str):
-        parts = "" if partitions is None else f", in {partitions} partition(s)"
+    nodes, total, partitions = (seen.get(key) for key in ("nodes", "total", "partitions"))
+    left = nodes is not None and total is not None and nodes < total
+    if left or seen.get("whole") is False:
+        count = f"{nodes} of the file's {total}" if left else "not all"
+        parts = f", in {partitions} partition(s)" if partitions else ""
         yield Advisory(
             AdvisoryKind.PARTIAL_DELEGATION,
-            f"{observations.accelerator} ran {nodes} of the file's {total} operators{parts}",
+            f"{observations.accelerator} ran {count} operators{parts}",
         )
 
 
 def _trials(observations: Observations) -> Iterator[Advisory]:
-    medians = [
-        float(np.median(trial.phases["measure"]))
-        for trial in observations.trials
-        if len(trial.phases.get("measure", ()))
-    ]
+    medians = _medians(observations)
     if observations.failed_trials:
         yield Advisory(
             AdvisoryKind.TRIALS_FAILED,
@@ -118,9 +121,7 @@ def _trials(observations: Observations) -> Iterator[Advisory]:
 
 def _samples(observations: Observations) -> Iterator[Advisory]:
     short = [
-        len(trial.phases.get("measure", ()))
-        for trial in observations.trials
-        if len(trial.phases.get("measure", ())) < observations.policy.min_runs
+        trial.runs for trial in observations.trials if trial.runs < observations.policy.min_runs
     ]
     if short:
         yield Advisory(
@@ -155,12 +156,12 @@ def _readiness(observations: Observations) -> Iterator[Advisory]:
         yield Advisory(_MISSED.get(about, AdvisoryKind.NOT_READY), text)
 
 
+def _medians(observations: Observations) -> list[float]:
+    return [median for trial in observations.trials if (median := trial.median_ns) is not None]
+
+
 def _timer(observations: Observations) -> Iterator[Advisory]:
-    medians = [
-        float(np.median(trial.phases["measure"]))
-        for trial in observations.trials
-        if len(trial.phases.get("measure", ()))
-    ]
+    medians = _medians(observations)
     step = observations.clock_resolution_ns
     if medians and step > TIMER_SHARE * float(np.median(medians)):
         yield Advisory(

@@ -14,10 +14,35 @@ from harness.domain import Measurement, Policy, Task
 
 @dataclass(frozen=True, slots=True)
 class TrialObservation:
-    """One finished latency trial: samples in ns by phase, and the agent's facts."""
+    """One finished latency trial: samples in ns by phase, and the agent's facts.
+
+    A tool that keeps no samples leaves ``facts["summary"]``, the statistics of its runs in us:
+    ``count``, ``first``, ``min``, ``max``, ``mean``, ``std``, ``p5``, ``median``, ``p95`` (``None``
+    where it does not print them), ``first_inference``, and ``warmup`` with those of the warm-up.
+    """
 
     phases: Mapping[str, NDArray[np.int64]]
     facts: Mapping[str, Any]
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """The statistics that stand for samples; empty where there are samples."""
+        found: Mapping[str, Any] = self.facts.get("summary") or {}
+        return found
+
+    @property
+    def runs(self) -> int:
+        """Measured runs."""
+        return int(self.summary.get("count") or len(self.phases.get("measure", ())))
+
+    @property
+    def median_ns(self) -> float | None:
+        """The median of the measured runs, where it is known."""
+        values = self.phases.get("measure", ())
+        if len(values):
+            return float(np.median(values))
+        median = self.summary.get("median")
+        return None if median is None else float(median) * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +58,7 @@ class Observations:
     Detection: ``detections`` (n, boxes, 6) and ``truth``, see ``mean_average_precision``.
     ``agreement`` (m, 5) compares samples with the float32 variant, see ``agreement``.
 
+    ``delegated`` is the newest trial's fact of that name, see PROTOCOL.md.
     ``reference`` holds the output check: ``None`` when the host had no
     reference, else ``{"equal": bool, "relative_rms": float, "samples": n}``.
     """
@@ -56,6 +82,7 @@ class Observations:
     reference_missing: str = ""
     integer16_activations: bool = False
     accelerator: str = "cpu"
+    delegated: Mapping[str, Any] | None = None
     simulated: bool = False
     clock_resolution_ns: float = 0.0
     calibration_samples: int | None = None

@@ -102,6 +102,7 @@ def seal_success(
         reference_missing=ready.reference_missing,
         integer16_activations=bool(ready.variant.manifest.get("integer16_activations")),
         accelerator=job.backend.accelerator,
+        delegated=newest.facts.get("delegated"),
         clock_resolution_ns=float((newest.hello.get("clock") or {}).get("resolution_ns") or 0),
         calibration_samples=ready.variant.manifest.get("calibration_samples"),
         calibration_findings=tuple(

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from harness.devices import messages
+from harness.devices.benchmark_model import find_tool
 from harness.devices.session import Answer, Session
 from harness.domain import JobStatus, Stage, TrialStatus
 from harness.errors import DeviceFullError, HarnessError, JobError, ProtocolError
@@ -73,6 +74,16 @@ class Lane(LaneSession):
     def _push(self) -> None:
         if self._session.stage is not Stage.CONNECT:
             self._reconnect()
+        runners = {item.job.backend.runner for item in self.left()}
+        if "benchmark_model" in runners:
+            try:
+                find_tool(self.device)
+            except HarnessError as error:
+                # The agent's jobs can do without it.
+                for item in self.left():
+                    if item.job.backend.runner == "benchmark_model":
+                        self._fail(item, error, Stage.PUSH)
+                runners.discard("benchmark_model")
         shared = {item.ready.data.samples.sha256: item.ready.data.samples for item in self.left()}
         own = {item.ready.blob.sha256: item.ready.blob for item in self.left()}
 
@@ -80,13 +91,13 @@ class Lane(LaneSession):
             self._tell(PushProgress(self.device.name, sent, total))
 
         try:
-            sent = self._session.push([*shared.values(), *own.values()], progress)
+            sent = self._session.push([*shared.values(), *own.values()], progress, runners)
         except DeviceFullError:
             # Not all fits; what does is still worth measuring.
-            sent = self._session.push(list(shared.values()), progress)
+            sent = self._session.push(list(shared.values()), progress, runners)
             for item in self.left():
                 try:
-                    sent += self._session.push([item.ready.blob], progress)
+                    sent += self._session.push([item.ready.blob], progress, runners)
                 except DeviceFullError as error:
                     self._fail(item, error, Stage.PUSH)
         self._tell(DeviceConnected(self.device.name, sent))
@@ -118,7 +129,7 @@ class Lane(LaneSession):
 
             workers = item.job.backend.threads
             if alone and (not self.real or item.job.backend.accelerator == "cpu"):
-                workers = max(workers, self._processors())
+                workers = max(workers, self._processors(item))
             answer = self._session.ask(
                 {
                     **self._request(item, "sweep"),
@@ -194,10 +205,12 @@ class Lane(LaneSession):
                 silence=policy.silence_timeout,
                 longest=2 * policy.max_seconds + 2 * policy.silence_timeout,
             )
-            if not measured or not answer.loaded:
+            if not (measured or answer.summary) or not answer.loaded:
                 raise ProtocolError(f"{self.device.name}: a latency trial without samples")
             self._same_runtime(item, answer)
             facts = {**answer.facts, **{key: answer.loaded[key] for key in ("load_ns", "init_ns")}}
+            if answer.summary:
+                facts["summary"] = answer.summary
             self._session.verify()
             self._store.end_trial(
                 trial_id,
@@ -227,6 +240,7 @@ class Lane(LaneSession):
                 "std": list(preprocessing.std),
             },
             "accelerator": job.backend.accelerator,
+            "backend": str(job.backend),
             **({} if job.backend.accelerator != "edgetpu" else self._edgetpu()),
         }
 
@@ -252,10 +266,13 @@ class Lane(LaneSession):
             )
         item.runtime = found
 
-    def _processors(self) -> int:
+    def _processors(self, item: LaneJob) -> int:
         """All of the device's processors, as its agent counts them."""
         answer = self._session.ask(
-            {"action": "probe"}, lambda *_: None, purpose=Stage.START, silence=60
+            {"action": "probe", "backend": str(item.job.backend)},
+            lambda *_: None,
+            purpose=Stage.START,
+            silence=60,
         )
         count = answer.hello["platform"].get("cpu_count")
         return count if isinstance(count, int) and 1 <= count <= 256 else 1

@@ -120,3 +120,20 @@ def test_a_line_without_end_is_refused() -> None:
     reader = LineReader(lambda timeout: b"x" * 1_000_000)
     with pytest.raises(ProtocolError, match="without an end"):
         reader.read_line(10)
+
+
+def test_only_samples_count_as_an_agents_timings() -> None:
+    facts = messages.done_facts({"type": "done", "facts": {"summary": {"median": 1}}}, "board")
+    assert "summary" not in facts
+
+
+@pytest.mark.parametrize(
+    "delegated",
+    [3, {}, {"accelerator": 1}, {"accelerator": "gpu", "nodes": -1},
+     {"accelerator": "gpu", "total": "9"}, {"accelerator": "gpu", "partitions": True}],
+)  # fmt: skip
+def test_delegated_that_makes_no_sense(delegated: object) -> None:
+    good = {"accelerator": "gpu", "nodes": 3, "total": 9, "partitions": None}
+    assert messages.done_facts({"facts": {"delegated": good}}, "board")["delegated"] == good
+    with pytest.raises(ProtocolError, match="delegated that makes no sense"):
+        messages.done_facts({"facts": {"delegated": delegated}}, "board")
