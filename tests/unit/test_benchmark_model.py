@@ -610,7 +610,7 @@ def test_latency_of_summaries() -> None:
     assert set(kinds) == {
         "summary_only", "coarse_timer", "partial_delegation", "trials_disagree",
     }  # fmt: skip
-    assert "5 of 64 operators in 3 partition(s)" in kinds["partial_delegation"]
+    assert "5 of the file's 64 operators, in 3 partition(s)" in kinds["partial_delegation"]
 
 
 def test_a_median_that_is_not_told_is_not_estimated() -> None:

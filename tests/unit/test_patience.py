@@ -40,6 +40,7 @@ CLASSES: dict[str, tuple[bool, bool]] = {
     "PullError": (False, True),
     "AgentError": (False, False),
     "AgentSetupError": (False, True),
+    "AcceleratorBusyError": (True, False),
     "AgentCrashedError": (True, True),
     "AgentTimeoutError": (True, True),
     "ProtocolError": (False, True),
