@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.datasets.lint import TOO_FEW
-from harness.domain import Job, JobStatus, Policy, Stage, TrialStatus, Variant
+from harness.domain import DeviceKind, Job, JobStatus, Policy, Stage, TrialStatus, Variant
 from harness.metrics import (
     MAIN,
     METRICS,
@@ -63,6 +63,8 @@ def seal_success(
         name: array for name in ARTIFACTS if (array := store.artifact(job_id, name)) is not None
     }
     model, truth = ready.model, ready.data.truth
+    # Time and memory of an emulated processor are the emulator's: kept as samples, never estimated.
+    emulated = job.kind is DeviceKind.EMULATED
     observations = Observations(
         policy=policy,
         size_bytes=ready.variant.size_bytes,
@@ -70,7 +72,7 @@ def seal_success(
             TrialObservation(
                 {phase: values for phase, (_, values) in trial.phases.items()}, trial.facts
             )
-            for trial in timed
+            for trial in ([] if emulated else timed)
         ),
         failed_trials=failed_trials,
         labels=ready.data.labels if kept else None,
@@ -96,7 +98,9 @@ def seal_success(
             if not finding.startswith(TOO_FEW)  # has an advisory of its own
         ),
         training_findings=ready.variant.training_findings,
-        peak_memory_bytes=(sweep_facts.get("memory_peak_bytes") or {}).get("end"),
+        peak_memory_bytes=None
+        if emulated
+        else (sweep_facts.get("memory_peak_bytes") or {}).get("end"),
         runtime=f"{runtime.get('name', '')} {runtime.get('version', '')}".strip(),
     )
     measurements = [item for measure in METRICS.values() for item in measure(observations)]
@@ -140,6 +144,8 @@ def seal_success(
         parts.append(f"{MAIN[accuracy.name]} {accuracy.value:{form}}")
     if "latency_median" in found:
         parts.append(f"median {found['latency_median'].value:.4g} ms")
+    if emulated and timed:
+        parts.append("emulated, not a latency")
     return ", ".join(parts) or "done"
 
 

@@ -108,6 +108,12 @@ def search(
     Where the suite names no recipes, the usual ones that ``splits`` has samples for. Raises
     ``UsageError`` for what can never work.
     """
+    for device in suite.devices:
+        if device.kind is DeviceKind.EMULATED and goal.minimize != "size":
+            raise UsageError(
+                f"{device.name} is emulated: it tells no {goal.minimize} of a device",
+                hint="minimize size, or name another device",
+            )
     resolved = resolve(suite.models[0])
     suite = replace(suite, recipes=_applicable(resolved, suite, splits))
     work = _Search(store, suite, resolved, goal, tell, stop or Stop())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.domain import JobStatus, Stage, TrialStatus
+from harness.domain import DeviceKind, JobStatus, Stage, TrialStatus
 from harness.errors import MissingExtraError
 from harness.reports import numbers
 from harness.reports.rows import compared_rows
@@ -104,7 +104,11 @@ def latency_by_trial(view: RunView) -> list[tuple[str, str]]:
     import plotly.graph_objects as go
 
     figures = []
-    timed = [job for job in view.jobs if job.status is JobStatus.OK]
+    timed = [
+        job
+        for job in view.jobs
+        if job.status is JobStatus.OK and job.job.kind is not DeviceKind.EMULATED
+    ]
     keys = dict.fromkeys((j.job.model, j.job.device, str(j.job.backend)) for j in timed)
     for model, device, backend in keys:
         shown = [

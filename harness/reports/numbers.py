@@ -6,7 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from harness.domain import DeviceKind, JobStatus
 from harness.metrics import MAIN
+
+#: Stands for the latency of an emulated device.
+NOT_A_LATENCY = "emulated, not a latency"
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -79,17 +83,18 @@ def points(value: float | None) -> str:
     return "-" if value is None else f"{value * 100:+.2f}"
 
 
-def cells(row: dict[str, Any], *, named: bool = False) -> tuple[str, ...]:
+def cells(row: dict[str, Any], *, named: bool = False, kind_said: bool = False) -> tuple[str, ...]:
     """Size, ratio, accuracy, difference, median, p95, speed-up and memory of a row.
 
-    ``named``: the accuracy says of which metric it is.
+    ``named``: the accuracy says of which metric it is. ``kind_said``: that a device is emulated
+    stands above.
     """
     return (
         size(row["size_bytes"]),
         ratio(row["size_ratio"]),
         named_accuracy(row) if named else accuracy(row),
         difference(row),
-        latency(row),
+        latency(row).removeprefix("emulated, ") if kind_said else latency(row),
         significant(row["latency_p95_ms"]),
         ratio(row["speed_up"]),
         significant(row["memory_peak_mb"]),
@@ -99,6 +104,8 @@ def cells(row: dict[str, Any], *, named: bool = False) -> tuple[str, ...]:
 def latency(row: dict[str, Any]) -> str:
     """Median in ms with half of the 95 % interval in per cent: ``0.0352 ±0.6%``."""
     median = row["latency_median_ms"]
+    if row["kind"] == DeviceKind.EMULATED and row["status"] == JobStatus.OK:
+        return NOT_A_LATENCY
     if median is None:
         return "-"
     if row["latency_low_ms"] is None:

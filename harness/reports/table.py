@@ -91,7 +91,7 @@ def _block_parts(
         if item.status is JobStatus.OK:
             table.add_row(
                 Text(item.job.recipe),
-                *numbers.cells(row),
+                *numbers.cells(row, kind_said=True),
                 notes.letters(item, found),
             )
         else:

@@ -56,9 +56,7 @@ def registered() -> bool:
     for entry in _HOST.glob("*") if _HOST.is_dir() else ():
         if entry.name in ("register", "status"):
             continue
-        words = dict(
-            line.split(" ", 1) for line in entry.read_text().splitlines() if " " in line
-        )
+        words = dict(line.split(" ", 1) for line in entry.read_text().splitlines() if " " in line)
         magic = words.get("magic", "")
         if magic.startswith("7f454c460201") and magic[36:40] == "b700":
             return "F" in words.get("flags:", "") and entry.read_text().startswith("enabled")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-import harness
 from harness.emulation.linux_arm64 import inside
 from harness.errors import HarnessError, MissingToolError
 
@@ -32,14 +32,20 @@ _WHY = {
 }
 
 
-def hold(spec: inside.Spec, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
-    """Start it; it lives until its ``stdin`` is closed, which the kernel does when we die."""
-    package = Path(harness.__file__).resolve().parent.parent
+def hold(
+    spec: inside.Spec, output: IO[bytes] | int, handles: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start it; it lives until its ``stdin`` is closed, which the kernel does when we die.
+
+    ``handles`` stay open for as long as any of it lives.
+    """
+    package = Path(__file__).resolve().parents[3]
     return subprocess.Popen(
         [sys.executable, "-m", inside.__name__, spec.text()],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT,
+        pass_fds=handles,
         env={**os.environ, "PYTHONPATH": str(package)},
     )
 

@@ -79,7 +79,8 @@ def main() -> int:
 
 
 def _say(code: int, error: OSError) -> int:
-    print(f"{error.filename or 'namespaces'}: {error.strerror}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"{error.filename or 'namespaces'}: {error.strerror}\n")
+    sys.stderr.flush()
     return code
 
 
@@ -102,6 +103,8 @@ def _process_1(spec: Spec, own_user: bool) -> int:
     if spec.root:
         try:
             syscalls.unshare(syscalls.CLONE_NEWNS)
+            if not own_user:
+                _give_away(spec)
             registered = mounts.build(
                 Path(spec.root), spec.folders, spec.cpuinfo, spec.qemu if own_user else "",
                 writable=spec.writable,
@@ -133,6 +136,13 @@ def _process_1(spec: Spec, own_user: bool) -> int:
                 return code
 
 
+def _give_away(spec: Spec) -> None:
+    """Real root becomes another user, to whom the folders must belong."""
+    for folder in spec.folders.values():
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            os.lchown(path, spec.user_id, spec.user_id)
+
+
 def _reap(command: int) -> int | None:
     """Wait for every child that has ended; the command's exit code if it is among them."""
     code = None
@@ -162,9 +172,10 @@ def _become(argv: list[str], environment: Mapping[str, str], user: int, own_user
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        os.execve(argv[0], argv, dict(environment))
+        os.execve(argv[0], argv, dict(environment))  # noqa: S606  a list, and no shell
     except OSError as error:
-        print(f"{argv[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{argv[0]}: {error.strerror}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

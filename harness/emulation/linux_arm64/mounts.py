@@ -55,7 +55,7 @@ def _processes(place: Path) -> None:
 
 def _devices(place: Path) -> None:
     syscalls.mount("tmpfs", str(place), "tmpfs", data="mode=755")
-    for name in _DEVICES:
+    for name in (name for name in _DEVICES if os.path.exists(f"/dev/{name}")):
         (place / name).touch()
         syscalls.mount(f"/dev/{name}", str(place / name), flags=syscalls.MS_BIND)
     for name in ("pts", "shm"):
@@ -66,7 +66,7 @@ def _devices(place: Path) -> None:
         ("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"),
         ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"),
     ):  # fmt: skip
-        os.symlink(target, place / name)
+        (place / name).symlink_to(target)
 
 
 def _register(root: Path, qemu: str) -> bool:

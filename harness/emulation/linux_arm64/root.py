@@ -124,7 +124,7 @@ def _make(target: Path, qemu: str, tell: Tell) -> None:
             unpack.wheels(getting.result(), root)
         tell("first steps of the arm64 Python")
         _first_steps(root, qemu)
-        os.rename(root, target)
+        root.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     tell(f"the arm64 root is ready after {time.monotonic() - begin:.0f} s: {target}")
@@ -151,8 +151,12 @@ def _first_steps(root: Path, qemu: str) -> None:
 
 def main() -> None:
     """Make the root, telling how far it is."""
+
+    def tell(text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+
     try:
-        ensure_root(lambda text: sys.stderr.write(f"{text}\n") and None)
+        ensure_root(tell)
     except HarnessError as error:
         sys.exit(f"error: {error}")
 

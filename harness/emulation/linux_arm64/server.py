@@ -43,6 +43,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
 def write_settings(inside: Path, ours: Path, port: int, cpu: str) -> None:
     """What the server reads goes to ``inside``, its ``/etc/ssh``; a client's files to ``ours``."""
     host = _write_key(inside / "host_key")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from harness.emulation.linux_arm64 import cpu as cpus
-from harness.emulation.linux_arm64 import held, root, server
+from harness.emulation.linux_arm64 import held, root, server, states
 from harness.emulation.linux_arm64.inside import USER_ID, Spec
 from harness.emulation.target import Tell
 from harness.errors import HarnessError
@@ -41,12 +42,19 @@ class LinuxArm64Target:
             raise HarnessError(f"{self.title} runs already")
         where = root.ensure_root(tell)
         qemu = root.check_machine()
+        if self._port and not server.is_free(self._port):
+            raise HarnessError(
+                f"port {self._port} of {server.HOST} is in use", hint="choose another --port"
+            )
         for attempt in range(_ATTEMPTS):
             port = self._port or server.free_port()
-            state = self._launch(where, qemu, port)
-            if server.answers(port, self._alive):
-                break
-            self._failed((state / "log").read_text(errors="replace"), attempt)
+            # Its files go with the server; what it said must be readable after that.
+            with tempfile.TemporaryFile() as log:
+                state = self._launch(where, qemu, port, log)
+                if server.answers(port, self._alive):
+                    break
+                log.seek(0)
+                self._failed(log.read().decode(errors="replace"), attempt)
         tell(f"OpenSSH's server for arm64 listens on {server.HOST}:{port}")
         return self._profile(state, port)
 
@@ -59,11 +67,9 @@ class LinuxArm64Target:
     def _alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def _launch(self, where: Path, qemu: str, port: int) -> Path:
+    def _launch(self, where: Path, qemu: str, port: int, log: IO[bytes]) -> Path:
         """Start all of it; the folder with its files, which goes when it ends."""
-        running = root.folder() / "running"
-        running.mkdir(exist_ok=True)
-        state = Path(tempfile.mkdtemp(dir=running))
+        state, lock = states.new(root.folder() / "running")
         settings, home = state / "ssh", state / "home"
         for path in (settings, home):
             path.mkdir(mode=0o700)
@@ -80,8 +86,10 @@ class LinuxArm64Target:
             host_name="emulated-arm64",
             remove=str(state),
         )
-        with open(state / "log", "wb") as log:
-            self._process = held.hold(spec, log)
+        try:
+            self._process = held.hold(spec, log, (lock,))
+        finally:
+            os.close(lock)
         return state
 
     def _failed(self, said: str, attempt: int) -> None:
@@ -92,11 +100,7 @@ class LinuxArm64Target:
         self.stop()
         if code is None:
             raise HarnessError(f"the server of {self.title} does not answer: {said[-600:]}")
-        if _TAKEN in said and self._port:
-            raise HarnessError(
-                f"port {self._port} of {server.HOST} is in use", hint="choose another --port"
-            )
-        if _TAKEN not in said or attempt + 1 == _ATTEMPTS:
+        if _TAKEN not in said or self._port or attempt + 1 == _ATTEMPTS:
             raise held.failure(f"the server of {self.title}", code, said)
 
     def _profile(self, state: Path, port: int) -> str:
