@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from harness.emulation.linux_arm64 import inside
+from harness.emulation.target import Tell
 from harness.errors import HarnessError, MissingToolError
 
 _WHY = {
@@ -55,6 +56,22 @@ def release(process: subprocess.Popen[bytes]) -> int:
     if process.stdin is not None:
         process.stdin.close()
     return process.wait()
+
+
+def run(spec: inside.Spec, listen: Tell = lambda line: None) -> tuple[int, str]:
+    """Run it to its end; its exit code and what it said, of which ``listen`` gets each line."""
+    process = hold(spec, subprocess.PIPE)
+    said = []
+    try:
+        for line in process.stdout or ():
+            said.append(line.decode(errors="replace"))
+            listen(said[-1].strip())
+        process.wait()
+    finally:
+        code = release(process)
+        if process.stdout is not None:
+            process.stdout.close()
+    return code, "".join(said)
 
 
 def failure(what: str, code: int, said: str) -> HarnessError:

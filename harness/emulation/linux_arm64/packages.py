@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,25 +53,19 @@ def download_debian(folder: Path, tell: Tell) -> list[Path]:
         # As in a container it makes no device nodes, which an ordinary user could not.
         environment={**os.environ, "PATH": path, "container": "lxc", "LC_ALL": "C"},
     )  # fmt: skip
-    process = held.hold(spec, subprocess.PIPE)
-    said: list[str] = []
     count = 0
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            text = line.decode(errors="replace").strip()
-            said.append(text)
-            if text.startswith("I: Retrieving "):
-                count += 1
-                if count % 25 == 0:
-                    tell(f"  {count} packages")
-        code = process.wait()
-    finally:
-        held.release(process)
-        process.stdout.close()
+
+    def listen(text: str) -> None:
+        nonlocal count
+        if text.startswith("I: Retrieving "):
+            count += 1
+            if count % 25 == 0:
+                tell(f"  {count} packages")
+
+    code, said = held.run(spec, listen)
     found = sorted((folder / "var" / "cache" / "apt" / "archives").glob("*.deb"))
     if code != 0 or not found:
-        error = held.failure("debootstrap", code, "\n".join(said))
+        error = held.failure("debootstrap", code, said)
         if not isinstance(error, MissingToolError):
             error.hint = "is Debian's archive reached from here? http_proxy is honoured"
         raise error
@@ -82,18 +75,18 @@ def download_debian(folder: Path, tell: Tell) -> list[Path]:
 def download_wheels(folder: Path) -> list[Path]:
     """The pinned wheels for arm64, which pip checks by their hashes."""
     platforms = [f"--platform={name}" for name in _PLATFORMS]
-    said = ""
+    arguments = [
+        "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
+        "--require-hashes", *platforms, "--python-version=3.11", "--implementation=cp",
+        "--abi=cp311", "-r", str(WHEELS), "-d", str(folder),
+    ]  # fmt: skip
+    first = ""
     for pip in _pips():
-        done = subprocess.run(
-            [*pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-             "--only-binary=:all:", "--require-hashes", *platforms, "--python-version=3.11",
-             "--implementation=cp", "--abi=cp311", "-r", str(WHEELS), "-d", str(folder)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode == 0:
+        code, said = held.run(Spec([*pip, *arguments], environment=dict(os.environ)))
+        if code == 0:
             return sorted(folder.glob("*.whl"))
-        said = said or done.stderr
-    last = " | ".join(said.strip().splitlines()[-3:])
+        first = first or said
+    last = " | ".join(first.strip().splitlines()[-3:])
     raise HarnessError(f"pip could not get the wheels for arm64: {last}")
 
 

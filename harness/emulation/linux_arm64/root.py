@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -111,8 +110,10 @@ def _make(target: Path, qemu: str, tell: Tell) -> None:
     for left in target.parent.glob(f"{target.name}.part-*"):
         shutil.rmtree(left, ignore_errors=True)
     begin = time.monotonic()
-    part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=target.parent))
-    try:
+    with tempfile.TemporaryDirectory(
+        prefix=f"{target.name}.part-", dir=target.parent, ignore_cleanup_errors=True
+    ) as name:
+        part = Path(name)
         root, wheels = part / "root", part / "wheels"
         root.mkdir()
         tell("making an arm64 root, once: Debian's packages by debootstrap, wheels by pip")
@@ -125,8 +126,6 @@ def _make(target: Path, qemu: str, tell: Tell) -> None:
         tell("first steps of the arm64 Python")
         _first_steps(root, qemu)
         root.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     tell(f"the arm64 root is ready after {time.monotonic() - begin:.0f} s: {target}")
 
 
@@ -139,12 +138,7 @@ def _first_steps(root: Path, qemu: str) -> None:
             environment={"PATH": "/usr/bin:/bin", "QEMU_CPU": cpu.DEFAULT, "LC_ALL": "C.UTF-8"},
             root=str(root), writable=True, cpuinfo=described.name, qemu=qemu,
         )  # fmt: skip
-        process = held.hold(spec, subprocess.PIPE)
-        try:
-            assert process.stdout is not None
-            said = process.stdout.read().decode(errors="replace")
-        finally:
-            code = held.release(process)
+        code, said = held.run(spec)
     if code != 0 or not said.startswith("aarch64"):
         raise held.failure("the arm64 Python", code, said)
 
