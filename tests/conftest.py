@@ -148,6 +148,33 @@ def interpreters() -> Iterator[dict[str, str]]:
         os.environ["LD_LIBRARY_PATH"] = before
 
 
+@pytest.fixture(scope="session")
+def arm64_root(request: pytest.FixtureRequest) -> Path:
+    """The root of the emulated arm64 Debian, made once and kept from one session to the next."""
+    from harness.emulation.linux_arm64 import root
+    from harness.errors import MissingToolError
+
+    kept = pytest.MonkeyPatch()
+    request.addfinalizer(kept.undo)
+    if not os.environ.get("HARNESS_EMULATION_ROOTS"):
+        kept.setenv("HARNESS_EMULATION_ROOTS", str(request.config.cache.mkdir("emulation")))
+    try:
+        return root.ensure_root(lambda text: None)
+    except MissingToolError as error:
+        needed(str(error))
+
+
+@pytest.fixture(scope="session")
+def emulated_arm64(arm64_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The profile of a running emulated arm64 Debian, ``emulated-arm64.toml``."""
+    from harness.emulation import EMULATORS
+
+    with EMULATORS["linux-arm64"].make({}) as target:
+        path = tmp_path_factory.mktemp("devices") / "emulated-arm64.toml"
+        path.write_text(target.start(lambda text: None))
+        yield path
+
+
 @pytest.fixture
 def factories(tmp_path: Path) -> Path:
     """The module ``factories`` in the working folder."""

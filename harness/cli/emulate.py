@@ -46,7 +46,7 @@ def emulate(
     counts, how long it takes does not.
     """
     from harness.cli import emulating
-    from harness.emulation import EMULATORS
+    from harness.emulation import EMULATORS, Preparable
     from harness.errors import UsageError, suggest
 
     if target not in EMULATORS:
@@ -61,7 +61,8 @@ def emulate(
     emulating.check_name(device)
     made = emulator.make(options)
     if prepare:
-        made.prepare(emulating.tell)
+        if isinstance(made, Preparable):
+            made.prepare(emulating.tell)
         return
     places = emulating.places(device, save=save, profile=profile)
     raise typer.Exit(emulating.serve(made, device, places, command or []))

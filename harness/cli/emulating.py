@@ -70,16 +70,20 @@ def _up(
 ) -> int:
     if command:
         return _run(command, {**os.environ, "HARNESS_DEVICES": str(devices)})
+    with contextlib.suppress(KeyboardInterrupt):
+        _wait(target, device, devices, saved, text)
+    tell("stopping")
+    return 0
+
+
+def _wait(target: Target, device: str, devices: Path, saved: bool, text: str) -> None:
     print(text, end="", flush=True)
     reach = f"harness run demo --device {device}"
     tell(f"{target.title} is up; in another terminal:")
     tell(f"  {reach}" if saved else f"  HARNESS_DEVICES={shlex.quote(str(devices))} {reach}")
     tell("Ctrl-C ends it")
-    with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            signal.pause()
-    tell("stopping")
-    return 0
+    while True:
+        signal.pause()
 
 
 def _run(command: Sequence[str], environment: dict[str, str]) -> int:

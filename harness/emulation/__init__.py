@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.emulation.target import Target, Tell
+from harness.emulation.target import Preparable, Target, Tell
 from harness.errors import UsageError, suggest
 
 
@@ -51,4 +51,4 @@ EMULATORS: dict[str, Emulator] = {
     ),
 }
 
-__all__ = ["EMULATORS", "Emulator", "Target", "Tell"]
+__all__ = ["EMULATORS", "Emulator", "Preparable", "Target", "Tell"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 #: Told what is going on, one line at a time.
 Tell = Callable[[str], None]
@@ -20,9 +20,6 @@ class Target(Protocol):
     name: str
     title: str
 
-    def prepare(self, tell: Tell) -> None:
-        """Make what is made once and kept; ``start`` does it too. Raises ``HarnessError``."""
-
     def start(self, tell: Tell) -> str:
         """Start it, and return the text of a device profile (TOML) that reaches it."""
 
@@ -37,3 +34,11 @@ class Target(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A target of which something is made once and kept; ``start`` does that too."""
+
+    def prepare(self, tell: Tell) -> None:
+        """Make it, if it is not there; raises ``HarnessError``."""
