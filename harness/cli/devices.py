@@ -2,37 +2,110 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from harness.cli.clean import clean
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.devices.fleet import Entry
+
 app = typer.Typer(rich_markup_mode=None)
 app.command("clean")(clean)
 
+_STYLES = {
+    "ready": "green",
+    "poorly": "yellow",
+    "busy": "yellow",
+    "away": "red",
+    "refused": "red",
+    "modelled": "magenta",
+    "wrong profile": "bold red",
+}
+
 
 @app.callback(invoke_without_command=True)
-def devices(context: typer.Context) -> None:
-    """List the devices that have a profile; a suite may declare more."""
+def devices(
+    context: typer.Context,
+    look: Annotated[
+        bool,
+        typer.Option("--look/--no-look", help="Connect to each for a moment, all at once."),
+    ] = True,
+    format: Annotated[
+        str, typer.Option("--format", help="table or json.", metavar="FORMAT")
+    ] = "table",
+) -> None:
+    """List the devices: those with a profile and how they are, and what else is found.
+
+    Found without a profile: devices of the running adb server, Coral accelerators of this
+    machine, hosts of ~/.ssh/config. A suite may declare more devices.
+    """
     if context.invoked_subcommand is not None:
         return
+    from harness.cli import output
+
+    output.check_format(format, ("table", "json"))
+    from harness.devices.fleet import configured, unconfigured
+
+    entries = configured(look=look)
+    found = unconfigured(entries)
+    if format == "json":
+        _print_json([*entries, *found])
+    else:
+        _print_table(entries, found)
+
+
+def _print_json(entries: Sequence[Entry]) -> None:
+    import json
+
+    rows = [
+        {
+            "device": entry.name,
+            "condition": entry.condition.value,
+            "kind": entry.device.kind.value if entry.device else None,
+            "transport": entry.device.transport if entry.device else None,
+            "accelerators": list(entry.device.accelerators) if entry.device else [],
+            "default_backend": str(entry.device.default_backend) if entry.device else None,
+            "link": entry.link,
+            "note": entry.note,
+        }
+        for entry in entries
+    ]
+    print(json.dumps(rows, indent=1, ensure_ascii=False))
+
+
+def _print_table(entries: Sequence[Entry], found: Sequence[Entry]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from harness.cli.output import console
-    from harness.config.devices import known_devices
-    from harness.transports import TRANSPORTS
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("device", "kind", "transport", "accelerators", "default", "title"):
-        table.add_column(name)
-    for device in known_devices(TRANSPORTS).values():
+    for name in ("device", "kind", "link", "default", "offers", "state"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("", overflow="fold")
+    for entry in entries:
+        device, condition = entry.device, entry.condition.value
         table.add_row(
-            Text(device.name),
-            device.kind.value,
-            device.transport,
-            ", ".join(device.accelerators),
-            str(device.default_backend),
-            Text(device.title),
+            Text(entry.name),
+            device.kind.value if device else "",
+            device.transport if device else "",
+            str(device.default_backend) if device else "",
+            ", ".join(device.accelerators) if device else "",
+            Text(condition, style=_STYLES.get(condition, "dim")),
+            Text(entry.note or (device.title if device else "")),
         )
     console().print(table)
+    if found:
+        console().print(Text("\nWithout a profile", style="bold"))
+        rest = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        for entry in found:
+            rest.add_row(Text(f" {entry.name}"), Text(entry.note))
+        console().print(rest)
+        console().print(
+            Text("A profile is a file ~/.config/edge-harness/devices/NAME.toml.", style="dim")
+        )

@@ -51,11 +51,6 @@ def device_files() -> dict[str, Path]:
     return found
 
 
-def known_devices(transports: Collection[str]) -> dict[str, Device]:
-    """Every device that has a profile, by name."""
-    return {name: find_device(name, transports) for name in device_files()}
-
-
 def find_device(name: str, transports: Collection[str]) -> Device:
     """The device of a profile file; raises ``UsageError`` if there is none, ``ConfigError``."""
     files = device_files()

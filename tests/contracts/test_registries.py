@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.config.devices import find_device, known_devices
+from harness.config.devices import device_files, find_device
 from harness.config.sources import SELF_CONTAINED
 from harness.config.suites import load_suite, shipped_suites
 from harness.datasets import SOURCES, load_dataset
@@ -184,7 +184,7 @@ def test_every_advisory_names_its_next_step(kind: AdvisoryKind) -> None:
     assert Advisory(kind, "because").next_step == NEXT_STEP[kind]
 
 
-@pytest.mark.parametrize("name", known_devices(TRANSPORTS))
+@pytest.mark.parametrize("name", device_files())
 def test_shipped_devices(name: str) -> None:
     device = find_device(name, TRANSPORTS)
     assert device.title and device.default_backend.accelerator in device.accelerators
