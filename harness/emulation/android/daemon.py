@@ -90,16 +90,20 @@ class Daemon:
     # -- the machine outside --------------------------------------------------------------
 
     async def _follow(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            message = json.loads(line)
-            if "answer" in message:
-                future = self._asked.pop(message["id"], None)
-                if future is not None and not future.done():
-                    future.set_result(message["answer"])
-            elif message.get("do") == "cut":
-                for connection in list(self._connections):
-                    connection.abort()
-        self._finish(0)
+        try:
+            while line := await reader.readline():
+                self._heard(json.loads(line))
+        finally:
+            self._finish(0)
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        if "answer" in message:
+            future = self._asked.pop(message["id"], None)
+            if future is not None and not future.done():
+                future.set_result(message["answer"])
+        elif message.get("do") == "cut":
+            for connection in list(self._connections):
+                connection.abort()
 
     def _tell(self, message: dict[str, Any]) -> None:
         if self._writer is not None:
@@ -181,7 +185,8 @@ def main() -> None:
     try:
         enter(
             image, partial(_run, settings, listener, outside),
-            data_mb=int(settings["data_mb"]), temporary=bool(settings["temporary"]),
+            listener=listener.fileno(), data_mb=int(settings["data_mb"]),
+            temporary=bool(settings["temporary"]),
         )  # fmt: skip
     except SandboxError as error:
         failure = {"tell": "failed", "step": error.filename, "reason": error.strerror}

@@ -104,7 +104,6 @@ class Image:
         """Make all of it anew, but for the data, which stay."""
         for path in (self.root, self.sys, self.state):
             shutil.rmtree(path, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in (self.data / "local" / "tmp", self.data / "media" / "0"):
             path.mkdir(parents=True, exist_ok=True)
         self._build_root()

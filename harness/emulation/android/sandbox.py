@@ -76,15 +76,26 @@ class _Libc:
              flags, settings, len(settings))  # fmt: skip
 
 
-def enter(image: Image, run: Callable[[], int], *, data_mb: int, temporary: bool) -> NoReturn:
+def enter(
+    image: Image, run: Callable[[], int], *, listener: int, data_mb: int, temporary: bool
+) -> NoReturn:
     """Become the device and run its daemon; never returns.
 
     The process must have a single thread. Everything the daemon imports must be imported: the
-    files of Python are not on the device. ``data_mb`` is the size of the data, 0 for the
+    files of Python are not on the device. ``listener`` is a file that only the daemon keeps, so
+    that nobody is let in when it has ended. ``data_mb`` is the size of the data, 0 for the
     folder's own disk. A ``temporary`` folder is removed when all ends well. Raises
     ``SandboxError`` before the daemon runs.
     """
     libc = _Libc()
+    if child := os.fork():
+        os.close(listener)
+        # Stays outside, to clean up also where whoever started the device has been killed.
+        _, status = os.waitpid(child, 0)
+        if temporary and status == 0:
+            shutil.rmtree(image.folder, ignore_errors=True)
+        os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    libc("die with the parent", "prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
     user, group = os.geteuid(), os.getegid()
     libc(
         "make namespaces", "unshare",
@@ -105,15 +116,12 @@ def enter(image: Image, run: Callable[[], int], *, data_mb: int, temporary: bool
     first = os.fork()
     if first:
         os.close(failed[1])
+        os.close(listener)
         step = os.read(failed[0], 4096)
         _, status = os.waitpid(first, 0)
         if step:
             number, _, text = step.decode().partition(" ")
             raise SandboxError(int(number), os.strerror(int(number)), text)
-        if temporary and status == 0:
-            # Here, since whoever started the device may have been killed.
-            libc("leave the root", "umount2", os.fsencode(image.root), _MNT_DETACH)
-            shutil.rmtree(image.folder, ignore_errors=True)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     try:
         os.close(failed[0])
@@ -124,7 +132,7 @@ def enter(image: Image, run: Callable[[], int], *, data_mb: int, temporary: bool
         os.write(failed[1], f"{error.errno} {error.filename}".encode())
         os._exit(1)
     os.close(failed[1])
-    _be_init(run)
+    _be_init(run, listener)
 
 
 def _mount(libc: _Libc, image: Image, data_mb: int) -> None:
@@ -194,7 +202,7 @@ def _give_up_abilities(libc: _Libc) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (MAX_PROCESSES, MAX_PROCESSES))
 
 
-def _be_init(run: Callable[[], int]) -> NoReturn:
+def _be_init(run: Callable[[], int], listener: int) -> NoReturn:
     """Run the daemon and take care of orphans until it ends."""
 
     def reboot(number: int, frame: FrameType | None) -> None:
@@ -205,6 +213,7 @@ def _be_init(run: Callable[[], int]) -> NoReturn:
     if not daemon:
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         os._exit(run())
+    os.close(listener)
     while True:
         ended, status = os.wait()
         if ended == daemon:

@@ -260,6 +260,8 @@ class Command:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = -1
+        if not self._stream.open:
+            return
         # Left as a zombie until the stream closes, so that its group keeps its number.
         ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         assert ended is not None
@@ -267,7 +269,7 @@ class Command:
         self._stream.wake()
 
     def closed(self) -> None:
-        """See ``Service``: the command reads the end of its stdin, is hung up, then killed."""
+        """See ``Service``: its stdin ends, its shell is hung up, all of it is killed later."""
         if self._stdin is not None:
             self._loop.remove_writer(self._stdin)
         for file in list(self._outputs):
@@ -279,17 +281,15 @@ class Command:
             self._process.wait()
             self._tell_ended()
         else:
-            self._signal(signal.SIGHUP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGHUP)
             self._loop.call_later(GRACE, self._kill)
 
     def _kill(self) -> None:
-        self._signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._tell_ended()
-
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
 
 
 def _own_terminal() -> None:

@@ -33,6 +33,10 @@ class SyncError(Exception):
     """The request ends, and the service with it; the client is told why."""
 
 
+class UploadError(SyncError):
+    """A file cannot be written. The client may first read answers when it has sent all of it."""
+
+
 class Sync:
     """The service; see ``streams.Service``."""
 
@@ -43,8 +47,8 @@ class Sync:
         self._then: Callable[[bytes], None] = self._request
         self._command = b""
         self._upload: Upload | None = None
+        self._refused = False  # what comes of the upload is thrown away
         self._left = 0  # of the piece that is being received
-        self._link = bytearray()
         self._answers = bytearray()
         self._producer: Iterator[bytes | memoryview] | None = None
         self._made = memoryview(b"")  # by the producer, not sent yet
@@ -55,7 +59,7 @@ class Sync:
 
     def received(self, data: memoryview) -> bool:
         """See ``Service``."""
-        if self._upload is not None:
+        if self._upload is not None or self._refused:
             # Written while the client makes the next piece ready.
             self._stream.consumed()
         self._later += data if self._later else self._feed(data)
@@ -73,8 +77,7 @@ class Sync:
                     piece = data[: self._left]
                     data = data[len(piece) :]
                     self._left -= len(piece)
-                    if self._upload is not None:
-                        self._upload.write(piece)
+                    self._write(piece)
                     continue
                 missing = self._wanted - len(self._head)
                 self._head += data[:missing]
@@ -86,6 +89,13 @@ class Sync:
         except SyncError as failure:
             self._fail(str(failure))
         return data[:0] if self._ended else data
+
+    def _write(self, piece: memoryview) -> None:
+        try:
+            if self._upload is not None:
+                self._upload.write(piece)
+        except UploadError as failure:
+            self._refuse(str(failure))
 
     def _expect(self, count: int, then: Callable[[bytes], None]) -> None:
         self._wanted, self._then = count, then
@@ -109,8 +119,11 @@ class Sync:
         if b"\0" in path:
             raise SyncError("a path with a NUL")
         if self._command == b"SEND":
-            self._upload = Upload(path)
             self._expect(REQUEST.size, self._piece)
+            try:
+                self._upload = Upload(path)
+            except UploadError as failure:
+                self._refuse(str(failure))
         elif self._command == b"RECV":
             self._producer = download(path)
         elif self._command in (b"LIST", b"LIS2"):
@@ -121,10 +134,12 @@ class Sync:
             self._answers += stat_2(self._command, path)
 
     def _piece(self, data: bytes) -> None:
-        assert self._upload is not None
         kind, size = REQUEST.unpack(data)
         if kind == b"DONE":
             upload, self._upload = self._upload, None
+            if upload is None:
+                self._end()
+                return
             self._expect(REQUEST.size, self._request)
             upload.finish(size)
             self._answers += REQUEST.pack(b"OKAY", 0)
@@ -135,16 +150,22 @@ class Sync:
         else:
             self._left = size
 
-    def _fail(self, reason: str) -> None:
+    def _refuse(self, reason: str) -> None:
+        """Tell of a failure; go on reading."""
         text = reason.encode("utf-8", "backslashreplace")
         self._answers += REQUEST.pack(b"FAIL", len(text)) + text
+        self._refused = True
         if self._upload is not None:
             self._upload.discard()
+            self._upload = None
+
+    def _fail(self, reason: str) -> None:
+        if not self._refused:
+            self._refuse(reason)
         self._end()
 
     def _end(self) -> None:
         self._ended = True
-        self._upload = None
         self._stream.end()
 
     # -- to the client --------------------------------------------------------------------
@@ -188,16 +209,12 @@ _COMMANDS = {b"STAT", b"STA2", b"LST2", b"LIST", b"LIS2", b"SEND", b"RECV"}
 
 
 class Upload:
-    """A file or a symbolic link that is being received.
-
-    After a failure the rest of it is read and thrown away, so that the client, which only looks
-    for an answer at the end, gets one.
-    """
+    """A file or a symbolic link that is being received."""
 
     def __init__(self, spec: bytes) -> None:
+        """Open it; raises ``SyncError``, ``UploadError``."""
         self.path, _, mode = spec.rpartition(b",")
         self._file: int | None = None
-        self._failure = ""
         self._unlink = True
         self._target = bytearray()
         try:
@@ -208,15 +225,8 @@ class Upload:
             raise SyncError("missing , in ID_SEND_V1")
         self._is_link = stat.S_ISLNK(self._mode)
         if not self._is_link:
-            self._attempt("couldn't create file", self._open)
-
-    def _attempt(self, what: str, act: Callable[[], object]) -> None:
-        if self._failure:
-            return
-        try:
-            act()
-        except OSError as error:
-            self._failure = f"{what}: {error.strerror}"
+            with _failing("couldn't create file"):
+                self._open()
 
     def _clear(self) -> None:
         """Remove what a new file replaces; other things than files are written into."""
@@ -245,26 +255,21 @@ class Upload:
             os.fchmod(file, mode)
 
     def write(self, piece: memoryview) -> None:
-        """Append a piece."""
+        """Append a piece; raises ``UploadError``."""
         if self._is_link:
             if len(self._target) + len(piece) > MAX_DATA:
                 raise SyncError("oversize data message")
             self._target += piece
-        else:
-            self._attempt("write failed", lambda: self._write(piece))
-
-    def _write(self, piece: memoryview) -> None:
-        while len(piece) and self._file is not None:
-            piece = piece[os.write(self._file, piece) :]
+        with _failing("write failed"):
+            while len(piece) and self._file is not None:
+                piece = piece[os.write(self._file, piece) :]
 
     def finish(self, modified: int) -> None:
-        """All has come; raises ``SyncError``."""
+        """All has come; raises ``UploadError``."""
         if self._is_link:
-            self._attempt("symlink failed", self._make_link)
+            with _failing("symlink failed"):
+                self._make_link()
         self._close()
-        if self._failure:
-            self.discard()
-            raise SyncError(self._failure)
         with contextlib.suppress(OSError):
             os.utime(self.path, (modified, modified), follow_symlinks=False)
 
@@ -290,6 +295,14 @@ class Upload:
             with contextlib.suppress(OSError):
                 os.close(self._file)
             self._file = None
+
+
+@contextlib.contextmanager
+def _failing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UploadError(f"{what}: {error.strerror}") from None
 
 
 def download(path: bytes) -> Iterator[memoryview]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from harness.emulation.android.auth import same_key
 from harness.emulation.android.image import Image
@@ -83,6 +84,7 @@ class AndroidTarget:
         self._ready = threading.Event()
         self._failure = ""
         self._supervisor: threading.Thread | None = None
+        self._owned: IO[str] | None = None
 
     # -- life -----------------------------------------------------------------------------
 
@@ -101,6 +103,7 @@ class AndroidTarget:
         folder = self._kept or Path(tempfile.mkdtemp(prefix="edge-harness-android-"))
         self._image = Image(folder.absolute())
         try:
+            self._own()
             tell("making the files of the device")
             self._image.build(self.phone)
             listener = self._listen()
@@ -132,6 +135,8 @@ class AndroidTarget:
                 process.wait()
         if self._supervisor is not None and self._supervisor.is_alive():
             self._supervisor.join()
+        if self._owned is not None:
+            self._owned.close()
         if self._image is not None and self._kept is None:
             shutil.rmtree(self._image.folder, ignore_errors=True)
 
@@ -197,6 +202,21 @@ port = {self.port}
     def cut(self) -> None:
         """Break every connection, as a pulled cable does."""
         self._say({"do": "cut"})
+
+    def _own(self) -> None:
+        """Take the folder, which is made anew, from everybody else; raises ``HarnessError``."""
+        folder = self._files.folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._owned = open(folder / "lock", "w")  # noqa: SIM115  for as long as it runs
+            fcntl.flock(self._owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            busy = isinstance(error, BlockingIOError)
+            raise HarnessError(
+                f"cannot use {folder} for an emulated Android: "
+                f"{'another one runs in it' if busy else error.strerror}",
+                hint="give each a folder of its own",
+            ) from None
 
     # -- the daemon -----------------------------------------------------------------------
 
