@@ -15,6 +15,7 @@ from harness.errors import (
     DeviceFullError,
     HarnessError,
     LinkLostError,
+    ProtocolError,
     PullError,
     PushError,
 )
@@ -139,6 +140,8 @@ class AdbTransport:
             yield
         except Refusal as refusal:
             raise self._link.refused(refusal) from None
+        except ProtocolError as error:
+            raise ProtocolError(f"{name}: {error.message}") from None
         except TimeoutError:
             raise LinkLostError(f"{name}: the device gives no answer{doing}") from None
         except (OSError, EOFError) as error:

@@ -182,7 +182,7 @@ def feed(command: Command, data: bytes) -> threading.Thread:
     """
 
     def write() -> None:
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError, EOFError, ProtocolError):
             command.write(data)
             command.end_input()
 
@@ -201,7 +201,7 @@ class AdbProcess:
         self._out = bytearray()
         self._tail = b""
         self._code: int | None = None
-        self._lost: LinkLostError | None = None
+        self._lost: LinkLostError | ProtocolError | None = None
         self._closed = False
 
     def _pump(self, timeout: float) -> bool:
@@ -213,6 +213,9 @@ class AdbProcess:
         except (OSError, EOFError) as error:
             reason = f": {error}" if str(error) else ""
             self._lost = LinkLostError(f"{self._name}: the link was cut{reason}")
+            return False
+        except ProtocolError as error:
+            self._lost = ProtocolError(f"{self._name}: {error.message}")
             return False
         if packet is None:
             return False
@@ -240,7 +243,7 @@ class AdbProcess:
         """See ``Process``."""
         try:
             self._command.write(data)
-        except (OSError, EOFError):
+        except (OSError, EOFError, ProtocolError):
             raise LinkLostError(f"{self._name}: nobody reads the request") from None
 
     def read_line(self, timeout: float) -> bytes:

@@ -74,7 +74,7 @@ class _DirectStream:
                 self._link.check()
                 return b"" if self.ended else None
             data = self.waiting.popleft()
-        with contextlib.suppress(OSError, EOFError):  # the reader will say so
+        with contextlib.suppress(OSError, EOFError, ProtocolError):  # the reader will say so
             self._link.send(b"OKAY", self.number, self.remote)
         return data
 
@@ -237,7 +237,7 @@ class DirectLink:
     def check(self) -> None:
         """Raise what broke the link, if something has."""
         if isinstance(self._broken, ProtocolError):
-            raise ProtocolError(f"{self._name}: {self._broken.message}")
+            raise ProtocolError(self._broken.message)
         if self._broken is not None or self._link is None:
             raise EOFError(str(self._broken or ""))
 

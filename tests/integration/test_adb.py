@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -164,6 +165,7 @@ def test_what_is_killed_ends_on_the_device(link: AdbTransport) -> None:
     until(lambda: not running(link, "86401") and not running(link, "86402"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["end", "kill"])
 def test_nothing_is_left_on_the_device_when_the_orchestrator_dies(
     how: str, way: Callable[..., Device], shared_phone: AndroidTarget, opened: Opened
@@ -273,6 +275,7 @@ def test_a_device_that_wants_checksums(adb: Adb, opened: Opened, tmp_path: Path)
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_link_that_is_cut_in_the_middle_and_opened_again(
     way: Callable[..., Device], adb: Adb, opened: Opened, tmp_path: Path
 ) -> None:
@@ -321,6 +324,7 @@ def test_a_link_that_is_cut_in_the_middle_and_opened_again(
         witness.kill()
 
 
+@pytest.mark.slow
 def test_a_reboot_in_the_middle(way: Callable[..., Device], adb: Adb, opened: Opened) -> None:
     with start_android(adb.key, reboot_seconds=0.5) as target:
         link = opened(way(target))
@@ -335,6 +339,7 @@ def test_a_reboot_in_the_middle(way: Callable[..., Device], adb: Adb, opened: Op
         assert link.run(["echo", "back"]).stdout == b"back\n"
 
 
+@pytest.mark.slow
 def test_a_device_that_is_gone_for_good(
     way: Callable[..., Device], adb: Adb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -534,6 +539,7 @@ def answering(*answers: bytes) -> tuple[int, threading.Thread]:
         ([b"OKAY0000", b"OKAY0018S1\tno permissions (udev)\n"], TransportError, "udev rules"),
         ([b"OKAY0000", b"OKAY000FS1\tbootloader\n"], UnreachableError, "state bootloader"),
     ],
+    ids=["ssh", "size", "silent", "escape", "udev", "state"],
 )
 def test_what_servers_may_say(answers: list[bytes], error: type[Exception], words: str) -> None:
     if answers[-1].startswith(b"OKAY00"):
@@ -554,11 +560,77 @@ def test_what_servers_may_say(answers: list[bytes], error: type[Exception], word
         (b"WRTE" + bytes(8) + b"\xff" * 4 + bytes(4) + bytes(b ^ 255 for b in b"WRTE"), "no adbd"),
         (b"STLS" + bytes(16) + bytes(b ^ 255 for b in b"STLS"), "wireless debugging"),
     ],
+    ids=["ssh", "silent", "huge", "tls"],
 )
 def test_what_may_listen_where_a_device_should(adb: Adb, answer: bytes, words: str) -> None:
     port, thread = answering(answer)
     with pytest.raises(UnreachableError, match=words):
         AdbTransport(adb_device(host="127.0.0.1", port=port, adb_key=str(adb.key))).open()
+    thread.join(5)
+
+
+def packet(command: bytes, arg0: int, arg1: int, data: bytes = b"") -> bytes:
+    complement = bytes(byte ^ 255 for byte in command)
+    return struct.pack("<4s4I4s", command, arg0, arg1, len(data), sum(data), complement) + data
+
+
+SHELL_HEAD = struct.Struct("<BI")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (packet(b"WRTE", 7, 1, SHELL_HEAD.pack(9, 5) + b"wrong"), "broke the shell protocol"),
+        (packet(b"WRTE", 7, 1, SHELL_HEAD.pack(3, 1 << 31)), "broke the shell protocol"),
+        (
+            packet(b"WRTE", 7, 1, SHELL_HEAD.pack(1, 1 << 31))
+            + packet(b"WRTE", 7, 1, bytes(1 << 20)) * 9,
+            "more than was asked for",
+        ),
+        (b"\xff" * 24, "no packet of adb"),
+        (packet(b"WRTE", 7, 1, SHELL_HEAD.pack(1, 1 << 31) + b"x"), "cut"),
+        (packet(b"CLSE", 7, 1), "cut"),
+    ],
+    ids=["kind", "exit", "flood", "noise", "length", "end"],
+)
+def test_hostile_devices(adb: Adb, opened: Opened, answer: bytes, words: str) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                answer_one(listener.accept()[0])
+
+    def answer_one(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            banner = b"device::features=shell_v2,cmd\0"
+            connection.sendall(packet(b"CNXN", 0x01000001, 1 << 20, banner))
+            connection.recv(65536)
+            connection.sendall(packet(b"OKAY", 7, 1) + answer)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    device = adb_device(host="127.0.0.1", port=listener.getsockname()[1], adb_key=str(adb.key))
+
+    def start_and_read(link: AdbTransport) -> None:
+        process = link.start(["true"])
+        assert isinstance(link._link, adb_direct.DirectLink) and link._link._reader
+        link._link._reader.join(20)  # everything has come, and nothing of it was asked for
+        process.read_line(20)
+
+    acts = [start_and_read, lambda link: link.run(["true"], timeout=20)]
+    for act in acts[: 1 if "asked" in words else 2]:
+        link = opened(device)
+        with pytest.raises((ProtocolError, LinkLostError), match=words) as caught:
+            act(link)
+        link.close()
+        assert caught.value.message.startswith("phone: ")
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
     thread.join(5)
 
 
