@@ -10,7 +10,7 @@ import sys
 import threading
 
 from device_agents.python import wire
-from device_agents.python.failures import AgentFailure
+from device_agents.python.failures import AgentFailure, memory_short, out_of_memory
 from device_agents.python.latency import run_latency
 from device_agents.python.runtimes import find_runtime
 from device_agents.python.sweep import run_sweep
@@ -77,9 +77,9 @@ def serve(read_line, write, clock, system, find=find_runtime, wanted=None):
         emit({"type": "done", "id": request.get("id"), "facts": facts})
         return 0
     except AgentFailure as failure:
-        emit(failure.as_message())
+        emit((memory_short(failure) or failure).as_message())
     except MemoryError:
-        emit(AgentFailure("out_of_memory", "load", "the device is out of memory").as_message())
+        emit(out_of_memory("load").as_message())
     except BrokenPipeError:
         pass
     return 1

@@ -253,11 +253,13 @@ class Session:
 
     def _raise_crash(self, process: Process) -> None:
         code = process.wait(10)
+        hint = "a crash of the runtime on this model, or the device is out of memory: "
+        if code in (-9, 137, 255):
+            hint = "somebody or the system killed it, most likely for lack of memory: "
         raise AgentCrashedError(
             f"{self.device.name}: the agent died while it was to {_doing(self.stage)} "
             f"({_ending(code)}) {_last_lines(process)}".rstrip(),
-            hint="a crash of the runtime on this model, or the device is out of memory: "
-            "see the device's system log",
+            hint=hint + "see the device's system log",
         )
 
 

@@ -154,6 +154,8 @@ class LocalTransport:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EACCES):
                 return Completed(127, b"", f"{argv[0]}: {error.strerror}".encode())
+            if error.errno in (errno.ENOEXEC, errno.E2BIG):
+                return Completed(126, b"", f"{argv[0]}: {error.strerror}".encode())
             raise LinkLostError(f"cannot run {argv[0]}: {error.strerror}") from None
         return Completed(done.returncode, done.stdout[:MAX_OUTPUT], done.stderr[:MAX_OUTPUT])
 

@@ -23,6 +23,7 @@ from harness.errors import (
     HostKeyError,
     LinkLostError,
     ProtocolError,
+    TransportError,
     UnreachableError,
 )
 from harness.transports.lines import Tail
@@ -168,7 +169,9 @@ class SshTransport:
                 hint="unlock it once with: ssh-add " + " ".join(target.identity_files[:1]),
             ) from None
         no_key = "No authentication methods available" in str(error)
-        if isinstance(error, paramiko.AuthenticationException) or no_key:
+        # A board that is short of time answers late; that is no verdict on the key.
+        late = isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error)
+        if (isinstance(error, paramiko.AuthenticationException) and not late) or no_key:
             user = target.user or "the current user"
             tried = ", ".join(target.identity_files) or "no key file"
             raise AuthenticationError(
@@ -217,7 +220,7 @@ class SshTransport:
             )
         except (OSError, ValueError) as error:
             ours.close()
-            raise UnreachableError(
+            raise TransportError(
                 f"{self._device.name}: cannot start the proxy {shlex.join(command)}: {error}"
             ) from None
         finally:
