@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
     from harness.devices.doctor import Check
 
 _SIGNS = {"good": "✓", "warning": "!", "bad": "✗", "unknown": "?"}
@@ -18,6 +22,14 @@ def doctor(
         list[str] | None,
         typer.Argument(help="Devices that have a profile; without any: this machine's set-up."),
     ] = None,
+    acceptance: Annotated[
+        bool,
+        typer.Option(
+            "--acceptance",
+            help="Also push, cut and resume 64 MB, take a lease, set the governor, and run small "
+            "networks with each agent: what only the device itself can show. Some minutes.",
+        ),
+    ] = False,
     format: Annotated[
         str, typer.Option("--format", help="table or json.", metavar="FORMAT")
     ] = "table",
@@ -28,26 +40,75 @@ def doctor(
     pushed and started once.
     """
     from harness.cli import output
+    from harness.errors import UsageError
 
     output.check_format(format, ("table", "json"))
-    if device:
-        from harness.config.devices import find_device
-        from harness.devices.doctor import examine
-        from harness.transports import TRANSPORTS
-
-        devices = [find_device(name, TRANSPORTS) for name in device]
-        found = {item.name: list(examine(item)) for item in devices}
-    else:
-        from harness.orchestrate.set_up import examine_set_up
-
-        found = {"this machine": list(examine_set_up())}
+    if acceptance and not device:
+        raise UsageError("--acceptance needs a device", hint="harness devices lists them")
+    found: dict[str, list[Check]] = {}
+    for name, checks in _examinations(device or [], acceptance=acceptance):
+        found[name] = _collect(name, checks, shown=format == "table")
     if format == "json":
         _print_json(found)
-    else:
-        for name, checks in found.items():
-            _print_table(name, checks)
     bad = any(check.mark == "bad" for checks in found.values() for check in checks)
     raise typer.Exit(1 if bad else 0)
+
+
+def _examinations(names: list[str], *, acceptance: bool) -> Iterator[tuple[str, Iterator[Check]]]:
+    if not names:
+        from harness.orchestrate.set_up import examine_set_up
+
+        yield "this machine", examine_set_up()
+        return
+    from harness.config.devices import find_device
+    from harness.transports import TRANSPORTS
+
+    devices = [find_device(name, TRANSPORTS) for name in names]
+    for device in devices:
+        if not acceptance:
+            from harness.devices.doctor import examine
+
+            yield device.name, examine(device)
+            continue
+        from harness.cli import progress
+        from harness.cli.interrupts import stop_on_signals
+        from harness.orchestrate.acceptance import accept
+
+        with progress.listener() as tell, stop_on_signals() as stop:
+            yield device.name, accept(device, tell, stop)
+
+
+def _collect(name: str, checks: Iterator[Check], *, shown: bool) -> list[Check]:
+    """All checks; with ``shown`` each is printed as it ends."""
+    from rich.text import Text
+
+    from harness.cli.output import console
+
+    screen = console()
+    if shown:
+        screen.print(Text(name, style="bold"))
+    found = []
+    for check in checks:
+        found.append(check)
+        if shown:
+            screen.print(_line(check))
+    return found
+
+
+def _line(check: Check) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    line = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
+    line.add_column(width=1)
+    line.add_column(width=24, overflow="fold")
+    line.add_column(overflow="fold")
+    text = Text(check.found)
+    if check.fix:
+        text.append(f"\n→ {check.fix}", style="dim")
+    mark = check.mark.value
+    line.add_row(Text(_SIGNS[mark], style=_STYLES[mark]), Text(check.name), text)
+    return line
 
 
 def _print_json(found: dict[str, list[Check]]) -> None:
@@ -60,23 +121,3 @@ def _print_json(found: dict[str, list[Check]]) -> None:
         for check in checks
     ]
     print(json.dumps(rows, indent=1, ensure_ascii=False))
-
-
-def _print_table(name: str, checks: list[Check]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from harness.cli.output import console
-
-    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(width=1)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for check in checks:
-        text = Text(check.found)
-        if check.fix:
-            text.append(f"\n→ {check.fix}", style="dim")
-        style = _STYLES[check.mark.value]
-        table.add_row(Text(_SIGNS[check.mark.value], style=style), check.name, text)
-    console().print(Text(name, style="bold"))
-    console().print(table)

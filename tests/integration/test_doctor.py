@@ -101,3 +101,21 @@ def test_this_machine(cli: Cli) -> None:
     assert found["runtime"].mark is Mark.GOOD and found["convert"].mark is Mark.GOOD
     bare = cli("doctor", env={"PATH": "/nonexistent"})
     assert bare.returncode == 0 and "? adb" in bare.stdout and "apt install adb" in bare.stdout
+
+
+@pytest.mark.slow
+def test_acceptance_of_a_board(tmp_path: Path, sshd: Sshd, cli: Cli) -> None:
+    profiles = tmp_path / "devices"
+    profiles.mkdir()
+    (profiles / "board.toml").write_text(sshd.device("board").split("]\n", 1)[1])
+    done = cli(
+        "doctor", "--acceptance", "board", "--format", "json",
+        env={"HARNESS_DEVICES": str(profiles)},
+    )  # fmt: skip
+    found = {row["name"]: row for row in json.loads(done.stdout)}
+    assert not [row for row in found.values() if row["mark"] == "bad"], done.stdout
+    assert done.returncode == 0
+    for name in ("exit codes", "odd names", "no orphans", "cut link", "second push", "one session",
+                 "python, float32 (cpu x1)", "python, int8 (cpu x1)"):  # fmt: skip
+        assert found[name]["mark"] == "good", name
+    assert "held by" in found["one session"]["found"] or "in use" in found["one session"]["found"]
