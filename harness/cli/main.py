@@ -8,6 +8,7 @@ import sys
 import typer
 
 from harness.cli import (
+    agent,
     convert,
     debug,
     devices,
@@ -47,6 +48,7 @@ app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)
 app.command("devices")(devices.devices)
 app.command("recipes")(recipes.recipes)
+app.add_typer(agent.app, name="agent")
 
 
 @app.callback()

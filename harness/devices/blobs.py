@@ -34,6 +34,7 @@ class Blob:
     sha256: str
     size: int
     what: str
+    executable: bool = False
 
 
 class BlobStore:
@@ -70,6 +71,7 @@ class BlobStore:
         names = self._field(look, "missing", list)
         missing = [wanted[name] for name in names if isinstance(name, str) and name in wanted]
         if not missing:
+            self._make_executable(blobs)
             return 0
         total = sum(blob.size for blob in missing)
         free = self._field(look, "free_bytes", int)
@@ -110,7 +112,13 @@ class BlobStore:
                 hint="check the device's disk and link; the push is tried again",
             )
         self.bytes_sent += total
+        self._make_executable(blobs)
         return total
+
+    def _make_executable(self, blobs: Sequence[Blob]) -> None:
+        paths = [self.path(blob) for blob in blobs if blob.executable]
+        if paths:
+            self._transport.run(["chmod", "700", *paths])
 
     def _raise_if_full(self, blob: Blob) -> None:
         look = self._call({"op": "look", "root": self.root, "blobs": []})
