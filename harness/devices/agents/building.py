@@ -84,7 +84,8 @@ def _remedy(target: Target) -> str:
         return "set ANDROID_NDK_HOME to Android's NDK"
     if target == this_machine():
         return "install gcc or clang, or set CC"
-    return f"install {target.triple}-gcc (Debian: gcc-{target.triple.replace("_", "-")}) or zig"
+    package = f"gcc-{target.triple.replace('_', '-')}"
+    return f"install {target.triple}-gcc (Debian: {package}) or zig"
 
 
 def _compilers(target: Target) -> Iterator[list[str]]:
