@@ -21,6 +21,7 @@
     │   │   └── PullError               a file of the device cannot be had
     │   └── AgentError              the program on the device
     │       ├── AgentSetupError         no Python, no NumPy, no runtime, a wrong pair
+    │       ├── AcceleratorBusyError    another process has it             (transient)
     │       ├── AgentCrashedError       ended without its last word        (transient)
     │       ├── AgentTimeoutError       silent for longer than allowed     (transient)
     │       ├── ProtocolError           said what the protocol does not know
@@ -156,6 +157,12 @@ class AgentError(JobError):
 
 class AgentSetupError(AgentError):
     """The device lacks Python, NumPy or a runtime, or has a pair that does not work together."""
+
+
+class AcceleratorBusyError(AgentError):
+    """Another process on the device has the accelerator open."""
+
+    transient = True
 
 
 class AgentCrashedError(AgentError):

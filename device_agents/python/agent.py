@@ -18,7 +18,17 @@ from device_agents.python.system import Clock, System, import_numpy
 
 AGENT_VERSION = "1"
 
-ACTIONS = {"latency": run_latency, "sweep": run_sweep}
+
+def _no_profiler(*_):
+    raise AgentFailure(
+        "unsupported",
+        "start",
+        "the Python agent cannot look into a runtime's operators",
+        'the native agent can: agent = "native" in the device\'s profile',
+    )
+
+
+ACTIONS = {"latency": run_latency, "sweep": run_sweep, "operators": _no_profiler}
 
 
 def serve(read_line, write, clock, system, find=find_runtime, wanted=None):
@@ -60,6 +70,9 @@ def serve(read_line, write, clock, system, find=find_runtime, wanted=None):
             )
         if problem is not None:
             raise problem
+        cores = request.get("cores")
+        if cores is not None:
+            system.keep_to(_checked(cores))
         facts = ACTIONS[action](request, emit, runtime, clock, system)
         emit({"type": "done", "id": request.get("id"), "facts": facts})
         return 0
@@ -96,6 +109,17 @@ def _request(read_line):
             "use a host and an agent of the same release",
         )
     return request
+
+
+def _checked(cores):
+    good = (
+        isinstance(cores, list)
+        and 1 <= len(cores) <= 1024
+        and all(type(core) is int and 0 <= core < 1024 for core in cores)
+    )
+    if not good:
+        raise AgentFailure("bad_request", "start", "cores is wrong: %r" % (cores,))
+    return cores
 
 
 def _numpy_version():

@@ -64,13 +64,16 @@ def run_latency(request, emit, runtime, clock, system):
         gc.enable()
     memory["end"] = system.peak_memory_bytes()
     found = None
-    if threads_before is not None and threads_after is not None:
+    on_cpu = request.get("accelerator", "cpu") == "cpu"  # delegates have threads of their own
+    if on_cpu and threads_before is not None and threads_after is not None:
         found = threads_after - threads_before + 1
     return {
         "stopped_by": reason,
         "memory_peak_bytes": memory,
         "threads_asked": request.get("threads", 1),
         "threads_found": found,
+        "delegated": loaded.delegated,
+        "cores": system.cores(),
     }
 
 

@@ -1,8 +1,10 @@
 """Finding and driving a TensorFlow Lite runtime: LiteRT, tflite_runtime or TensorFlow."""
 
 import os
+import re
 import sys
 
+from device_agents.python import delegation, edgetpu
 from device_agents.python.failures import AgentFailure
 from device_agents.python.system import import_numpy
 
@@ -15,27 +17,48 @@ RUNTIMES = (
 
 
 class Runtime:
-    """One runtime's Interpreter class, by name and version."""
+    """One runtime's Interpreter class and its loader of delegates, by name and version."""
 
-    def __init__(self, name, version, interpreter_class):
+    def __init__(self, name, version, interpreter_class, load_delegate=None):
         self.name = name
         self.version = version
         self._interpreter_class = interpreter_class
+        self._load_delegate = load_delegate
+        self._edgetpu = None
 
-    def interpreter(self, path, threads, accelerator, purpose):
+    def interpreter(self, path, threads, accelerator, purpose, request):
         """An Interpreter over the model at ``path``, tensors not yet allocated.
 
         ``purpose`` is ``latency`` or ``sweep``; a simulated runtime needs to know.
         """
         del purpose
-        if accelerator != "cpu":
+        if accelerator == "cpu":
+            return self._interpreter_class(model_path=path, num_threads=threads)
+        if accelerator != "edgetpu" or self._load_delegate is None:
             raise AgentFailure(
                 "unsupported_accelerator",
                 "load",
-                "this agent cannot drive %r" % accelerator,
+                "this agent cannot drive %r with %s" % (accelerator, self.name),
                 "use a cpu backend on this device",
             )
-        return self._interpreter_class(model_path=path, num_threads=threads)
+        chosen = edgetpu.chosen(request)
+        if not edgetpu.is_compiled(path):
+            raise edgetpu.not_run("the model is not compiled for the Edge TPU")
+        delegate = chosen.delegate(self._load_delegate, self.name == "tflite_runtime")
+        self._edgetpu = chosen
+        return self._interpreter_class(
+            model_path=path, num_threads=threads, experimental_delegates=[delegate]
+        )
+
+    def delegated(self, interpreter):
+        """``delegated`` of PROTOCOL.md for an Interpreter with allocated tensors."""
+        if self._edgetpu is not None:
+            return self._edgetpu.facts(interpreter)
+        return delegation.on_cpu(interpreter)
+
+    def failure(self, error):
+        """The ``AgentFailure`` for what an accelerator raised; ``None`` where it is none of its."""
+        return self._edgetpu and self._edgetpu.failure(self, error)
 
 
 def find_runtime(wanted=None):
@@ -67,7 +90,7 @@ def find_runtime(wanted=None):
             )
             continue
         try:
-            return Runtime(name, version or "unknown", _interpreter_class(module_name))
+            return Runtime(name, version or "unknown", *_entry_points(module_name))
         except Exception as error:  # a broken wheel raises anything: ImportError, OSError, ...
             if version or not isinstance(error, ImportError):
                 tried.append(
@@ -92,33 +115,42 @@ def find_runtime(wanted=None):
     )
 
 
-def _interpreter_class(module_name):
+def _entry_points(module_name):
+    """The Interpreter class, and the loader of delegates where there is one."""
     if module_name == "tensorflow":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import tensorflow
 
-        return tensorflow.lite.Interpreter
+        return tensorflow.lite.Interpreter, tensorflow.lite.experimental.load_delegate
     module = __import__(module_name, fromlist=["Interpreter"])
-    return module.Interpreter
+    return module.Interpreter, getattr(module, "load_delegate", None)
 
 
 def _version(distributions):
     try:
         from importlib import metadata
-    except ImportError:  # Python 3.7 has no importlib.metadata; pkg_resources often is there
-        try:
-            import pkg_resources
-        except ImportError:
-            return None
-        for distribution in distributions:
-            try:
-                return pkg_resources.get_distribution(distribution).version
-            except Exception:
-                continue
-        return None
+    except ImportError:  # Python 3.7: the version stands in the name of the package's record
+        return _recorded_version(distributions)
     for distribution in distributions:
         try:
             return metadata.version(distribution)
         except Exception:
             continue
+    return None
+
+
+def _recorded_version(distributions):
+    for distribution in distributions:
+        record = re.compile(
+            r"%s-([^-]+)(?:-[^/]*)?\.(?:dist|egg)-info$" % distribution.replace("-", "_")
+        )
+        for folder in sys.path:
+            try:
+                names = os.listdir(folder or ".")
+            except OSError:
+                continue
+            for name in names:
+                found = record.match(name)
+                if found:
+                    return found.group(1)
     return None

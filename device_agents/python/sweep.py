@@ -102,6 +102,8 @@ def run_sweep(request, emit, runtime, clock, system):
         "workers": len(engines),
         "batch": engines[0].batch,
         "memory_peak_bytes": {"end": system.peak_memory_bytes()},
+        "delegated": loaded.delegated,
+        "cores": system.cores(),
     }
 
 

@@ -69,6 +69,22 @@ class System:
         except OSError:
             return None
 
+    def cores(self):
+        """The CPU numbers that this process may use, or ``None`` where the system has no say."""
+        try:
+            return sorted(os.sched_getaffinity(0))
+        except (AttributeError, OSError):
+            return None
+
+    def keep_to(self, cores):
+        """Let every thread of this process use those CPUs only, as far as the system lets it."""
+        try:
+            os.sched_setaffinity(0, cores)
+            for thread in os.listdir("/proc/self/task"):
+                os.sched_setaffinity(int(thread), cores)
+        except (AttributeError, OSError, ValueError):
+            pass  # ``cores`` tells what holds
+
 
 def _first_line(path):
     try:

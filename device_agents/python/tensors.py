@@ -2,14 +2,16 @@
 
 import os
 
+from device_agents.python.edgetpu import COMPILED
 from device_agents.python.failures import AgentFailure
 
 
 class Loaded:
-    """An interpreter with allocated tensors, and how long each step took in ns."""
+    """An interpreter with allocated tensors, how long each step took in ns, and who runs it."""
 
-    def __init__(self, interpreter, load_ns, init_ns):
+    def __init__(self, interpreter, load_ns, init_ns, delegated):
         self.interpreter = interpreter
+        self.delegated = delegated
         self.load_ns = load_ns
         self.init_ns = init_ns
         self.inputs = interpreter.get_input_details()
@@ -46,7 +48,8 @@ def type_name(dtype):
 def load(request, runtime, clock, purpose):
     """Create the interpreter and allocate its tensors.
 
-    Raises ``AgentFailure``: ``bad_request``, ``unsupported_operator`` or ``bad_model``.
+    Raises ``AgentFailure``: ``bad_request``, ``unsupported_operator``, ``bad_model``, or what
+    is wrong with the accelerator.
     """
     model = request.get("model")
     path = model.get("path") if isinstance(model, dict) else None
@@ -59,14 +62,24 @@ def load(request, runtime, clock, purpose):
     accelerator = request.get("accelerator", "cpu")
     try:
         begin = clock.now_ns()
-        interpreter = runtime.interpreter(path, threads, accelerator, purpose)
+        interpreter = runtime.interpreter(path, threads, accelerator, purpose, request)
         loaded = clock.now_ns()
         interpreter.allocate_tensors()
         ready = clock.now_ns()
     except AgentFailure:
         raise
     except Exception as error:  # the bindings raise ValueError, RuntimeError, TypeError
+        failure = runtime.failure(error)
+        if failure is not None:
+            raise failure from None
         text = str(error) or type(error).__name__
+        if "unresolved custom op: " + COMPILED in text:
+            raise AgentFailure(
+                "unsupported_operator",
+                "load",
+                "the model is compiled for the Edge TPU and cannot run on the CPU",
+                "choose the backend edgetpu, or take the file that it was compiled of",
+            ) from None
         lacking = ("unresolved custom op", "op version", "op code", "didn't find op", "select tf")
         if any(word in text.lower() for word in lacking):
             raise AgentFailure(
@@ -80,7 +93,7 @@ def load(request, runtime, clock, purpose):
             "load",
             "%s %s cannot load the model: %s" % (runtime.name, runtime.version, text),
         ) from None
-    return Loaded(interpreter, loaded - begin, ready - loaded)
+    return Loaded(interpreter, loaded - begin, ready - loaded, runtime.delegated(interpreter))
 
 
 def open_samples(numpy, request, stage):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from device_agents.python import wire
 from harness.errors import (
+    AcceleratorBusyError,
     AgentError,
     AgentReportedError,
     AgentSetupError,
@@ -23,7 +24,7 @@ from harness.errors import (
 MAX_TEXT = 2000
 
 _PHASES = ("first", "warmup", "measure")
-_SETUP = {"no_numpy", "no_runtime", "numpy_mismatch"}
+_SETUP = {"no_numpy", "no_runtime", "numpy_mismatch", "accelerator_unavailable"}
 _UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
 _MAX_NS = 1 << 62
 _MAX_SIZE = 1 << 24
@@ -90,6 +91,8 @@ def reported(message: dict[str, Any], device: str) -> AgentError | UnsupportedEr
     hint = clean(str(message.get("hint") or "")) or None
     if kind in _SETUP:
         return AgentSetupError(text, hint=hint)
+    if kind == "accelerator_busy":
+        return AcceleratorBusyError(text, hint=hint)
     if kind in _UNSUPPORTED:
         return UnsupportedError(text, hint=hint)
     return AgentReportedError(text, hint=hint)
@@ -186,4 +189,21 @@ def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
         for value in [*memory.values(), *threads]
     ):
         raise ProtocolError(f"{device}: facts that make no sense: {str(facts)[:160]}")
+    _check_delegated(facts.get("delegated"), device)
     return facts
+
+
+def _check_delegated(delegated: object, device: str) -> None:
+    if delegated is None:
+        return
+    counts = ("nodes", "total", "partitions")
+    if (
+        not isinstance(delegated, dict)
+        or not isinstance(delegated.get("accelerator"), str)
+        or not all(
+            delegated.get(key) is None
+            or (type(delegated[key]) is int and 0 <= delegated[key] < _MAX_SIZE)
+            for key in counts
+        )
+    ):
+        raise ProtocolError(f"{device}: delegated that makes no sense: {str(delegated)[:160]}")

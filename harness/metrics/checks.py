@@ -27,6 +27,7 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
         for check in (
             _outputs,
             _kernels,
+            _delegation,
             _trials,
             _samples,
             _threads,
@@ -56,6 +57,26 @@ def _kernels(observations: Observations) -> Iterator[Advisory]:
             AdvisoryKind.REFERENCE_KERNELS,
             f"{observations.runtime or 'the runtime'} runs 16-bit activations with unoptimised "
             "reference kernels on the CPU",
+        )
+
+
+def _delegation(observations: Observations) -> Iterator[Advisory]:
+    """XNNPACK is the CPU itself: what it leaves to other kernels is no half-used accelerator."""
+    if observations.accelerator in ("cpu", "xnnpack"):
+        return
+    seen = {
+        (delegated["nodes"], delegated["total"], delegated.get("partitions"))
+        for trial in observations.trials
+        if (delegated := trial.facts.get("delegated"))
+        and delegated.get("nodes") is not None
+        and delegated.get("total") is not None
+        and delegated["nodes"] < delegated["total"]
+    }
+    for nodes, total, partitions in sorted(seen, key=str):
+        parts = "" if partitions is None else f", in {partitions} partition(s)"
+        yield Advisory(
+            AdvisoryKind.PARTIAL_DELEGATION,
+            f"{observations.accelerator} ran {nodes} of the file's {total} operators{parts}",
         )
 
 

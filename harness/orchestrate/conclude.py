@@ -117,6 +117,7 @@ def seal_success(
             "numpy": newest.hello.get("numpy"),
             "reference": sweep_facts.get("reference"),
             "threads_found": newest.facts.get("threads_found"),
+            "delegated": newest.facts.get("delegated"),
             "sweep": {
                 key: sweep_facts[key]
                 for key in ("samples", "elapsed_ns", "workers", "batch")

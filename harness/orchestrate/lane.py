@@ -161,7 +161,7 @@ class Lane:
                 collector.add(tensor, offset, outputs)
 
             workers = item.job.backend.threads
-            if alone:
+            if alone and (not self.real or item.job.backend.accelerator == "cpu"):
                 workers = max(workers, self._processors())
             answer = self._session.ask(
                 {
@@ -260,7 +260,14 @@ class Lane:
                 "std": list(preprocessing.std),
             },
             "accelerator": job.backend.accelerator,
+            **({} if job.backend.accelerator != "edgetpu" else self._edgetpu()),
         }
+
+    def _edgetpu(self) -> dict[str, str]:
+        """Which of the device's Edge TPUs, and by which library, where the profile says so."""
+        link = self._device.link
+        asked = {"accelerator_device": "edgetpu", "edgetpu_library": "edgetpu_library"}
+        return {key: str(link[name]) for key, name in asked.items() if link.get(name)}
 
     def _same_runtime(self, item: LaneJob, answer: Answer) -> None:
         """Trials of different runtimes are not one job: a board may be upgraded between them."""

@@ -16,7 +16,14 @@ from harness.cache import cache_dir
 from harness.config.suites import suite_from_json, suite_to_json
 from harness.devices.lock import HostLock
 from harness.domain import Device, DeviceKind, JobStatus, Stage, Suite, TrialStatus
-from harness.errors import HarnessError, JobError, NotDeployableError, StoreError, UsageError
+from harness.errors import (
+    HarnessError,
+    JobError,
+    NotDeployableError,
+    StoreError,
+    UnsupportedError,
+    UsageError,
+)
 from harness.orchestrate import conclude
 from harness.orchestrate.environment import snapshot
 from harness.orchestrate.events import Event, JobSealed, Listener, Preparing, RunStarted
@@ -25,6 +32,7 @@ from harness.orchestrate.lane_job import LaneJob
 from harness.orchestrate.plan import Plan, make_plan
 from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
 from harness.orchestrate.stop import Stop
+from harness.orchestrate.suited import unsuited
 from harness.store import JobRecord, Store
 from harness.transports import TRANSPORTS
 
@@ -211,14 +219,18 @@ def _lane_jobs(
     for record in pending:
         outcome = prepared[record.job.model, record.job.recipe]
         if isinstance(outcome, Ready):
-            if not (outcome.crashes_host and record.job.kind is DeviceKind.SIMULATED):
+            refusal: JobError | None = unsuited(record.job, outcome.variant)
+            if outcome.crashes_host and record.job.kind is DeviceKind.SIMULATED:
+                refusal = JobError(
+                    f"{record.job.device} runs on this machine, and {outcome.reference_missing}"
+                )
+            if refusal is None:
                 found.append(_with_history(store, record, outcome))
                 continue
-            text = f"{record.job.device} runs on this machine, and {outcome.reference_missing}"
-            outcome = NotReady(JobError(text), Stage.VERIFY, outcome.variant)
+            outcome = NotReady(refusal, Stage.VERIFY, outcome.variant)
         text = outcome.error.one_line
-        experiment = isinstance(outcome.error, NotDeployableError)
-        status = JobStatus.UNSUPPORTED if experiment else JobStatus.FAILED
+        by_nature = isinstance(outcome.error, (NotDeployableError, UnsupportedError))
+        status = JobStatus.UNSUPPORTED if by_nature else JobStatus.FAILED
         conclude.seal_failure(store, record.id, status, outcome.stage, text, outcome.variant)
         dropped = 1 + _trials_per_job(suite)
         tell(JobSealed(record.job, status, outcome.stage, text, dropped))

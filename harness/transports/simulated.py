@@ -92,6 +92,12 @@ class _ModelledSystem:
         """See the agent's ``System``."""
         return self.threads
 
+    def cores(self) -> None:
+        """A modelled device has no cores to choose from."""
+
+    def keep_to(self, _cores: Sequence[int]) -> None:
+        """See the agent's ``System``; this process keeps its own."""
+
 
 class _ModelledInterpreter:
     """A real interpreter whose time is modelled; timed invokes are not really run."""
@@ -144,7 +150,15 @@ class _ModelledRuntime:
         self.version = f"{MODEL_VERSION} over {self._host.name} {self._host.version}"
         self._device, self._clock, self._system, self._seed = device, clock, system, seed
 
-    def interpreter(self, path: str, threads: int, accelerator: str, purpose: str) -> Any:
+    def delegated(self, _interpreter: Any) -> None:
+        """The cost model places no operators."""
+
+    def failure(self, _error: Exception) -> None:
+        """There is no accelerator that could fail."""
+
+    def interpreter(
+        self, path: str, threads: int, accelerator: str, purpose: str, request: Mapping[str, Any]
+    ) -> Any:
         """See the agent's ``Runtime``."""
         file = Path(path)
         try:
@@ -158,7 +172,7 @@ class _ModelledRuntime:
             kind = "unsupported" if isinstance(error, UnsupportedError) else "bad_model"
             raise AgentFailure(kind, "load", error.message, error.hint or "") from None
         with _quiet_first_time():
-            real = self._host.interpreter(path, 1, "cpu", purpose)
+            real = self._host.interpreter(path, 1, "cpu", purpose, request)
             real.allocate_tensors()
         self._system.memory = cost.memory_bytes
         self._system.threads = threads if accelerator == "cpu" else 1

@@ -279,48 +279,6 @@ def test_the_agent_compiles_and_speaks_on_every_python(interpreters: dict[str, s
         )  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("version", "numpy", "problem"),
-    [("3.7", "numpy", None), ("3.9", "numpy<2", None), ("3.11", "numpy<2", None),
-     ("3.11", "numpy>=2", "numpy_mismatch")],
-)  # fmt: skip
-def test_older_pythons_with_tflite_runtime(
-    interpreters: dict[str, str], digits: dict[str, Path], tmp_path: Path, version: str,
-    numpy: str, problem: str | None,
-) -> None:  # fmt: skip
-    """Real runtimes of the past, installed from the package index."""
-    if version not in interpreters:
-        pytest.skip(f"this machine has no Python {version}")
-    subprocess.run([interpreters[version], "-m", "venv", str(tmp_path / "env")], check=True)
-    python = str(tmp_path / "env" / "bin" / "python")
-    done = subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "tflite-runtime",
-         numpy],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.fail(f"tflite-runtime cannot be installed: {done.stderr[-500:]}")
-    agent = AgentProcess(python)
-    hello = agent.hear()
-    agent.say(request("sweep", digits["int8"], digits["samples"], count=50, outputs=[0]))
-    messages, _, _ = agent.rest()
-    if problem:
-        assert hello["problem"]["kind"] == problem and messages[-1]["kind"] == problem
-        assert "numpy<2" in messages[-1]["hint"]
-        return
-    assert hello["runtime"]["name"] == "tflite_runtime"
-    assert messages[-1]["type"] == "done", messages[-1]
-    outputs = next(message for message in messages if message["type"] == "outputs")
-    assert outputs["tensor"] == 0
-    newest = exchange(request("sweep", digits["int8"], digits["samples"], count=50))
-    expected = next(message for message in newest if message["type"] == "outputs")
-    ours = np.frombuffer(wire.unpack(outputs["data"]), "int8").astype(int)
-    theirs = np.frombuffer(wire.unpack(expected["data"]), "int8").astype(int)
-    assert np.abs(ours - theirs).max() <= 2
-
-
 def test_the_bundle_is_the_same_file_every_time() -> None:
     assert agent_bundle() == agent_bundle()
     listed = subprocess.run(
