@@ -305,7 +305,15 @@ static void tell_progress(void)
 /* ---------------------------------------------------------------- JSON
  * The request: strict, and bounded in depth and number of values. */
 
-typedef enum { JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_ARRAY, JSON_OBJECT } JsonType;
+typedef enum {
+    JSON_NULL,
+    JSON_BOOL,
+    JSON_INT,
+    JSON_REAL,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+} JsonType;
 
 typedef struct Json {
     JsonType type;
@@ -617,8 +625,8 @@ static bool member_int(const Json *object, const char *key, int64_t fallback, in
 static const char *shown(const Json *object, const char *key, char *room, size_t size)
 {
     const Json *value = member(object, key);
-    snprintf(room, size, "%.*s", value == NULL ? 4 : (int)(value->raw_size < 60 ? value->raw_size : 60),
-             value == NULL ? "null" : value->raw);
+    int length = value == NULL ? 4 : value->raw_size < 60 ? (int)value->raw_size : 60;
+    snprintf(room, size, "%.*s", length, value == NULL ? "null" : value->raw);
     return room;
 }
 
@@ -639,7 +647,8 @@ static void put_base64(Text *text, const unsigned char *data, size_t size)
         to[3] = digits[three & 63];
     }
     if (at < size) {
-        uint32_t rest = (uint32_t)data[at] << 16 | (at + 1 < size ? (uint32_t)data[at + 1] << 8 : 0);
+        uint32_t rest = (uint32_t)data[at] << 16;
+        rest |= at + 1 < size ? (uint32_t)data[at + 1] << 8 : 0;
         to[0] = digits[rest >> 18];
         to[1] = digits[rest >> 12 & 63];
         to[2] = at + 1 < size ? digits[rest >> 6 & 63] : '=';
@@ -979,6 +988,39 @@ static void listen_end(Listening *listening, char *room, size_t size)
             used += (size_t)snprintf(room + used, size - used, "%s%s", used > 0 ? " " : "", line);
 }
 
+/* LiteRT does not verify a model before it follows its offsets: a damaged file can crash it. Such
+ * an end is an answer too, as long as a model loads. Only calls that signal handlers may make. */
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE};
+enum { CRASHES = sizeof crashes / sizeof *crashes };
+
+static void crashed(int number)
+{
+    static const char line[] =
+        "{\"type\":\"error\",\"kind\":\"bad_model\",\"stage\":\"load\",\"message\":\"LiteRT crashed "
+        "while it loaded the model\",\"hint\":\"is the file whole, and a model?\"}\n";
+    (void)number;
+    (void)write_all(line, sizeof line - 1);
+    _exit(1);
+}
+
+static void watch_crashes(bool on)
+{
+    static char stack[1 << 16]; /* the crash may be for want of stack */
+    struct sigaction action;
+    stack_t other;
+    size_t index;
+    memset(&other, 0, sizeof other);
+    other.ss_sp = stack;
+    other.ss_size = sizeof stack;
+    sigaltstack(&other, NULL);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on ? crashed : SIG_DFL;
+    action.sa_flags = SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    for (index = 0; index < CRASHES; index++)
+        sigaction(crashes[index], &action, NULL);
+}
+
 /* ---------------------------------------------------------------- the machine */
 
 /* The first line of a small file, without its end; false where there is none. */
@@ -1085,30 +1127,27 @@ static void put_cores(Text *text)
     put(text, "]");
 }
 
-/* Keep this thread, and all that come after it, to the cores of the request. */
+/* Keep this thread, and all that come after it, to the cores of the request, as far as the system
+ * lets it: `cores` of the answer tells what holds. */
 static bool keep_to_cores(const Json *request, Failure *failure)
 {
     const Json *cores = member(request, "cores"), *core;
     char written[64];
     cpu_set_t chosen;
+    bool good;
     if (cores == NULL || cores->type == JSON_NULL)
         return true;
     CPU_ZERO(&chosen);
-    if (cores->type != JSON_ARRAY || cores->first == NULL)
-        goto wrong;
-    for (core = cores->first; core != NULL; core = core->next) {
-        if (core->type != JSON_INT || core->integer < 0 || core->integer >= CPU_SETSIZE)
-            goto wrong;
-        CPU_SET((size_t)core->integer, &chosen);
+    good = cores->type == JSON_ARRAY && cores->first != NULL;
+    for (core = good ? cores->first : NULL; core != NULL && good; core = core->next) {
+        good = core->type == JSON_INT && core->integer >= 0 && core->integer < CPU_SETSIZE;
+        if (good)
+            CPU_SET((size_t)core->integer, &chosen);
     }
-    if (sched_setaffinity(0, sizeof chosen, &chosen) != 0)
-        return fail(failure, "bad_request", "start", "choose cores that the device has",
-                    "cannot keep to the cores %s: %s",
-                    shown(request, "cores", written, sizeof written), strerror(errno));
-    return true;
-wrong:
-    return fail(failure, "bad_request", "start", "a list of CPU numbers", "cores is wrong: %s",
-                shown(request, "cores", written, sizeof written));
+    if (good)
+        (void)sched_setaffinity(0, sizeof chosen, &chosen);
+    return good || fail(failure, "bad_request", "start", "a list of CPU numbers",
+                        "cores is wrong: %s", shown(request, "cores", written, sizeof written));
 }
 
 /* The C library by name and version, where it tells: it is asked by name, so that this file
@@ -1178,8 +1217,9 @@ static void send_hello(const Failure *problem)
 {
     Text text = {0};
     size_t index;
-    put(&text, "{\"type\":\"hello\",\"protocol\":1,\"agent\":\"native\",\"agent_version\":\"" AGENT_VERSION
-               "\",\"platform\":");
+    put(&text, "{\"type\":\"hello\",\"protocol\":1,\"agent\":\"native\",\"agent_version\":");
+    put_string(&text, AGENT_VERSION);
+    put(&text, ",\"platform\":");
     put_platform(&text);
     put(&text, ",\"clock\":{\"name\":\"CLOCK_MONOTONIC\",\"resolution_ns\":");
     put_int(&text, clock_resolution());
@@ -1322,7 +1362,9 @@ static void as_floats(Type type, const unsigned char *from, float *to, size_t co
 
 static int64_t whole(double value)
 {
-    return value != value ? 0 : value >= 9.2e18 ? INT64_MAX : value <= -9.2e18 ? INT64_MIN : (int64_t)value;
+    if (value != value)
+        return 0;
+    return value >= 9.2e18 ? INT64_MAX : value <= -9.2e18 ? INT64_MIN : (int64_t)value;
 }
 
 /* Elements of any type as whole numbers, cut towards zero. */
@@ -1449,7 +1491,8 @@ static bool open_samples(const Json *request, const char *stage, Samples *sample
     data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
     if (data == MAP_FAILED)
-        return fail(failure, "bad_samples", stage, "", "cannot map the samples: %s", strerror(errno));
+        return fail(failure, "bad_samples", stage, "", "cannot map the samples: %s",
+                    strerror(errno));
     begin = 10 + ((size_t)data[8] | (size_t)data[9] << 8);
     if (memcmp(data, "\x93NUMPY\x01\x00", 8) != 0 || begin > size)
         return fail(failure, "bad_samples", stage, "",
@@ -1663,7 +1706,8 @@ static bool make_buffers(Engine *engine)
     engine->output_buffers = allocate(engine->output_count, sizeof(Handle));
     for (index = 0; index < engine->input_count + engine->output_count; index++) {
         bool input = index < engine->input_count;
-        Tensor *tensor = input ? &engine->inputs[index] : &engine->outputs[index - engine->input_count];
+        Tensor *tensor =
+            input ? &engine->inputs[index] : &engine->outputs[index - engine->input_count];
         Handle needs = NULL, *buffer = input ? engine->input_buffers : engine->output_buffers;
         TensorType type;
         size_t size = 0;
@@ -1742,8 +1786,9 @@ static bool refused(const Engine *engine, const char *accelerator, Status status
                     "use a cpu backend, or a libLiteRt.so with its accelerator's library beside it",
                     "the %s of this device cannot run the model: %s (status %d): %s", accelerator,
                     status_meaning(status), status, said);
-    return fail(failure, "bad_model", "load", "", "LiteRT %s cannot load the model: %s (status %d): %s",
-                library_version, status_meaning(status), status, said);
+    return fail(failure, "bad_model", "load", "",
+                "LiteRT %s cannot load the model: %s (status %d): %s", library_version,
+                status_meaning(status), status, said);
 }
 
 static Status open_model(Engine *engine, const char *path)
@@ -1791,7 +1836,8 @@ static bool load(const Json *request, Handle environment, bool profile, Engine *
     bool beyond_cpu = false;
     memset(engine, 0, sizeof *engine);
     if (declared == NULL || !member_int(request, "threads", 1, 1, MAX_THREADS, &threads))
-        return fail(failure, "bad_request", "load", "", "model.path or threads is missing or wrong");
+        return fail(failure, "bad_request", "load", "",
+                    "model.path or threads is missing or wrong");
     if (accelerator == NULL)
         return fail(failure, "bad_request", "load", "", "accelerator is wrong");
     path = expanded(declared);
@@ -1810,7 +1856,9 @@ static bool load(const Json *request, Handle environment, bool profile, Engine *
     engine->profile = profile;
     engine->environment = environment;
     listen_begin(&listening);
+    watch_crashes(true);
     result = open_model(engine, path);
+    watch_crashes(false);
     listen_end(&listening, engine->said, sizeof engine->said);
     free(path);
     if (result != STATUS_OK)
@@ -1886,10 +1934,10 @@ static bool invoke_failed(const char *stage, Status status, Failure *failure)
 static void put_engine_facts(Text *text, const Engine *engine)
 {
     char hex[65];
-    bool all = false, known;
-    known = rt.fully_accelerated != NULL && rt.fully_accelerated(engine->compiled, &all) == STATUS_OK;
+    bool all = false;
     put(text, ",\"delegated\":");
-    if (known) {
+    if (rt.fully_accelerated != NULL &&
+        rt.fully_accelerated(engine->compiled, &all) == STATUS_OK) {
         /* On the CPU the only delegate is XNNPACK; how much of a part it took is not told. */
         put(text, "{\"accelerator\":");
         put_string(text, engine->accelerator == ACCELERATOR_GPU   ? "gpu"
@@ -2031,7 +2079,8 @@ static const char *written_shape(const int64_t *size, int rank, char *room, size
     snprintf(room, room_size, "[]");
     for (index = 0; index < rank && used + 24 < room_size; index++)
         used += (size_t)snprintf(room + used, room_size - used, "%s%" PRId64 "%s",
-                                 index == 0 ? "[" : ", ", size[index], index == rank - 1 ? "]" : "");
+                                 index == 0 ? "[" : ", ", size[index],
+                                 index == rank - 1 ? "]" : "");
     return room;
 }
 
@@ -2491,6 +2540,7 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
     int64_t count, asked, used, started, begin;
     size_t largest = 1, index;
     char room[64];
+    const Json *reset;
     if (!load(request, NULL, false, &first, failure))
         return false;
     send_loaded(&first);
@@ -2509,7 +2559,8 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
     pthread_mutex_init(&sweep.lock, NULL);
     sweep.samples = &samples;
     sweep.count = (size_t)count;
-    sweep.reset = member(request, "reset_variables") != NULL && member(request, "reset_variables")->truth;
+    reset = member(request, "reset_variables");
+    sweep.reset = reset != NULL && reset->truth;
     if (!read_wanted(request, &first, &sweep, failure))
         return false;
     begin = now_ns();
@@ -2571,7 +2622,7 @@ typedef struct {
  * the numbers of a delegate's nodes begin anew in each of its partitions. */
 static void add_event(Profile *profile, const ProfilerEvent *event)
 {
-    Operator *operator= &profile->list[profile->at];
+    Operator *operator = &profile->list[profile->at];
     bool delegated = event->type != EVENT_OPERATOR || strstr(event->tag, "Delegate") != NULL;
     if (profile->at == MAX_OPERATORS)
         return;
@@ -2594,7 +2645,9 @@ static Status profile_run(Engine *engine, Handle profiler, Profile *profile)
     if (status == STATUS_OK)
         status = run(engine);
     rt.profiler_stop(profiler);
-    if (status != STATUS_OK || (status = rt.event_count(profiler, &count)) != STATUS_OK || count <= 0)
+    if (status == STATUS_OK)
+        status = rt.event_count(profiler, &count);
+    if (status != STATUS_OK || count <= 0)
         return status;
     events = allocate((size_t)count, sizeof *events);
     status = rt.events(profiler, count, events);
@@ -2616,7 +2669,7 @@ static void send_operators(const Profile *profile, int64_t runs)
     put_int(&text, runs);
     put(&text, ",\"operators\":[");
     for (index = 0; index < profile->count; index++) {
-        const Operator *operator= &profile->list[index];
+        const Operator *operator = &profile->list[index];
         put(&text, index > 0 ? ",{\"name\":" : "{\"name\":");
         put_string(&text, operator->name);
         put(&text, ",\"node\":");
@@ -2655,7 +2708,8 @@ static bool run_operators(const Json *request, Text *facts, Failure *failure)
     if (rt.profiler(engine.compiled, &profiler) != STATUS_OK || profiler == NULL)
         return fail(failure, "unsupported", "operators", "", "this LiteRT gives no profiler");
     enough = later(now_ns(), limits.warmup_seconds);
-    for (done = 0; status == STATUS_OK && (done < limits.warmup_runs || now_ns() < enough); done++) {
+    done = 0;
+    while (status == STATUS_OK && (done++ < limits.warmup_runs || now_ns() < enough)) {
         tell_progress();
         status = run(&engine);
     }
