@@ -1,6 +1,6 @@
 """``make bench``: every benchmark, or those named as arguments.
 
-    python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [--rounds N]
+    python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [native] [--rounds N]
 
 Each compares with a plain script in interleaved rounds and prints the median ratio with its
 range. Machines are noisy: a ratio outside its bound in one run calls for another run, and
@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import conversion, latency, memory, startup, sweep
+from benchmarks import conversion, latency, memory, native, startup, sweep
 
 ALL = {
     "latency": latency.run,
     "sweep": sweep.run,
+    "native": native.run,
     "startup": startup.run,
     "memory": memory.run,
     "conversion": conversion.run,

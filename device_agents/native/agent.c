@@ -904,8 +904,7 @@ static bool open_library(Failure *failure)
     for (index = 0; index < SYMBOLS; index++) {
         void *found = dlsym(library, symbols[index].symbol);
         if (found == NULL && symbols[index].needed) {
-            absent++;
-            first_absent = symbols[index].symbol;
+            first_absent = absent++ > 0 ? first_absent : symbols[index].symbol;
         }
         /* ISO C knows no way from an object's pointer to a function's; POSIX promises this one. */
         memcpy(symbols[index].member, &found, sizeof found);

@@ -170,7 +170,9 @@ def _is_operator(operator: object) -> bool:
     return (
         isinstance(operator.get("name"), str)
         and (node is None or (type(node) is int and 0 <= node < _MAX_SIZE))
-        and all(type(operator.get(k)) is int and 0 <= operator[k] < _MAX_NS for k in ("time", "calls"))
+        and all(
+            type(operator.get(k)) is int and 0 <= operator[k] < _MAX_NS for k in ("time", "calls")
+        )
         and (delegated is None or type(delegated) is bool)
     )
 
