@@ -1,7 +1,7 @@
 """``make bench``: every benchmark, or those named as arguments.
 
-    python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [ssh_push] [adb_push]
-        [--rounds N]
+    python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [native] [ssh_push]
+        [adb_push] [--rounds N]
 
 Each compares with a plain script in interleaved rounds and prints the median ratio with its
 range. Machines are noisy: a ratio outside its bound in one run calls for another run, and
@@ -13,11 +13,21 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import adb_push, conversion, latency, memory, ssh_push, startup, sweep
+from benchmarks import (
+    adb_push,
+    conversion,
+    latency,
+    memory,
+    native,
+    ssh_push,
+    startup,
+    sweep,
+)
 
 ALL = {
     "latency": latency.run,
     "sweep": sweep.run,
+    "native": native.run,
     "startup": startup.run,
     "memory": memory.run,
     "conversion": conversion.run,

@@ -139,10 +139,10 @@ def main():
     def read_line():
         line = bytearray()
         while not line.endswith(b"\n") and len(line) <= wire.MAX_LINE_BYTES:
-            byte = stdin.read(1)
-            if not byte:
+            chunk = stdin.read(1 << 16)
+            if not chunk:
                 break
-            line += byte
+            line += chunk[: chunk.find(b"\n") + 1 or None]
         _end_with_host(stdin)
         return bytes(line)
 

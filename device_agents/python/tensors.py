@@ -104,9 +104,14 @@ def open_samples(numpy, request, stage):
         raise AgentFailure("bad_request", stage, "samples.path is missing")
     try:
         mapped = numpy.load(os.path.expanduser(path), mmap_mode="r", allow_pickle=False)
-        return numpy.asarray(mapped)  # still mapped; a memmap's own slices are slow
-    except (OSError, ValueError) as error:
+        samples = numpy.asarray(mapped)  # still mapped; a memmap's own slices are slow
+    except (OSError, ValueError, EOFError) as error:
         raise AgentFailure("bad_samples", stage, "cannot read the samples: %s" % error) from None
+    if samples.ndim < 1 or samples.dtype.kind not in "biuf":
+        raise AgentFailure("bad_samples", stage, "the samples are no list of numbers")
+    if not samples.size:
+        raise AgentFailure("bad_samples", stage, "there are no samples")
+    return samples
 
 
 class Preprocessor:

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from harness.cli import (
+    agent,
     convert,
     debug,
     devices,
@@ -51,6 +52,7 @@ app.add_typer(devices.app, name="devices")
 app.command("doctor")(doctor.doctor)
 app.command("emulate")(emulate.emulate)
 app.command("recipes")(recipes.recipes)
+app.add_typer(agent.app, name="agent")
 
 
 @app.callback()

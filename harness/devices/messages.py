@@ -28,6 +28,7 @@ _SETUP = {"no_numpy", "no_runtime", "numpy_mismatch", "accelerator_unavailable"}
 _UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
 _MAX_NS = 1 << 62
 _MAX_SIZE = 1 << 24
+_MAX_OPERATORS = 20_000
 
 
 def decode(line: bytes, device: str) -> dict[str, Any]:
@@ -142,6 +143,38 @@ def outputs(
     except ValueError:
         seen = {key: message.get(key) for key in ("tensor", "offset", "shape", "dtype")}
         raise ProtocolError(f"{device}: outputs that make no sense: {clean(str(seen))}") from None
+
+
+def operators(message: dict[str, Any], device: str) -> list[dict[str, Any]]:
+    """Operators in the order of execution, times in ns; raises ``ProtocolError``."""
+    found, runs = message.get("operators"), message.get("runs")
+    good = (
+        message.get("unit") == "ns"
+        and type(runs) is int
+        and runs > 0
+        and isinstance(found, list)
+        and len(found) <= _MAX_OPERATORS
+        and all(map(_is_operator, found))
+    )
+    if not good:
+        raise ProtocolError(f"{device}: operators that make no sense: {clean(str(message))[:160]}")
+    assert isinstance(found, list)
+    keys = ("name", "node", "time", "calls", "delegated")
+    return [{key: clean(operator.get(key)) for key in keys} for operator in found]
+
+
+def _is_operator(operator: object) -> bool:
+    if not isinstance(operator, dict):
+        return False
+    node, delegated = operator.get("node"), operator.get("delegated")
+    return (
+        isinstance(operator.get("name"), str)
+        and (node is None or (type(node) is int and 0 <= node < _MAX_SIZE))
+        and all(
+            type(operator.get(k)) is int and 0 <= operator[k] < _MAX_NS for k in ("time", "calls")
+        )
+        and (delegated is None or type(delegated) is bool)
+    )
 
 
 def loaded(message: dict[str, Any], device: str) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class Session:
                 if message["type"] == "loaded":
                     answer.loaded = messages.loaded(message, name)
                     self.stage = purpose
-                elif message["type"] in ("samples", "outputs"):
+                elif message["type"] in ("samples", "outputs", "operators"):
                     on_message(message, answer)
                 elif message["type"] != "progress":
                     raise ProtocolError(

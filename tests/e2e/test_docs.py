@@ -22,6 +22,7 @@ from tests.conftest import ROOT
 from tests.support import harness_command
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "device_agents" / "PROTOCOL.md",
+         ROOT / "device_agents" / "native" / "README.md",
          *sorted((ROOT / "docs").rglob("*.md"))]  # fmt: skip
 
 
@@ -129,5 +130,8 @@ def test_the_protocol_page_names_what_the_agent_says() -> None:
     )
     for kind in set(re.findall(r'AgentFailure\(\s*"([a-z_]+)"', sources)):
         assert f"`{kind}`" in text, kind
-    for message in set(re.findall(r'"type": "([a-z]+)"', sources)):
+    native = (ROOT / "device_agents" / "native" / "agent.c").read_text()
+    for kind in set(re.findall(r'fail\(failure, "([a-z_]+)"', native)):
+        assert f"`{kind}`" in text, kind
+    for message in set(re.findall(r'\\?"type\\?": ?\\?"([a-z]+)', sources + native)):
         assert f"`{message}`" in text, message

@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from device_agents.python import wire
+from harness.devices.agents import AGENTS
 from harness.devices.bundle import agent_bundle
+from harness.domain import Device, DeviceKind
+from harness.transports.local import LocalTransport
 
 
 class AgentProcess:
-    """The bundled agent in a process of its own."""
+    """The bundled agent in a process of its own, or any other ``command``."""
 
-    def __init__(self, python: str = sys.executable, *arguments: str, env: Any = None) -> None:
+    def __init__(
+        self, python: str = sys.executable, *arguments: str, env: Any = None,
+        command: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
         self.process = subprocess.Popen(
-            [python, str(agent_bundle().path), *arguments],
+            command or [python, str(agent_bundle().path), *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
         )  # fmt: skip
 
@@ -49,9 +60,11 @@ class AgentProcess:
         self.process.communicate()
 
 
-def exchange(request: dict[str, Any], *arguments: str) -> list[dict[str, Any]]:
+def exchange(
+    request: dict[str, Any], *arguments: str, command: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """All messages that answer one request, hello first."""
-    agent = AgentProcess(sys.executable, *arguments)
+    agent = AgentProcess(sys.executable, *arguments, command=command)
     agent.process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
     agent.process.stdin.flush()  # type: ignore[union-attr]
     assert agent.process.stdout and agent.process.stdin and agent.process.stderr
@@ -71,3 +84,35 @@ def request(action: str, model: Path, samples: Path, **more: Any) -> dict[str, A
         "preprocessing": {"scale": 0.0625, "mean": [0.0], "std": [1.0]},
         **more,
     }
+
+
+def command_of(name: str) -> list[str]:
+    """What starts the agent of that name on this machine."""
+    device = Device(name, DeviceKind.REAL, "local", link={"agent": name})
+    program = AGENTS[name](device)
+    blobs = program.prepare(LocalTransport(device))
+    for blob in blobs:
+        if blob.executable:
+            blob.path.chmod(0o700)
+    return list(program.argv(lambda blob: str(blob.path)))
+
+
+def swept(messages: Sequence[dict[str, Any]]) -> dict[int, NDArray[Any]]:
+    """The outputs of a sweep that went well, one array for each tensor."""
+    assert messages[-1]["type"] == "done", messages[-1]
+    parts: dict[int, dict[int, NDArray[Any]]] = {}
+    for message in messages:
+        if message["type"] == "outputs":
+            data = wire.unpack(message["data"])
+            array = np.frombuffer(data, message["dtype"]).reshape(message["shape"])
+            assert len(data) <= wire.MAX_CHUNK_BYTES or len(array) == 1
+            parts.setdefault(message["tensor"], {})[message["offset"]] = array
+    found = {}
+    for tensor, by_offset in parts.items():
+        expected = 0
+        for offset in sorted(by_offset):
+            assert offset == expected
+            expected += len(by_offset[offset])
+        assert expected == messages[-1]["facts"]["samples"]
+        found[tensor] = np.concatenate([by_offset[offset] for offset in sorted(by_offset)])
+    return found

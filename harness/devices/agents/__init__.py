@@ -7,11 +7,13 @@ it speaks is ``device_agents/PROTOCOL.md``.
 from __future__ import annotations
 
 from harness.devices.agents.agent import AgentFactory, AgentProgram
+from harness.devices.agents.native import NativeAgent
 from harness.devices.agents.python import PythonAgent
 from harness.domain import Device
 
 AGENTS: dict[str, AgentFactory] = {
     "python": PythonAgent,
+    "native": NativeAgent,
 }
 
 

@@ -1,0 +1,335 @@
+"""Every agent speaks the protocol alike: the same requests, the same answers."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from device_agents.python import wire
+from harness.devices import messages as checked
+from harness.devices.agents import AGENTS
+from tests.support.agent import AgentProcess, command_of, exchange, request, swept
+from tests.support.models import adding_model
+
+RECIPES = ("float32", "float16", "dynamic_int8", "int8", "uint8_io", "int16x8")
+QUICK = {"warmup_runs": 3, "warmup_seconds": 0, "min_runs": 20, "min_seconds": 0.02}
+
+
+@pytest.fixture(scope="module")
+def commands() -> dict[str, list[str]]:
+    return {name: command_of(name) for name in AGENTS}
+
+
+@pytest.fixture(params=AGENTS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def agent(commands: dict[str, list[str]], name: str) -> list[str]:
+    return commands[name]
+
+
+def both(commands: dict[str, list[str]], asked: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    return [exchange(asked, command=command) for command in commands.values()]
+
+
+def specs(message: dict[str, Any]) -> tuple[Any, Any]:
+    return message["inputs"], message["outputs"]
+
+
+def test_probe(agent: list[str], name: str) -> None:
+    hello, done = exchange({"protocol": 1, "action": "probe", "id": 'a"\u00e9'}, command=agent)
+    assert done == {"type": "done", "id": 'a"\u00e9', "facts": {}}
+    assert checked.check_hello(hello, "here") == hello
+    assert hello["agent"] == name and hello["problem"] is None and hello["runtime"]["version"]
+    assert hello["platform"]["cpu_count"] == os.cpu_count()
+    assert hello["platform"]["system"] == "Linux" and hello["platform"]["libc"]
+    assert 0 < hello["clock"]["resolution_ns"] < 100_000
+
+
+def test_machines_are_described_alike(commands: dict[str, list[str]]) -> None:
+    one, other = (
+        answers[0]["platform"] for answers in both(commands, {"protocol": 1, "action": "probe"})
+    )
+    for key in ("system", "machine", "release", "libc", "cpu_count", "cpu_model", "governor"):
+        assert one[key] == other[key], key
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_latency(agent: list[str], digits: dict[str, Path], recipe: str, threads: int) -> None:
+    asked = request("latency", digits[recipe], digits["samples"], threads=threads, **QUICK)
+    _, loaded, *between, done = exchange(asked, command=agent)
+    assert checked.loaded(loaded, "here")["load_ns"] > 0
+    phases = [checked.samples(message, "here") for message in between]
+    assert [phase for phase, _, _ in phases] == ["first", "warmup", "measure"]
+    assert [len(values) for _, _, values in phases[:2]] == [1, 3] and len(phases[2][2]) >= 20
+    starts = np.concatenate([at for _, at, _ in phases])
+    durations = np.concatenate([values for _, _, values in phases])
+    assert (durations > 0).all() and (np.diff(starts) >= durations[:-1]).all()
+    facts = checked.done_facts(done, "here")
+    assert facts["stopped_by"] == "enough"
+    assert facts["threads_asked"] == threads
+    # A delegate with nothing worth sharing starts no thread; none has more than asked for.
+    assert facts["threads_found"] == threads
+    memory = facts["memory_peak_bytes"]
+    assert 2e6 < memory["start"] <= memory["loaded"] <= memory["end"] < 300e6
+    assert facts["delegated"]["total"] > 0
+    assert facts["cores"] == sorted(os.sched_getaffinity(0))
+
+
+def test_bounds_end_a_trial(agent: list[str], digits: dict[str, Path]) -> None:
+    base = request("latency", digits["float32"], digits["samples"], warmup_seconds=0)
+    by_runs = exchange({**base, "min_seconds": 60, "max_runs": 30, "min_runs": 1}, command=agent)
+    assert by_runs[-1]["facts"]["stopped_by"] == "max_runs"
+    assert len(by_runs[-2]["values"]) == 30
+    by_time = exchange({**base, "min_seconds": 60, "max_seconds": 0.2}, command=agent)
+    assert by_time[-1]["facts"]["stopped_by"] == "max_seconds"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_sweeps_are_equal_bit_for_bit(
+    commands: dict[str, list[str]], digits: dict[str, Path], recipe: str, workers: int
+) -> None:
+    asked = request("sweep", digits[recipe], digits["samples"], workers=workers)
+    one, other = both(commands, asked)
+    assert specs(one[1]) == specs(other[1])
+    assert one[-1]["facts"]["workers"] == other[-1]["facts"]["workers"] == workers
+    (ours, theirs) = (swept(answers)[0] for answers in (one, other))
+    assert ours.dtype == theirs.dtype and len(ours) == len(np.load(digits["samples"]))
+    assert np.array_equal(ours, theirs) and len(np.unique(ours)) > 100
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+              "float16", "float32", "float64"],
+)  # fmt: skip
+@pytest.mark.parametrize("recipe", ["float32", "int8"])
+def test_samples_of_every_type_are_prepared_alike(
+    commands: dict[str, list[str]], digits: dict[str, Path], tmp_path: Path, dtype: str,
+    recipe: str,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(3)
+    samples = rng.integers(0, 128, (40, 8, 8, 1)) / (1 if dtype[0] != "f" else 7.3)
+    samples = samples.astype(dtype)
+    if dtype == "float16":
+        samples[0, 0, :, 0] = [6e-8, 5e-5, -0.0, 65504, 1e-7, 0.333, -2.5, 1]
+    np.save(tmp_path / "s.npy", samples)
+    asked = {
+        **request("sweep", digits[recipe], tmp_path / "s.npy"),
+        "preprocessing": {"scale": 0.137, "mean": [0.11], "std": [0.77]},
+    }
+    one, other = (swept(answers)[0] for answers in both(commands, asked))
+    assert np.array_equal(one, other) and len(np.unique(one)) > 5
+
+
+def test_channels_have_a_mean_and_a_deviation_each(
+    commands: dict[str, list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "m.tflite").write_bytes(adding_model((1, 5, 4, 3), outputs=3))
+    samples = np.random.default_rng(4).random((7, 5, 4, 3), np.float32) * 255
+    np.save(tmp_path / "s.npy", samples)
+    asked = {
+        **request("sweep", tmp_path / "m.tflite", tmp_path / "s.npy", outputs=[2, 0]),
+        "preprocessing": {"scale": 1 / 255, "mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3]},
+    }
+    one, other = both(commands, asked)
+    assert specs(one[1]) == specs(other[1]) and len(one[1]["outputs"]) == 3
+    ours, theirs = swept(one), swept(other)
+    assert list(ours) == list(theirs) == [2, 0]
+    mean, std = np.float32([0.4, 0.5, 0.6]), np.float32([0.1, 0.2, 0.3])
+    expected = (samples * np.float32(1 / 255) - mean) / std + np.float32(2)
+    assert all(np.array_equal(part, expected) for part in [*ours.values(), *theirs.values()])
+
+
+def test_long_outputs_come_in_parts(commands: dict[str, list[str]], tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(adding_model((1, 150, 150, 3)))
+    np.save(tmp_path / "s.npy", np.random.default_rng(5).random((4, 150, 150, 3), np.float32))
+    asked = request("sweep", tmp_path / "m.tflite", tmp_path / "s.npy", count=3)
+    one, other = (swept(answers)[0] for answers in both(commands, asked))
+    assert one.shape == (3, 150, 150, 3) and np.array_equal(one, other)
+
+
+def test_models_with_several_inputs(commands: dict[str, list[str]], tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(adding_model((1, 2, 3), inputs=2, signature=True))
+    np.save(tmp_path / "s.npy", np.ones((2, 2, 3), np.float32))
+    asked = request("latency", tmp_path / "m.tflite", tmp_path / "s.npy", **QUICK)
+    one, other = both(commands, asked)
+    assert specs(one[1]) == specs(other[1]) and len(one[1]["inputs"]) == 2
+    assert one[-1]["type"] == other[-1]["type"] == "done"
+    for answers in both(commands, {**asked, "action": "sweep"}):
+        assert answers[-1]["kind"] == "bad_samples" and "2 inputs" in answers[-1]["message"]
+
+
+def test_cores(agent: list[str], digits: dict[str, Path]) -> None:
+    core = max(os.sched_getaffinity(0))
+    asked = request("latency", digits["int8"], digits["samples"], cores=[core], **QUICK)
+    assert exchange(asked, command=agent)[-1]["facts"]["cores"] == [core]
+
+
+def test_operators(agent: list[str], name: str, digits: dict[str, Path]) -> None:
+    asked = request("operators", digits["int8"], digits["samples"], runs=7, warmup_seconds=0)
+    answers = exchange(asked, command=agent)
+    if name == "python":
+        assert answers[-1]["kind"] == "unsupported"
+        return
+    assert [message["type"] for message in answers] == ["hello", "loaded", "operators", "done"]
+    operators = checked.operators(answers[2], "here")
+    assert {operator["calls"] for operator in operators} == {7}
+    assert any("Convolution" in operator["name"] for operator in operators)
+    assert any(operator["delegated"] for operator in operators)
+    assert all((operator["node"] is None) == operator["delegated"] for operator in operators)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "stage"),
+    [
+        ({"protocol": 99}, "bad_request", "start"),
+        ({"protocol": None}, "bad_request", "start"),
+        ({"action": "reboot"}, "bad_request", "start"),
+        ({"action": 7}, "bad_request", "start"),
+        ({"cores": []}, "bad_request", "start"),
+        ({"cores": [-1]}, "bad_request", "start"),
+        ({"cores": ["0"]}, "bad_request", "start"),
+        ({"threads": "many"}, "bad_request", "load"),
+        ({"threads": 0}, "bad_request", "load"),
+        ({"threads": 257}, "bad_request", "load"),
+        ({"model": None}, "bad_request", "load"),
+        ({"model": {"path": "/nonexistent"}}, "bad_model", "load"),
+        ({"model": {"path": "/"}}, "bad_model", "load"),
+        ({"accelerator": "warp"}, "unsupported_accelerator", "load"),
+        ({"accelerator": "gpu"}, "unsupported_accelerator", "load"),
+        ({"accelerator": "npu"}, "unsupported_accelerator", "load"),
+        ({"samples": {"path": "/nonexistent"}}, "bad_samples", "accuracy"),
+        ({"samples": {"path": "/"}}, "bad_samples", "accuracy"),
+        ({"samples": None}, "bad_request", "accuracy"),
+        ({"count": 10**9}, "bad_request", "accuracy"),
+        ({"count": 0}, "bad_request", "accuracy"),
+        ({"count": 1.5}, "bad_request", "accuracy"),
+        ({"workers": -1}, "bad_request", "accuracy"),
+        ({"outputs": [1]}, "bad_request", "accuracy"),
+        ({"outputs": [0, 0]}, "bad_request", "accuracy"),
+        ({"outputs": []}, "bad_request", "accuracy"),
+        ({"outputs": [False]}, "bad_request", "accuracy"),
+        ({"outputs": 0}, "bad_request", "accuracy"),
+        ({"preprocessing": {"std": [0]}}, "bad_request", "accuracy"),
+        ({"preprocessing": {"scale": "x"}}, "bad_request", "accuracy"),
+        ({"action": "latency", "min_runs": -1}, "bad_request", "latency"),
+        ({"action": "latency", "max_seconds": "1"}, "bad_request", "latency"),
+        ({"action": "latency", "min_runs": 1.5}, "bad_request", "latency"),
+    ],
+)
+def test_wrong_requests_are_refused_alike(
+    agent: list[str], digits: dict[str, Path], change: dict[str, object], kind: str, stage: str
+) -> None:
+    asked = {**request("sweep", digits["float32"], digits["samples"]), **change}
+    error = exchange(asked, command=agent)[-1]
+    assert (error["type"], error["kind"], error["stage"]) == ("error", kind, stage), error
+    assert error["message"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\xff\xfenot json\n", b"\n", b"[1]\n", b'{"protocol": 1,}\n', b"[" * 100_000 + b"\n",
+     b'{"protocol": 1, "action": "\xc3\x28"}\n', b'{"protocol": 1} {}\n', b"{\n",
+     b'{"protocol": 1, "action": "probe\n', b'{"protocol": 01, "action": "probe"}\n'],
+)  # fmt: skip
+def test_garbage_instead_of_a_request(agent: list[str], line: bytes) -> None:
+    process = AgentProcess(command=agent)
+    assert process.hear()["type"] == "hello"
+    process.say(line)
+    (answer,), code, _ = process.rest()
+    assert (answer["kind"], answer["stage"], code) == ("bad_request", "start", 1), answer
+
+
+def test_a_line_without_end(agent: list[str]) -> None:
+    process = AgentProcess(command=agent)
+    process.hear()
+    process.say(b" " * (wire.MAX_LINE_BYTES + 1))
+    (answer,), code, _ = process.rest()
+    assert (answer["kind"], code) == ("bad_request", 1) and "33554432" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncated", "cut", "empty", "foreign", "text after its name", "no operators"]
+)
+def test_damaged_models_are_refused(
+    agent: list[str], digits: dict[str, Path], tmp_path: Path, damage: str
+) -> None:
+    data = digits["float32"].read_bytes()
+    path = tmp_path / "model.tflite"
+    contents = {
+        "truncated": data[:200], "cut": data[: len(data) // 2], "empty": b"",
+        "foreign": b"PK\3\4" * 99, "text after its name": b"\x1c\0\0\0TFL3" + b"hello" * 99,
+        "no operators": b"\x08\0\0\0TFL3" + bytes(64),
+    }  # fmt: skip
+    path.write_bytes(contents[damage])
+    message = exchange(request("sweep", path, digits["samples"]), command=agent)[-1]
+    assert message["type"] == "error" and message["kind"] == "bad_model", message
+
+
+@pytest.mark.parametrize(
+    "damage", ["shape", "cut", "empty", "object", "text", "strings", "scalar", "none"]
+)
+def test_samples_that_cannot_be_used(
+    agent: list[str], digits: dict[str, Path], tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "s.npy"
+    good = digits["samples"].read_bytes()
+    arrays = {
+        "shape": np.zeros((4, 5, 5), np.uint8), "strings": np.array(["ab"] * 64),
+        "scalar": np.array(5, np.uint8), "object": np.array([{}], dtype=object),
+        "none": np.zeros((0, 8, 8, 1), np.uint8),
+    }  # fmt: skip
+    if damage in arrays:
+        np.save(path, arrays[damage], allow_pickle=True)
+    else:
+        path.write_bytes({"cut": good[:1000], "empty": b"", "text": b"hello" * 99}[damage])
+    message = exchange(request("sweep", digits["float32"], path), command=agent)[-1]
+    assert message["type"] == "error" and message["kind"] == "bad_samples", message
+    if damage == "shape":
+        assert "[5, 5]" in message["message"]
+
+
+def test_an_agent_whose_host_has_gone_ends(agent: list[str], digits: dict[str, Path]) -> None:
+    process = AgentProcess(command=agent)
+    process.hear()
+    process.say(request("latency", digits["float32"], digits["samples"], min_seconds=100.0))
+    assert process.hear()["type"] == "loaded"
+    assert process.process.stdin
+    process.process.stdin.close()
+    assert process.process.wait(30) == 3
+    process.process.stdin = None
+    process.close()
+
+
+def test_long_sweeps_say_that_they_live(agent: list[str], tmp_path: Path) -> None:
+    """Outputs of this model fill no message within a second: progress must come between."""
+    (tmp_path / "m.tflite").write_bytes(adding_model((1, 1500, 1500, 1)))
+    np.save(tmp_path / "s.npy", np.zeros((1, 1500, 1500, 1), np.uint8))
+    header = (tmp_path / "s.npy").read_bytes()[:128].replace(b"(1, 1500", b"(9, 1500")
+    with open(tmp_path / "s.npy", "wb") as stream:
+        stream.write(header)
+        stream.truncate(128 + 9 * 1500 * 1500)
+    asked = request("sweep", tmp_path / "m.tflite", tmp_path / "s.npy")
+    assert swept(exchange(asked, command=agent))[0].shape == (9, 1500, 1500, 1)
+
+
+def test_the_answer_is_bytes_of_the_protocol_alone(
+    agent: list[str], digits: dict[str, Path]
+) -> None:
+    process = AgentProcess(command=agent)
+    process.say(request("sweep", digits["int8"], digits["samples"], id="\u2028\x7f\\"))
+    assert process.process.stdout
+    lines = process.process.stdout.readlines()
+    assert all(line.endswith(b"\n") and len(line) < wire.MAX_LINE_BYTES for line in lines)
+    assert [json.loads(line)["type"] for line in lines][:2] == ["hello", "loaded"]
+    assert json.loads(lines[-1])["id"] == "\u2028\x7f\\"
+    process.close()

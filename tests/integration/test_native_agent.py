@@ -1,0 +1,325 @@
+"""The native agent: how it is built, where its library comes from, and what only it does."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.devices.agents import building
+from harness.devices.agents.building import FLAGS, LIBRARIES, built, one_line, source
+from harness.devices.agents.libraries import library_for
+from harness.devices.agents.native import NativeAgent
+from harness.devices.agents.targets import TARGETS, check_elf, target_of, this_machine
+from harness.devices.session import Session
+from harness.domain import Device, DeviceKind, Stage
+from harness.errors import AgentSetupError, UnsupportedError
+from harness.transports import Completed
+from harness.transports.local import LocalTransport
+from tests.conftest import ROOT
+from tests.contracts.test_transports import blob
+from tests.support import needed
+from tests.support.agent import AgentProcess, command_of, exchange, request
+
+LOCAL = Device("here", DeviceKind.REAL, "local", link={"agent": "native"})
+
+
+@pytest.fixture(scope="module")
+def command() -> list[str]:
+    return command_of("native")
+
+
+def with_library(command: Sequence[str], path: Path | str) -> list[str]:
+    return [command[0], "--library", str(path)]
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "aarch64-linux-gnu-gcc"])
+def test_it_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"no {compiler} here") if compiler == "clang" else needed(f"no {compiler}")
+    (tmp_path / "agent.c").write_bytes(source())
+    subprocess.run(
+        [compiler, *FLAGS, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "agent.c", "-o", "agent",
+         *LIBRARIES],
+        cwd=tmp_path, check=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_it_builds_with_cmake(tmp_path: Path) -> None:
+    if not shutil.which("cmake"):
+        needed("no cmake")
+    folder = str(ROOT / "device_agents" / "native")
+    subprocess.run(["cmake", "-S", folder, "-B", str(tmp_path)], check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", str(tmp_path)], check=True, capture_output=True)
+    done = subprocess.run([str(tmp_path / "agent")], capture_output=True, check=False)
+    assert done.returncode == 2 and b"usage: agent --library" in done.stderr
+
+
+def test_it_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = this_machine()
+    assert target
+    first = built(target)
+    assert os.access(first, os.X_OK) and check_elf(first, target, "agent") is None
+    monkeypatch.setattr(building, "_compile", lambda *_: pytest.fail("built again"))
+    assert built(target) == first
+
+
+def test_without_a_compiler_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.delenv("CC", raising=False)
+    for target in TARGETS.values():
+        if building.importlib.util.find_spec("ziglang") and target.system == "linux":
+            continue
+        with pytest.raises(AgentSetupError, match=f"no compiler for {target.name}") as caught:
+            built(target)
+        assert one_line(target) in str(caught.value) and "agent_binary" in str(caught.value)
+
+
+def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    target = this_machine()
+    assert target
+    fake = tmp_path / "cc"
+    fake.write_text(
+        f"#!/bin/sh\n[ $1 = -dumpmachine ] && echo {target.triple} && exit\n"
+        "echo 'fatal error: dlfcn.h: no such file' >&2\nexit 1\n"
+    )
+    fake.chmod(0o700)
+    monkeypatch.setenv("CC", str(fake))
+    with pytest.raises(AgentSetupError, match=r"dlfcn\.h: no such file"):
+        built(target)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("machine x86_64\nbits 64\nlibc glibc\n", "linux-x86_64"),
+        ("machine aarch64\nbits 64\nlibc glibc\n", "linux-arm64"),
+        ("machine aarch64\nbits 32\nlibc glibc\n", "linux-arm"),
+        ("machine armv7l\nbits 32\n", "linux-arm"),
+        ("machine aarch64\nandroid arm64-v8a\n", "android-arm64"),
+        ("machine aarch64\nandroid armeabi-v7a\n", "android-arm"),
+        ("machine x86_64\nandroid x86_64\n", "android-x86_64"),
+    ],
+)
+def test_targets(said: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = LocalTransport(LOCAL)
+    monkeypatch.setattr(transport, "run", lambda *_, **__: Completed(0, said.encode(), b""))
+    assert target_of(transport, "board").name == name
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("machine riscv64\nbits 64\nlibc glibc\n", "riscv64"),
+        ("machine x86_64\nbits 64\nlibc musl\n", "musl"),
+        ("machine aarch64\nandroid mips\n", "aarch64"),
+        ("", "unknown"),
+    ],
+)
+def test_machines_without_an_agent(said: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = LocalTransport(LOCAL)
+    monkeypatch.setattr(transport, "run", lambda *_, **__: Completed(0, said.encode(), b""))
+    with pytest.raises(AgentSetupError, match=why) as caught:
+        target_of(transport, "board")
+    assert "agent_binary" in str(caught.value)
+
+
+def test_this_machine_is_what_its_shell_says() -> None:
+    assert target_of(LocalTransport(LOCAL), "here") == this_machine()
+
+
+def elf(machine: int) -> bytes:
+    return b"\x7fELF\2\1\1" + bytes(9) + b"\3\0" + machine.to_bytes(2, "little") + b"rest"
+
+
+def test_libraries_come_from_where_the_profile_says(tmp_path: Path) -> None:
+    arm = TARGETS["linux-arm64"]
+    wheel = tmp_path / "ai_edge_litert-2.3.0-cp311-cp311-manylinux_2_27_aarch64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("ai_edge_litert/libLiteRt.so", elf(183))
+        archive.writestr("ai_edge_litert-2.3.0.dist-info/METADATA", "")
+    found = library_for(arm, str(wheel), "board")
+    assert found.path and found.path.read_bytes() == elf(183) and found.version == "2.3.0"
+    assert library_for(arm, str(wheel), "board") == found
+    assert library_for(arm, "device:/opt/libLiteRt.so", "board").remote == "/opt/libLiteRt.so"
+    package = tmp_path / "litert.aar"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("jni/armeabi-v7a/libLiteRt.so", elf(40))
+    assert library_for(TARGETS["android-arm"], str(package), "phone").path
+    with pytest.raises(AgentSetupError, match="holds no jni/arm64-v8a"):
+        library_for(TARGETS["android-arm64"], str(package), "phone")
+    with pytest.raises(AgentSetupError, match="is for arm64, and the device is linux-x86_64"):
+        library_for(TARGETS["linux-x86_64"], str(wheel), "board")
+    with pytest.raises(AgentSetupError, match="device:/PATH"):
+        library_for(arm, "device:relative.so", "board")
+    with pytest.raises(AgentSetupError, match="not a program or library"):
+        library_for(
+            arm,
+            str(package.with_suffix(".so"))
+            if package.with_suffix(".so").write_bytes(b"text" * 9)
+            else "",
+            "board",
+        )
+    for damaged in (b"", b"PK\3\4 not a zip", wheel.read_bytes()[:80]):
+        (tmp_path / "bad.whl").write_bytes(damaged)
+        with pytest.raises(AgentSetupError, match=r"cannot read runtime_library|holds no"):
+            library_for(arm, str(tmp_path / "bad.whl"), "board")
+
+
+def test_devices_of_another_machine_need_a_library() -> None:
+    for target in TARGETS.values():
+        if target != this_machine():
+            with pytest.raises(AgentSetupError, match="set runtime_library"):
+                library_for(target, None, "board")
+
+
+def test_a_library_of_another_machine_is_not_pushed(tmp_path: Path) -> None:
+    (tmp_path / "lib.so").write_bytes(elf(183 if platform.machine() == "x86_64" else 62))
+    link = {"agent": "native", "runtime_library": str(tmp_path / "lib.so")}
+    device = Device("here", DeviceKind.REAL, "local", link=link)
+    with pytest.raises(AgentSetupError, match=r"runtime_library .* is for"):
+        NativeAgent(device).prepare(LocalTransport(device))
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "why"),
+    [
+        ("absent.so", None, "cannot open shared object file"),
+        ("text.so", "hello" * 99, "invalid ELF header|file too short"),
+        ("other.so", "int other;", "lacks .* LiteRtCreateEnvironment"),
+        ("old.so", "int LiteRtCreateCpuOptions;", "2.1.2 or older"),
+        ("needy.so", "extern int nowhere(void); int now(void) { return nowhere(); }", "nowhere"),
+    ],
+)
+def test_a_library_that_cannot_be_used_is_a_problem_with_words(
+    command: list[str], tmp_path: Path, name: str, contents: str | None, why: str
+) -> None:
+    path = tmp_path / name
+    if name == "text.so":
+        path.write_text(contents or "")
+    elif contents is not None:
+        (tmp_path / "a.c").write_text(contents)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(path), "a.c"], cwd=tmp_path, check=True)
+    hello, error = exchange(
+        {"protocol": 1, "action": "latency"}, command=with_library(command, path)
+    )
+    assert hello["runtime"] is None and hello["problem"] == error
+    assert error["kind"] == "no_runtime" and error["hint"]
+    assert re.search(why, error["message"]), error
+    probed = exchange({"protocol": 1, "action": "probe"}, command=with_library(command, path))
+    assert probed[-1]["type"] == "done"
+
+
+def test_a_library_for_a_newer_c_library_says_which(command: list[str], tmp_path: Path) -> None:
+    def cc(*arguments: str) -> None:
+        subprocess.run(["cc", "-shared", "-fPIC", *arguments], cwd=tmp_path, check=True)
+
+    (tmp_path / "c.c").write_text("int modern(void) { return 1; }")
+    (tmp_path / "rt.c").write_text("int modern(void); int old(void) { return modern(); }")
+    for version in ("GLIBC_2.99", "GLIBC_2.2"):  # what it was linked with, and what is here
+        (tmp_path / "map").write_text(f"{version} {{ modern; }};")
+        cc("c.c", "-o", "libmodern.so", "-Wl,--version-script=map")
+        if version == "GLIBC_2.99":
+            cc("rt.c", "-o", "libLiteRt.so", "-L.", "-lmodern", f"-Wl,-rpath,{tmp_path}")
+    path = tmp_path / "libLiteRt.so"
+    hello = exchange({"protocol": 1, "action": "probe"}, command=with_library(command, path))[0]
+    assert "GLIBC_2.99' not found" in hello["problem"]["message"]
+    assert "C library no newer" in hello["problem"]["hint"]
+
+
+def test_wrong_arguments_are_a_usage_error(command: list[str]) -> None:
+    for arguments in ([], ["--library"], ["--colour", "red"], ["--library", "x", "--extra"]):
+        done = subprocess.run([command[0], *arguments], capture_output=True, check=False)
+        assert done.returncode == 2 and not done.stdout and b"usage" in done.stderr
+
+
+def test_the_library_is_recorded(command: list[str], digits: dict[str, Path]) -> None:
+    from harness.cache import file_sha256
+
+    asked = request("latency", digits["int8"], digits["samples"], min_runs=1, min_seconds=0)
+    hello, *_, done = exchange(asked, command=command)
+    assert hello["runtime"]["name"] == "litert_c" and hello["runtime"]["version"][0].isdigit()
+    assert hello["runtime"]["abi"] in ("2.1.3", "2.1.6")
+    assert "LiteRtStartProfiler" in hello["runtime"]["optional"]
+    assert done["facts"]["library_sha256"] == file_sha256(Path(command[2]))
+    nameless = exchange(asked, command=command[:3])[0]
+    assert nameless["runtime"]["version"] == "unknown"
+
+
+def test_whole_delegation_is_told_and_a_part_is_not_guessed(
+    command: list[str], digits: dict[str, Path]
+) -> None:
+    def delegated(recipe: str) -> Any:
+        asked = request("latency", digits[recipe], digits["samples"], min_runs=1, min_seconds=0)
+        return exchange(asked, command=command)[-1]["facts"]["delegated"]
+
+    whole, none = delegated("float32"), delegated("int16x8")
+    assert whole["accelerator"] == "xnnpack" and whole["nodes"] == whole["total"] > 0
+    assert (none["accelerator"], none["nodes"]) == ("cpu", None)
+
+
+def test_operators_that_the_runtime_lacks_and_states_that_it_cannot_keep(
+    command: list[str], digits: dict[str, Path], shared: Path
+) -> None:
+    folder = shared / "models" / "coral"
+    lacking = folder / "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
+    error = exchange(request("sweep", lacking, digits["samples"]), command=command)[-1]
+    assert error["kind"] == "unsupported_operator" and "edgetpu-custom-op" in error["message"]
+    stateful = folder / "keras_lstm_mnist_ptq.tflite"
+    error = exchange(request("sweep", stateful, digits["samples"]), command=command)[-1]
+    assert error["kind"] == "unsupported" and "Python agent" in error["hint"]
+
+
+def test_stderr_still_has_what_the_library_says(
+    command: list[str], digits: dict[str, Path]
+) -> None:
+    agent = AgentProcess(command=command)
+    agent.say(request("latency", digits["float32"], digits["samples"], min_runs=1, min_seconds=0))
+    _, code, stderr = agent.rest()
+    assert code == 0 and "XNNPACK delegate" in stderr
+
+
+def test_a_session_pushes_and_starts_it(digits: dict[str, Path], tmp_path: Path) -> None:
+    link = {"agent": "native", "work_dir": str(tmp_path / "it's $(here)")}
+    device = Device("here", DeviceKind.REAL, "local", link=link)
+    model, samples = blob(digits["int8"]), blob(digits["samples"])
+    heard: list[dict[str, Any]] = []
+    with Session(device, "test") as session:
+        assert session.push([model, samples], lambda *_: None) > 1e6
+        assert session.push([model, samples], lambda *_: None) == 0
+        asked = {
+            "model": {"path": session.path(model)}, "samples": {"path": session.path(samples)},
+            "id": "x",
+        }  # fmt: skip
+        answer = session.ask(
+            {**asked, "action": "operators", "runs": 3, "warmup_seconds": 0},
+            lambda message, _: heard.append(message), purpose=Stage.LATENCY, silence=60,
+        )  # fmt: skip
+        assert [message["type"] for message in heard] == ["operators"]
+        assert answer.hello["runtime"]["name"] == "litert_c"
+        assert answer.hello["platform"]["executable"].startswith(str(tmp_path))
+        with pytest.raises(UnsupportedError, match="gpu"):
+            session.ask({**asked, "action": "latency", "accelerator": "gpu"}, lambda *_: None,
+                        purpose=Stage.LATENCY, silence=60)  # fmt: skip
+
+
+def test_the_command_builds_it(
+    cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = cli("agent", "build", "-o", "agent")
+    assert done.returncode == 0, done.stderr
+    ran = subprocess.run([str(tmp_path / "agent")], capture_output=True, check=False)
+    assert ran.returncode == 2 and b"usage" in ran.stderr
+    wrong = cli("agent", "build", "--target", "linux-arm46", "-o", "agent")
+    assert wrong.returncode == 2 and "linux-arm64" in wrong.stderr
+    nowhere = cli("agent", "build", "-o", "no/such/folder/agent")
+    assert nowhere.returncode == 2 and "no folder" in nowhere.stderr
