@@ -110,7 +110,8 @@ run() {
   done
   shift "$words"
   text=$1
-  shift 2
+  shift
+  [ $# = 0 ] || shift # the name of a script may be left out
   errors=$( (eval "$text") </dev/null 2>&1 >&4 4>&-)
   code=$?
   printf '\n%s %s\n%s\n%s end\n' "$mark" $code "$errors" "$mark"

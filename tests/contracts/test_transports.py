@@ -12,7 +12,6 @@ import pytest
 from harness.cache import file_sha256
 from harness.config.suites import load_suite
 from harness.devices import messages
-from harness.devices.agents import AGENTS
 from harness.devices.blobs import Blob
 from harness.devices.session import Answer, Session
 from harness.domain import Device, Stage
@@ -47,14 +46,6 @@ def device(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Device]:
             )
     else:
         yield load([{"local": "local", "simulated": "raspberry-pi-4"}[request.param]])
-
-
-@pytest.fixture
-def agent_device(device: Device) -> Device:
-    """A device that an agent of this version can run on."""
-    if device.transport == "adb" and "native" not in AGENTS:
-        pytest.skip("Android has no Python, and there is no native agent")
-    return device
 
 
 #: A simulated device runs no commands but the agent's.
@@ -119,8 +110,7 @@ def blob(path: Path) -> Blob:
     return Blob(path, file_sha256(path), path.stat().st_size, path.name)
 
 
-def test_a_latency_trial_and_a_sweep(agent_device: Device, digits: dict[str, Path]) -> None:
-    device = agent_device
+def test_a_latency_trial_and_a_sweep(device: Device, digits: dict[str, Path]) -> None:
     model, samples = blob(digits["int8"]), blob(digits["samples"])
     heard: list[dict[str, Any]] = []
 
@@ -154,9 +144,8 @@ def test_a_latency_trial_and_a_sweep(agent_device: Device, digits: dict[str, Pat
 
 
 def test_what_the_agent_refuses_is_an_error_with_its_reason(
-    agent_device: Device, digits: dict[str, Path]
+    device: Device, digits: dict[str, Path]
 ) -> None:
-    device = agent_device
     samples = blob(digits["samples"])
     with Session(device, "test") as session:
         session.push([samples], lambda *seen: None)
@@ -169,8 +158,7 @@ def test_what_the_agent_refuses_is_an_error_with_its_reason(
         assert session.stage is Stage.LOAD
 
 
-def test_one_session_at_a_time(agent_device: Device) -> None:
-    device = agent_device
+def test_one_session_at_a_time(device: Device) -> None:
     with Session(device, "the first one") as session:
         with pytest.raises(DeviceBusyError, match="the first one"):
             Session(device, "the second one").__enter__()
