@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from benchmarks.common import ROOT, Line, ratios
@@ -97,12 +98,15 @@ def seconds(act: Callable[[], object]) -> float:
 
 def push(device: Device, path: Path) -> None:
     """Connect, look, send, verify."""
-    blob = Blob(path, HASHES.setdefault(path, file_sha256(path)), SIZE, path.name)
+    blob = Blob(path, sha256_of(path), SIZE, path.name)
     with Session(device, "benchmark") as session:
         session.push([blob], lambda *_: None)
 
 
-HASHES: dict[Path, str] = {}
+@cache
+def sha256_of(path: Path) -> str:
+    """Known before a push, as it is of every variant."""
+    return file_sha256(path)
 
 
 def scp(server: Sshd, path: Path) -> None:

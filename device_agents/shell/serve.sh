@@ -10,13 +10,13 @@
 # runs the text and answers with its stdout, "MARK CODE" on a line of its own, its stderr, and
 # "MARK end" on a line of its own.
 #
-#   put OFFSET SIZE plain|gzip frames|rest FILE SHA256 MODE PLACE
+#   put OFFSET SIZE plain|gzip frames|rest beside|after FILE SHA256 MODE PLACE
 #
 # The bytes that follow are appended to FILE, which has OFFSET bytes and is to have SIZE in the end.
 # They come in frames (a line with a number, so many bytes; 0 ends the file), or are the rest of
 # stdin: the only way where nothing here can read an exact number of bytes ("one"). With a SHA256
-# the whole file is hashed as it is written; where it agrees it moves to PLACE, executable with
-# MODE x. Answers: "placed", "done" (no SHA256, or nothing to hash with), "wrong" (the file is gone).
+# the whole file is hashed beside the writing, or after it; where it agrees it moves to PLACE,
+# executable with MODE x. Answers: "placed", "done" (no SHA256, or nothing to hash with), "wrong" (the file is gone).
 # Ends with 3 where fewer bytes came: they stay.
 LC_ALL=C
 export LC_ALL
@@ -89,12 +89,6 @@ take() {
   esac
 }
 
-# A processor with instructions for it hashes a file sooner than two pipes carry it.
-quick=
-case $edge_hasher in
-  openssl*) grep -qE '^(flags|Features).* (sha_ni|sha2)( |$)' /proc/cpuinfo 2>/dev/null && quick=yes ;;
-esac
-
 stream() {
   [ "$offset" = 0 ] || cat "$file"
   take tee -a "$file"
@@ -118,8 +112,8 @@ run() {
 }
 
 put() {
-  offset=$1 size=$2 mode=$3 frame=$4 sha256=$6 kind=$7 place=$8
-  path_of "$5"
+  offset=$1 size=$2 mode=$3 frame=$4 when=$5 sha256=$7 kind=$8 place=$9
+  path_of "$6"
   file=$path
   if [ "$offset" = 0 ]; then
     : >"$file" || exit 1
@@ -128,7 +122,7 @@ put() {
   fi
   if [ -z "$edge_hasher" ] || [ "$sha256" = - ]; then
     take cat >>"$file"
-  elif [ -n "$quick" ]; then
+  elif [ "$when" = after ]; then
     take cat >>"$file"
     sum=$($edge_hasher <"$file")
   else
@@ -143,10 +137,11 @@ put() {
   else
     path_of "$place"
     [ "$kind" != x ] || chmod 700 "$file"
-    # A power cut must not leave a hollow file, nor the disk write while something is timed.
-    sync "$file" 2>/dev/null
     mv -f "$file" "$path" || exit 1
     echo placed
+    # The disk should not write while something is timed. What a power cut hollows out is found
+    # when the store is looked at again.
+    sync "$path" >/dev/null 2>&1 </dev/null 4>&- &
   fi
 }
 

@@ -6,7 +6,7 @@ import time
 import zlib
 from pathlib import Path
 
-_SAMPLE = 1 << 16
+_SAMPLE = 1 << 15
 _SAMPLES = 4
 
 #: Bytes per second that a small board is trusted to unpack.

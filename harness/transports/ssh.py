@@ -118,6 +118,7 @@ class SshTransport:
                 through.close()
             self._raise_connect_error(error)
         self._client = client
+        self._helper.hashing = "after" if self.runs_on_host else "beside"
         self._helper.get_ready()
 
     @staticmethod

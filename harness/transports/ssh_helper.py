@@ -64,6 +64,9 @@ class SshHelper:
         self._beat = beat
         self._starting: queue.Queue[paramiko.Channel | None] | None = None
         self._shell: _Shell | None = None
+        #: Whether the device hashes ``beside`` the writing, for which the link leaves it time,
+        #: or ``after`` it, where both ends share the processors.
+        self.hashing = "beside"
         #: Bytes per second that the link was last seen to carry.
         self.rate: float | None = None
         #: Bytes of files as they went over the link, packed or not.
@@ -205,7 +208,6 @@ class _Shell:
         if gain is not None and gain.pays(self._helper.rate):
             self._stream(file, size, "gzip", "rest" if last else "frames")
         elif last and left >= _PROBE:
-            self._settle()
             self._timed(file, size, "rest")
         else:
             self._stream(file, size, "plain", "rest" if last else "frames")
@@ -230,7 +232,7 @@ class _Shell:
         largest = self._channel.out_max_packet_size - _HEADER
         self._unanswered.append(file)
         try:
-            self._channel.sendall(_first_line(file, end, mode, frame))
+            self._channel.sendall(_first_line(file, end, mode, frame, self._helper.hashing))
             for data in _blocks(file, end, mode, self._told):
                 if self._channel.closed:
                     raise OSError
@@ -304,9 +306,9 @@ class _Shell:
         return PushError(f"{name}: cannot write {self._doing} on the device: {text or code}")
 
 
-def _first_line(file: Upload, end: int, mode: str, frame: str) -> bytes:
+def _first_line(file: Upload, end: int, mode: str, frame: str, hashing: str) -> bytes:
     """What ``serve.sh`` reads before the bytes of a file."""
-    parts = ["put", str(file.offset), str(end), mode, frame, _coded(file.remote)]
+    parts = ["put", str(file.offset), str(end), mode, frame, hashing, _coded(file.remote)]
     place = file.place
     if place is not None:
         parts += [place.sha256, "x" if place.executable else "-", _coded(place.path)]
