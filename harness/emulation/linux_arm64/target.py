@@ -13,6 +13,7 @@ from typing import IO, Self
 from harness.emulation.linux_arm64 import cpu as cpus
 from harness.emulation.linux_arm64 import held, root, server, states
 from harness.emulation.linux_arm64.inside import USER_ID, Spec
+from harness.emulation.linux_arm64.unpack import PACKAGES
 from harness.emulation.target import Tell
 from harness.errors import HarnessError
 
@@ -116,6 +117,7 @@ class LinuxArm64Target:
             "ssh_config": "/dev/null",
             "python": "/usr/bin/python3",
             "runtime": "ai_edge_litert",
+            "runtime_library": f"device:/{PACKAGES}/ai_edge_litert/libLiteRt.so",
         }
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
 
