@@ -10,7 +10,7 @@ from harness.store import JobRecord
 
 KIND_NOTES = {
     DeviceKind.REAL: "measured on the device",
-    DeviceKind.EMULATED: "real code on an emulated processor: accuracy counts, time does not",
+    DeviceKind.EMULATED: "real code on an emulated processor: no latency",
     DeviceKind.SIMULATED: "modelled latency, really computed accuracy",
 }
 
