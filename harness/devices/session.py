@@ -13,7 +13,8 @@ from harness.devices.agents import agent_for
 from harness.devices.answer import Answer
 from harness.devices.benchmark_model import BenchmarkModel, find_tool
 from harness.devices.blobs import Blob, BlobStore
-from harness.devices.lease import BEAT, REFUSED, Busy, DeviceLease, at_once
+from harness.devices.lease import REFUSED, Busy, DeviceLease, at_once
+from harness.devices.leased import leased_link
 from harness.devices.lock import DeviceLock
 from harness.devices.store_reply import StoreReply
 from harness.domain import Backend, Device, Fence, Stage
@@ -46,6 +47,7 @@ class Session:
         simulated = self.transport.kind_is_simulated
         self._lock = DeviceLock(self.transport.address, device.name, owner, private=simulated)
         self._lease = DeviceLease(self.transport, device, owner)
+        self._link = leased_link(self.transport, self._lease, device.name)
         limit = int(device.link.get("work_dir_mb") or 2048) * 1_000_000
         self._blobs = BlobStore(self.transport, device.name, limit)
         self._pushed: dict[str, Blob] = {}
@@ -113,10 +115,6 @@ class Session:
         """Keep the device over a pause of ``seconds`` in which nothing is asked of it."""
         self._lease.hold(seconds)
 
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """The command that starts a program on the device only while it is ours."""
-        return self._lease.command(argv)
-
     def push(
         self,
         blobs: Sequence[Blob],
@@ -133,7 +131,7 @@ class Session:
             tool = find_tool(self.device)
             programs.append(tool)
             self._tool = BenchmarkModel(
-                self.device, self.transport, self._blobs, tool, self._pushed, self._enter
+                self.device, self._link, self._blobs, tool, self._pushed, self._enter
             )
         wanted = [*programs, *blobs]
         self._lease.hold(size=sum(blob.size for blob in wanted))
@@ -178,10 +176,10 @@ class Session:
         request = {key: value for key, value in request.items() if key != "backend"}
         self.stage = Stage.START
         name = self.device.name
-        process = self.transport.start(self.command(self._agent.argv(self._blobs.path)))
+        process = self._link.start(self._agent.argv(self._blobs.path))
         try:
             answer = Answer()
-            line = self._line(process, HELLO_TIMEOUT)
+            line = process.read_line(HELLO_TIMEOUT)
             if not line:
                 self._raise_no_hello(process)
             answer.hello = messages.check_hello(messages.decode(line, name), name)
@@ -194,7 +192,7 @@ class Session:
             while True:
                 if time.monotonic() > deadline:
                     raise AgentTimeoutError(f"{name}: no end of the answer within {longest:g} s")
-                line = self._line(process, silence)
+                line = process.read_line(silence)
                 if not line:
                     self._raise_crash(process)
                 message = messages.decode(line, name)
@@ -214,23 +212,6 @@ class Session:
                     )
         finally:
             process.kill()
-            self._lease.hold()
-
-    def _line(self, process: Process, silence: float) -> bytes:
-        """The agent's next line; the lease is kept meanwhile."""
-        if self.fence is None:
-            return process.read_line(silence)
-        deadline = time.monotonic() + silence
-        while True:
-            self._lease.beat()
-            left = deadline - time.monotonic()
-            try:
-                return process.read_line(min(left, BEAT))
-            except AgentTimeoutError:
-                if left <= BEAT:
-                    raise AgentTimeoutError(
-                        f"{self.device.name}: the agent said nothing for {silence:g} s"
-                    ) from None
 
     def _enter(self, stage: Stage) -> None:
         self.stage = stage

@@ -12,12 +12,14 @@ from harness.devices import messages
 from harness.devices.benchmark_model import delegation
 from harness.devices.benchmark_model.flags import known_flags
 from harness.devices.benchmark_model.output import errors
+from harness.devices.lease import REFUSED
 from harness.devices.shell import run_script, script
 from harness.errors import (
     AgentCrashedError,
     AgentReportedError,
     AgentSetupError,
     AgentTimeoutError,
+    LeaseLostError,
     LinkLostError,
     ProtocolError,
     UnsupportedError,
@@ -116,6 +118,11 @@ def stream(
                 )
             yield line.decode("utf-8", "replace").rstrip("\r\n")
         code = process.wait(10)
+        if code == REFUSED:
+            raise LeaseLostError(
+                f"{device}: this session has lost the device to another one",
+                hint="what it measured meanwhile is not kept",
+            )
         if code in (126, 127):
             raise AgentSetupError(
                 f"{device}: there is no sh on the device: {messages.clean(process.stderr_tail())}",
