@@ -169,6 +169,12 @@ class SshTransport:
                 f"{name}: the key for {where} is encrypted",
                 hint="unlock it once with: ssh-add " + " ".join(target.identity_files[:1]),
             ) from None
+        if "shut down or saw EOF" in str(error):
+            raise UnreachableError(
+                f"{name}: {where} ended the connection while keys were offered",
+                hint="if that stays so: too many keys in the agent? try IdentitiesOnly yes in "
+                "~/.ssh/config",
+            ) from None
         no_key = "No authentication methods available" in str(error)
         # A board that is short of time answers late; that is no verdict on the key.
         late = isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error)

@@ -108,6 +108,9 @@ class SshHelper:
         if shell is None:
             return None
         try:
+            if not shell.listens(timeout):
+                shell.close()
+                return None
             done = shell.run(argv, timeout)
         except BaseException:
             shell.close()
@@ -140,26 +143,31 @@ class _Shell:
         self._can: list[bytes] = []
         self._unanswered: list[Upload] = []
         self._placed: set[str] = set()
-        self._sent, self._doing = 0, "the helper script"
+        self._sent, self._doing = 0, "files"
 
     def close(self) -> None:
         """End it."""
         self._channel.close()
 
+    def listens(self, timeout: float) -> bool:
+        """Wait until it does; false where the device cannot run it."""
+        self._channel.settimeout(timeout)
+        try:
+            self._can = self._can or self._answer(b"ready")[1:]
+        except PushError:
+            return False
+        return True
+
     def many(self) -> bool:
         """Whether it takes more than one file; waits until it listens."""
-        if not self._can:
-            self._channel.settimeout(STALL_TIMEOUT)
-            self._can = self._answer(b"ready")[1:]
+        self._channel.settimeout(STALL_TIMEOUT)
+        self._can = self._can or self._answer(b"ready")[1:]
         return self._can[:1] == [b"many"]
 
     def run(self, argv: Sequence[str], timeout: float) -> Completed:
         """Run one script; raises ``TimeoutError``, ``LinkLostError``, ``ProtocolError``."""
-        self._channel.settimeout(timeout)
         mark = secrets.token_hex(12)
         words = ["run", mark, *(_coded(word) for word in argv[2:])]
-        if not self._can:
-            self._can = self._answer(b"ready")[1:]
         try:
             self._channel.sendall(" ".join(words).encode() + b"\n")
         except TimeoutError:
@@ -196,10 +204,10 @@ class _Shell:
     def _send(self, file: Upload, *, last: bool) -> None:
         size = file.local.stat().st_size
         left = size - file.offset
-        gain = (
-            Gain(file.local, file.offset) if b"gzip" in self._can and left >= _TOO_SMALL else None
-        )
-        if gain and gain.promises and self._helper.rate is None and left >= 4 * _PROBE and last:
+        packs = b"gzip" in self._can and left >= _TOO_SMALL
+        gain = Gain(file.local, file.offset) if packs else None
+        unknown = self._helper.rate is None and b"many" in self._can
+        if gain and gain.promises and unknown and left >= 4 * _PROBE:
             # Nothing is known of the link yet: a part of the file tells, once it has arrived.
             self._settle()
             end = file.offset + _PROBE

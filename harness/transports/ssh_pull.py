@@ -22,6 +22,8 @@ _MOST_NOISE = 1 << 16
 
 _NOT_THERE = 5
 
+_BLOCK = 1 << 18
+
 
 def receive(channel: paramiko.Channel, local: Path, limit: int, what: str) -> int:
     """Write what comes to ``local``; returns its size. Raises ``PullError``, ``OSError``."""
@@ -39,12 +41,13 @@ def receive(channel: paramiko.Channel, local: Path, limit: int, what: str) -> in
         raise PullError(f"{what} has {size:,} bytes, and at most {limit:,} were expected")
     data, count = head[found.end() :], 0
     with _written(local) as write:
+        data = data or channel.recv(_BLOCK)
         while data:
             count += len(data)
             if count > size:
                 raise PullError(f"{what} grew while it was copied")
             write(data)
-            data = channel.recv(1 << 18)
+            data = channel.recv(_BLOCK)
     if count < size:
         _raise_end(channel, tail, what)
     return size

@@ -15,7 +15,7 @@ from harness.devices import messages
 from harness.devices.blobs import Blob
 from harness.devices.session import Answer, Session
 from harness.domain import Device, Stage
-from harness.errors import AgentReportedError, DeviceBusyError, PullError
+from harness.errors import AgentReportedError, DeviceBusyError, PullError, PushError
 from harness.orchestrate.environment import known_names
 from harness.transports import TRANSPORTS, Transport, Upload
 from tests.support import write_suite
@@ -165,3 +165,69 @@ def test_one_session_at_a_time(device: Device) -> None:
         session.push([], lambda *seen: None)
     with Session(device, "the third one"):
         pass
+
+
+def test_put_get_and_a_put_that_goes_on(device: Device, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 9000
+    (tmp_path / "whole").write_bytes(content)
+    (tmp_path / "small").write_bytes(b"x")
+    (tmp_path / "empty").write_bytes(b"")
+    with Session(device, "test") as session:
+        link = session.transport
+        folder = f"{tmp_path}/far away"  # every device here shares this machine's disk
+        link.run(["sh", "-c", 'mkdir -p "$1"', "x", folder])
+        files = [
+            Upload(tmp_path / name, f"{folder}/{name}") for name in ("whole", "small", "empty")
+        ]
+        told: list[int] = []
+        link.put(files, told.append)
+        assert sum(told) == len(content) + 1
+        for name in ("whole", "small", "empty"):
+            size = link.get(f"{folder}/{name}", tmp_path / "back", limit=1 << 24)
+            assert (tmp_path / "back").read_bytes() == (tmp_path / name).read_bytes()
+            assert size == (tmp_path / name).stat().st_size
+        if link.resumes:
+            cut = f"{folder}/cut"
+            link.run(["sh", "-c", 'head -c 70000 "$1" >"$2"', "x", f"{folder}/whole", cut])
+            told.clear()
+            link.put([Upload(tmp_path / "whole", cut, 70000)], told.append)
+            assert sum(told) == len(content) - 70000
+            link.get(cut, tmp_path / "back", limit=1 << 24)
+            assert (tmp_path / "back").read_bytes() == content
+        with pytest.raises(PullError, match="at most"):
+            link.get(f"{folder}/whole", tmp_path / "back", limit=1000)
+        with pytest.raises(PullError):
+            link.get(f"{folder}/nothing", tmp_path / "back", limit=1000)
+        with pytest.raises(PushError):
+            link.put([Upload(tmp_path / "whole", f"{folder}/no/such/folder")], told.append)
+        done = link.run(["sh", "-c", 'printf "%s|" "$@"; echo why >&2; exit 3', "x", *ODD])
+        assert done.stdout == "".join(f"{word}|" for word in ODD).encode()
+        assert done.exit_code == 3 and done.stderr.endswith(b"why\n")
+
+
+ODD = (
+    "",
+    "a b",
+    "-n",
+    "$(echo x)",
+    "quo'te",
+    'dou"ble',
+    "new\nline",
+    "back\\0101",
+    "naïve",
+    "*",
+    "%s",
+)
+
+
+def test_a_file_that_is_damaged_on_the_device_is_sent_again(device: Device, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(100_000))
+    file = blob(tmp_path / "file")
+    with Session(device, "test") as session:
+        assert session.push([file], lambda *seen: None) > 0
+        assert session.push([file], lambda *seen: None) == 0
+        spoil = 'printf x | dd of="$1" bs=1 seek=5000 conv=notrunc 2>/dev/null'
+        session.transport.run(["sh", "-c", spoil, "x", session.path(file)])
+        assert session.push([file], lambda *seen: None) == file.size
+        assert session.clean().gone
+        assert session.push([file], lambda *seen: None) > file.size - 1

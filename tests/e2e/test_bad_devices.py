@@ -149,7 +149,7 @@ def test_a_device_without_python_numpy_or_runtime(digits: dict[str, Path], tmp_p
         f'\n[device.bare]\ntransport = "local"\npython = "{bare}"\n',
     )  # fmt: skip
     rows = run(suite)
-    assert rows["none"]["stage"] == "push" and "no /nonexistent/python3" in rows["none"]["error"]
+    assert rows["none"]["stage"] == "start" and "/nonexistent/python3" in rows["none"]["error"]
     assert rows["bare"]["stage"] == "start" and "pip install numpy" in rows["bare"]["error"]
     assert rows["pixel-3"]["status"] == "ok"
 

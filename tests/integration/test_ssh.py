@@ -136,7 +136,8 @@ def test_a_command_may_end_without_reading_its_input(sshd: Sshd, tmp_path: Path)
         script = "echo said; echo why >&2; exit 3"
         for _ in range(5):
             done = session.transport.run(["sh", "-c", script], stdin=bytes(8_000_000))
-            assert (done.exit_code, done.stdout, done.stderr) == (3, b"said\n", b"why\n")
+            assert (done.exit_code, done.stdout) == (3, b"said\n")
+            assert done.stderr.endswith(b"why\n")  # a login shell may have said more
 
 
 def test_key_from_a_real_agent(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,29 +262,11 @@ def test_arguments_are_never_code(sshd: Sshd, tmp_path: Path, name: str) -> None
 
 
 def test_no_python_on_the_device(sshd: Sshd, tmp_path: Path) -> None:
+    """Files can be pushed all the same: the store needs only a shell."""
     with Session(device(sshd, tmp_path, python="/nonexistent/python3"), "test") as session:
-        with pytest.raises(AgentSetupError, match="there is no /nonexistent/python3"):
-            session.push([], lambda *seen: None)
-
-
-def test_link_cut_in_the_middle_of_a_push(sshd: Sshd, tmp_path: Path) -> None:
-    file = big_file(tmp_path, 40)
-    board = device(sshd, tmp_path)
-    with Session(board, "test") as session:
-        session.push([], lambda *seen: None)
-        cut: list[int] = []
-
-        def progress(sent: int, _total: int) -> None:
-            if sent > 2_000_000 and not cut:
-                cut.append(sshd.cut())
-
-        with pytest.raises(LinkLostError) as caught:
-            session.push([file], progress)
-        assert cut and caught.value.transient
-        assert not Path(session.path(file)).exists()
-        session.reconnect()
-        assert session.push([file], lambda *seen: None) == file.size
-        assert file_sha256(Path(session.path(file))) == file.sha256
+        session.push([big_file(tmp_path, 1)], lambda *seen: None)
+        with pytest.raises(AgentSetupError, match="cannot start /nonexistent/python3"):
+            session.ask({"action": "probe"}, lambda *_: None, purpose=Stage.START, silence=30)
 
 
 def test_link_cut_leaves_no_agent_behind(
