@@ -1,11 +1,10 @@
-"""The Python agent in processes of its own, spoken to by hand."""
+"""What only the Python agent does; what every agent does is in contracts/test_agents.py."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -68,25 +67,6 @@ def test_peak_memory_is_the_agents_own(digits: dict[str, Path]) -> None:
     )
     assert messages[-1]["facts"]["memory_peak_bytes"]["end"] < 200e6
     assert ballast[0] == 1
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_threads_are_found_as_asked(digits: dict[str, Path], threads: int) -> None:
-    messages = exchange(
-        request(
-            "latency", digits["float32"], digits["samples"], threads=threads,
-            min_runs=1, min_seconds=0, warmup_seconds=0,
-        )
-    )  # fmt: skip
-    assert messages[-1]["facts"]["threads_found"] == threads
-
-
-def test_bounds_end_a_trial(digits: dict[str, Path]) -> None:
-    base = request("latency", digits["float32"], digits["samples"], warmup_seconds=0)
-    by_runs = exchange({**base, "min_seconds": 60, "max_runs": 30, "min_runs": 1})
-    assert by_runs[-1]["facts"]["stopped_by"] == "max_runs"
-    by_time = exchange({**base, "min_seconds": 60, "max_seconds": 0.2})
-    assert by_time[-1]["facts"]["stopped_by"] == "max_seconds"
 
 
 @pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic_int8", "int8", "int16x8"])
@@ -159,60 +139,6 @@ def test_several_outputs_in_the_order_that_was_asked_for(detector: Path, tmp_pat
             assert np.array_equal(row.reshape(-1)[:used], wanted[:used])
 
 
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
-        ({"protocol": 99}, "bad_request"),
-        ({"outputs": [1]}, "bad_request"),
-        ({"outputs": [0, 0]}, "bad_request"),
-        ({"outputs": []}, "bad_request"),
-        ({"outputs": [False]}, "bad_request"),
-        ({"outputs": 0}, "bad_request"),
-        ({"action": "reboot"}, "bad_request"),
-        ({"threads": "many"}, "bad_request"),
-        ({"threads": 0}, "bad_request"),
-        ({"model": {"path": "/nonexistent"}}, "bad_model"),
-        ({"model": None}, "bad_request"),
-        ({"samples": {"path": "/nonexistent"}}, "bad_samples"),
-        ({"samples": None}, "bad_request"),
-        ({"count": 10**9}, "bad_request"),
-        ({"workers": -1}, "bad_request"),
-        ({"accelerator": "edgetpu"}, "unsupported_accelerator"),
-        ({"preprocessing": {"std": [0]}}, "bad_request"),
-        ({"preprocessing": {"scale": "x"}}, "bad_request"),
-    ],
-)
-def test_wrong_requests_are_refused_with_a_reason(
-    digits: dict[str, Path], change: dict[str, object], kind: str
-) -> None:
-    messages = exchange({**request("sweep", digits["float32"], digits["samples"]), **change})
-    assert messages[-1]["type"] == "error" and messages[-1]["kind"] == kind, messages[-1]
-    assert messages[-1]["message"]
-
-
-def test_garbage_instead_of_a_request() -> None:
-    agent = AgentProcess()
-    agent.hear()
-    agent.say(b"\xff\xfenot json\n")
-    assert agent.hear()["kind"] == "bad_request"
-    agent.close()
-
-
-@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
-def test_damaged_models_are_refused(digits: dict[str, Path], tmp_path: Path, damage: str) -> None:
-    data = digits["float32"].read_bytes()
-    path = tmp_path / "model.tflite"
-    path.write_bytes({"truncated": data[:200], "empty": b"", "foreign": b"PK\3\4" * 99}[damage])
-    message = exchange(request("sweep", path, digits["samples"]))[-1]
-    assert message["type"] == "error" and message["kind"] == "bad_model"
-
-
-def test_samples_of_another_shape_are_refused(digits: dict[str, Path], tmp_path: Path) -> None:
-    np.save(tmp_path / "s.npy", np.zeros((4, 5, 5), np.uint8))
-    message = exchange(request("sweep", digits["float32"], tmp_path / "s.npy"))[-1]
-    assert message["kind"] == "bad_samples" and "[5, 5]" in message["message"]
-
-
 def test_pickled_samples_are_never_loaded(digits: dict[str, Path], tmp_path: Path) -> None:
     class Boom:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -242,20 +168,6 @@ def test_stdout_is_reserved_for_the_protocol(
     assert agent.hear()["type"] == "done"
     _, _, stderr = agent.rest()
     assert "library noise" in stderr
-
-
-def test_an_agent_whose_host_has_gone_ends(digits: dict[str, Path]) -> None:
-    agent = AgentProcess()
-    agent.hear()
-    agent.say(request("latency", digits["float32"], digits["samples"], min_seconds=100.0))
-    assert agent.hear()["type"] == "loaded"
-    assert agent.process.stdin
-    agent.process.stdin.close()
-    begin = time.monotonic()
-    assert agent.process.wait(10) == 3
-    assert time.monotonic() - begin < 5
-    agent.process.stdin = None
-    agent.close()
 
 
 def test_the_agent_compiles_and_speaks_on_every_python(interpreters: dict[str, str]) -> None:
