@@ -106,9 +106,12 @@ run() {
   text=$1
   shift
   [ $# = 0 ] || shift # the name of a script may be left out
-  errors=$( (eval "$text") </dev/null 2>&1 >&4 4>&-)
-  code=$?
-  printf '\n%s %s\n%s\n%s end\n' "$mark" $code "$errors" "$mark"
+  # What comes last keeps the line feeds before it.
+  errors=$(
+    (eval "$text") </dev/null 2>&1 >&4 4>&-
+    echo ".$?"
+  )
+  printf '\n%s %s\n%s\n%s end\n' "$mark" "${errors##*.}" "${errors%.*}" "$mark"
 }
 
 put() {

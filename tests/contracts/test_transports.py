@@ -106,6 +106,33 @@ def test_files_there_and_back(link: Transport, tmp_path: Path) -> None:
     link.run(["rm", "-r", folder])
 
 
+@real_links
+def test_a_put_that_goes_on(link: Transport, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 9000
+    (tmp_path / "whole").write_bytes(content)
+    folder = link.run(["mktemp", "-d"]).stdout.decode().strip()
+    if link.resumes:
+        cut = f"{folder}/cut"
+        link.put([Upload(tmp_path / "whole", cut)], lambda count: None)
+        link.run(["truncate", "-s", "70000", cut])
+        told: list[int] = []
+        link.put([Upload(tmp_path / "whole", cut, 70000)], told.append)
+        assert sum(told) == len(content) - 70000
+        link.get(cut, tmp_path / "back", limit=1 << 24)
+        assert (tmp_path / "back").read_bytes() == content
+    link.run(["touch", f"{folder}/file"])
+    with pytest.raises(PushError):
+        link.put([Upload(tmp_path / "whole", f"{folder}/file/x")], lambda count: None)
+    link.run(["rm", "-r", folder])
+
+
+@real_links
+def test_words_come_as_they_are_sent(link: Transport) -> None:
+    done = link.run(["sh", "-c", 'printf "%s|" "$@"; echo why >&2; exit 3', "x", *ODD])
+    assert done.stdout == "".join(f"{word}|" for word in ODD).encode()
+    assert done.exit_code == 3 and done.stderr.endswith(b"why\n")
+
+
 def blob(path: Path) -> Blob:
     return Blob(path, file_sha256(path), path.stat().st_size, path.name)
 
@@ -165,44 +192,6 @@ def test_one_session_at_a_time(device: Device) -> None:
         session.push([], lambda *seen: None)
     with Session(device, "the third one"):
         pass
-
-
-def test_put_get_and_a_put_that_goes_on(device: Device, tmp_path: Path) -> None:
-    content = bytes(range(256)) * 9000
-    (tmp_path / "whole").write_bytes(content)
-    (tmp_path / "small").write_bytes(b"x")
-    (tmp_path / "empty").write_bytes(b"")
-    with Session(device, "test") as session:
-        link = session.transport
-        folder = f"{tmp_path}/far away"  # every device here shares this machine's disk
-        link.run(["sh", "-c", 'mkdir -p "$1"', "x", folder])
-        files = [
-            Upload(tmp_path / name, f"{folder}/{name}") for name in ("whole", "small", "empty")
-        ]
-        told: list[int] = []
-        link.put(files, told.append)
-        assert sum(told) == len(content) + 1
-        for name in ("whole", "small", "empty"):
-            size = link.get(f"{folder}/{name}", tmp_path / "back", limit=1 << 24)
-            assert (tmp_path / "back").read_bytes() == (tmp_path / name).read_bytes()
-            assert size == (tmp_path / name).stat().st_size
-        if link.resumes:
-            cut = f"{folder}/cut"
-            link.run(["sh", "-c", 'head -c 70000 "$1" >"$2"', "x", f"{folder}/whole", cut])
-            told.clear()
-            link.put([Upload(tmp_path / "whole", cut, 70000)], told.append)
-            assert sum(told) == len(content) - 70000
-            link.get(cut, tmp_path / "back", limit=1 << 24)
-            assert (tmp_path / "back").read_bytes() == content
-        with pytest.raises(PullError, match="at most"):
-            link.get(f"{folder}/whole", tmp_path / "back", limit=1000)
-        with pytest.raises(PullError):
-            link.get(f"{folder}/nothing", tmp_path / "back", limit=1000)
-        with pytest.raises(PushError):
-            link.put([Upload(tmp_path / "whole", f"{folder}/no/such/folder")], told.append)
-        done = link.run(["sh", "-c", 'printf "%s|" "$@"; echo why >&2; exit 3', "x", *ODD])
-        assert done.stdout == "".join(f"{word}|" for word in ODD).encode()
-        assert done.exit_code == 3 and done.stderr.endswith(b"why\n")
 
 
 ODD = (
