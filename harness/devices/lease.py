@@ -51,6 +51,9 @@ _SLOW_PUSH = 50_000
 #: Seconds for one answer of the device's script.
 _ANSWER = 30.0
 
+#: Seconds for its last answer; the lease ends with the link in any case.
+_FAREWELL = 5.0
+
 #: Lines before an answer that are taken for a login script's.
 _NOISE = 200
 
@@ -204,11 +207,11 @@ class DeviceLease:
         guard = ["sh", "-c", script("guard.sh"), "guard.sh"]
         return [*guard, self._folder, str(self.fence.token), self._nonce, *argv]
 
-    def _hear(self, process: Process) -> str:
+    def _hear(self, process: Process, patience: float | None = None) -> str:
         """What the script says next; whatever a login script prints before is skipped."""
         mark = self._nonce.encode() + b" "
         for _ in range(_NOISE):
-            line = process.read_line(_ANSWER)
+            line = process.read_line(patience or _ANSWER)
             if line.startswith(mark):
                 text = line[len(mark) :].decode("utf-8", "replace").strip()
                 return str(messages.clean(text))[: _TEXT + 200]
@@ -229,7 +232,7 @@ class DeviceLease:
             return
         with contextlib.suppress(HarnessError):  # it ends with the link in any case
             process.send(b"0 0\n")
-            while self._hear(process) != "ended":
+            while self._hear(process, _FAREWELL) != "ended":
                 pass
         self.drop()
         self._nonce, self.fence = "-", None

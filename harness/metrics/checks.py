@@ -85,9 +85,9 @@ def _kernels(observations: Observations) -> Iterator[Advisory]:
 
 
 def _delegation(observations: Observations) -> Iterator[Advisory]:
-    """XNNPACK is the CPU itself: what it leaves to other kernels is no half-used accelerator."""
     seen = observations.delegated
-    if not seen or observations.accelerator in ("cpu", "xnnpack"):
+    # On the CPU there is nothing that an operator could fall back from.
+    if not seen or observations.accelerator == "cpu":
         return
     nodes, total, partitions = (seen.get(key) for key in ("nodes", "total", "partitions"))
     left = nodes is not None and total is not None and nodes < total

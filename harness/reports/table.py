@@ -36,6 +36,9 @@ _COLUMNS: tuple[tuple[str, Literal["left", "right"], int], ...] = (
     ("notes", "left", 5),
 )
 
+#: What an emulated device has none of.
+_TIMED = ("p95", "speed", "MB")
+
 _KIND_STYLE = {
     DeviceKind.REAL: "bold green",
     DeviceKind.EMULATED: "bold yellow",
@@ -85,15 +88,17 @@ def _block_parts(
     yield heading
     runtime = next((item for item, _ in group if item.runtime), None)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for name, justify, width in _columns(row for _, row in group):
-        table.add_column(name, justify=justify, min_width=width, no_wrap=name != "notes")
+    hidden = _TIMED if kind is DeviceKind.EMULATED else ()
+    columns = list(_columns(row for _, row in group))
+    for name, justify, width in columns:
+        if name not in hidden:
+            table.add_column(name, justify=justify, min_width=width, no_wrap=name != "notes")
+    shown = [index for index, (name, _, _) in enumerate(columns) if name not in hidden]
     for item, row in group:
         if item.status is JobStatus.OK:
-            table.add_row(
-                Text(item.job.recipe),
-                *numbers.cells(row),
-                notes.letters(item, found),
-            )
+            letters = notes.letters(item, found)
+            cells: list[RenderableType] = [Text(item.job.recipe), *numbers.cells(row), letters]
+            table.add_row(*(cells[index] for index in shown))
         else:
             style = {"failed": "bold red", "unsupported": "yellow"}.get(item.status.value, "dim")
             table.add_row(
@@ -101,8 +106,8 @@ def _block_parts(
                 numbers.size(row["size_bytes"]),
                 numbers.ratio(row["size_ratio"]),
                 Text(item.status.value, style=style),
-                "", "", "", "", "", "",
-            )  # fmt: skip
+                *[""] * (len(shown) - 4),
+            )
     yield table
     if runtime is not None:
         yield Text(f"{runtime.runtime} {runtime.runtime_version}", style="dim")

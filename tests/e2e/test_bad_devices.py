@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.orchestrate.events import Event, TrialStarted
 from tests.e2e.rows import rows_of as run
 from tests.support import needed, write_suite
 from tests.support.sshd import Sshd, when_connected
@@ -183,8 +185,15 @@ def test_link_cut_in_the_middle_of_a_sweep_is_repeated(
         tmp_path / "suite.toml", devices=["board"], device=sshd.device("board"), trials=2
     )
     suite.write_text(suite.read_text().replace("min_seconds = 0.01", "min_seconds = 2.0"))
-    when_connected(sshd, 2.0, sshd.cut)
-    rows = run(suite)
+    cuts: list[Event] = []
+
+    def cut_once(event: Event) -> None:
+        if isinstance(event, TrialStarted) and not cuts:
+            cuts.append(event)
+            threading.Timer(0.3, sshd.cut).start()
+
+    result = harness.run(suite, store=f"sqlite:///{tmp_path}/b.db", tell=cut_once)
+    rows = {row["recipe"]: row for row in result.rows()}
     assert rows["float32"]["status"] == "ok" and rows["float32"]["trials"] == 2
     assert "trials_failed" in rows["float32"]["advisories"]
 

@@ -180,11 +180,6 @@ import os, sys, json
 import numpy  # as slow to start as a real one
 mode = {mode!r}
 def say(**message): print(json.dumps(message), flush=True)
-if sys.argv[1] == "-c":
-    if mode == "look": print(json.dumps({{"root": "/tmp"}})); sys.exit()
-    if mode == "look2":
-        print(json.dumps({{"root": "/tmp", "missing": 5, "free_bytes": "x"}})); sys.exit()
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 spec = {{"name": "x", "shape": [1, 10], "dtype": "float32", "scale": 0.0, "zero_point": 0}}
 say(type="hello", protocol=1, agent="liar", platform={{"cpu_count": 1}}, numpy="2",
     clock={{"name": "c", "resolution_ns": "abc" if mode == "clock" else 50}},
@@ -213,8 +208,8 @@ say(type="done", id=None, facts={{"memory_peak_bytes": {{}}}})
 @pytest.mark.parametrize(
     ("mode", "stage"),
     [
-        ("look", "push"), ("look2", "push"), ("clock", "start"), ("spec", "load"),
-        ("noload", "load"), ("twice", "accuracy"), ("width", "accuracy"), ("forever", "latency"),
+        ("clock", "start"), ("spec", "load"), ("noload", "load"), ("twice", "accuracy"),
+        ("width", "accuracy"), ("forever", "latency"),
         ("nosamples", "latency"), ("honest", "done"),
     ],
 )  # fmt: skip
@@ -222,7 +217,7 @@ def test_devices_that_lie_lose_only_their_own_jobs(
     digits: dict[str, Path], tmp_path: Path, mode: str, stage: str
 ) -> None:
     script = tmp_path / "python"
-    script.write_text(f"#!{sys.executable}\n" + LIAR.format(mode=mode, python=sys.executable))
+    script.write_text(f"#!{sys.executable}\n" + LIAR.format(mode=mode))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     suite = write_suite(
         tmp_path / "suite.toml", devices=["odd", "pixel-3"], policy="max_runs = 1000",
@@ -253,6 +248,7 @@ def test_a_server_that_accepts_and_never_answers(
     from harness.transports import ssh
 
     monkeypatch.setattr(ssh, "ANSWER_TIMEOUT", 2)
+    monkeypatch.setattr("harness.devices.lease._ANSWER", 4)
     suite = write_suite(
         tmp_path / "suite.toml", devices=["board"], device=sshd.device("board"),
         policy="retries = 0\nsilence_timeout = 3",
@@ -273,7 +269,7 @@ def test_a_server_that_accepts_and_never_answers(
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     assert row["status"] == "failed" and stopped
-    assert time.monotonic() - begin < 40
+    assert time.monotonic() - begin < 90
 
 
 def test_jumps_with_a_user_and_a_port(sshd: Sshd, tmp_path: Path) -> None:

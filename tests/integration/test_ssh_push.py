@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.suites import load_suite
-from harness.devices.blobs import Blob
+from harness.devices.blobs import Blob, BlobStore
 from harness.devices.session import Session
 from harness.devices.store_reply import parse
 from harness.domain import Device, Stage
@@ -27,6 +27,7 @@ from harness.errors import (
     TransportError,
 )
 from harness.orchestrate.environment import known_names
+from harness.transports import TRANSPORTS
 from harness.transports.gain import Gain
 from harness.transports.ssh import SshTransport
 from tests.integration.test_ssh import blob, device
@@ -280,10 +281,18 @@ def test_hostile_devices(
     error: type[HarnessError],
 ) -> None:  # fmt: skip
     monkeypatch.setattr("harness.devices.blobs.STORE_TIMEOUT", 4)
+    monkeypatch.setattr("harness.devices.lease._ANSWER", 4)
+    board = device(sshd, tmp_path)
     force(sshd, script)
-    with Session(device(sshd, tmp_path), "test") as session, pytest.raises(error) as caught:
-        session.push([noise(tmp_path / "file", 100_000)], nothing)
-    assert "\x1b" not in str(caught.value) and len(str(caught.value)) < 2000
+    link = TRANSPORTS["ssh"](board)
+    link.open()
+    with pytest.raises(error) as caught:
+        BlobStore(link, board.name, 1 << 30).push([noise(tmp_path / "file", 100_000)], nothing)
+    link.close()
+    with pytest.raises(HarnessError) as refused:
+        Session(board, "test").__enter__()
+    for said in (str(caught.value), str(refused.value)):
+        assert "\x1b" not in said and len(said) < 2000
 
 
 def test_a_login_shell_that_talks_is_understood(sshd: Sshd, tmp_path: Path) -> None:

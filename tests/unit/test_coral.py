@@ -13,7 +13,7 @@ from device_agents.python import accelerators, delegation, edgetpu
 from device_agents.python.failures import AgentFailure
 from harness.devices.coral import CoralState, discover
 from harness.domain import AdvisoryKind, Policy
-from harness.metrics import Observations, TrialObservation, advisories
+from harness.metrics import Observations, advisories
 from tests.support import needed
 from tests.support.coral import AFTER_FIRMWARE, BEFORE_FIRMWARE, plug_card, plug_usb
 
@@ -156,8 +156,8 @@ def test_only_googles_pycoral_is_used(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_partial_delegation_is_an_advisory() -> None:
     def of(accelerator: str, nodes: int | None) -> list[str]:
         delegated = {"accelerator": accelerator, "nodes": nodes, "total": 9, "partitions": 1}
-        trial = TrialObservation({}, {"delegated": delegated})
-        found = advisories(Observations(Policy(), 1, (trial, trial), accelerator=accelerator))
+        seen = Observations(Policy(), 1, accelerator=accelerator, delegated=delegated)
+        found = advisories(seen)
         return [item.evidence for item in found if item.kind is AdvisoryKind.PARTIAL_DELEGATION]
 
     assert of("edgetpu", 1) == ["edgetpu ran 1 of the file's 9 operators, in 1 partition(s)"]
