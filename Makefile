@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help demo test check bench schema lock clean
@@ -30,7 +31,7 @@ demo: $(VENV)/.demo  ## convert, measure and compare a small model on four devic
 	@$(BIN)/harness run demo
 
 test: check  ## lint, types, layers and every test but the slow ones (SLOW=1: those too)
-	@$(BIN)/pytest $(if $(SLOW),,-m "not slow") $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(if $(SLOW),,-m "not slow") $(ARGS)
 
 check: $(VENV)/.dev  ## lint, types and layers only
 	@$(BIN)/ruff format --check --quiet .
