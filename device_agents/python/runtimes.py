@@ -98,7 +98,7 @@ def find_runtime(wanted=None):
                         "no_runtime",
                         "start",
                         "%s %s is installed but cannot be imported: %s" % (name, version, error),
-                        "reinstall it on the device, or install ai-edge-litert",
+                        _mend(name, str(error)),
                     )
                 )
     if tried:
@@ -124,6 +124,17 @@ def _entry_points(module_name):
         return tensorflow.lite.Interpreter, tensorflow.lite.experimental.load_delegate
     module = __import__(module_name, fromlist=["Interpreter"])
     return module.Interpreter, getattr(module, "load_delegate", None)
+
+
+def _mend(name, error):
+    """The next step for a runtime that is there and cannot be imported."""
+    if "GLIBC" in error:  # GLIBCXX too
+        other = "tflite-runtime 'numpy<2'" if name != "tflite_runtime" else "an older %s" % name
+        return (
+            "this system's C library is too old for that wheel, whatever its name says: on the "
+            "device: %s -m pip install %s; or a newer system" % (sys.executable or "python3", other)
+        )
+    return "reinstall it on the device, or install ai-edge-litert"
 
 
 def _version(distributions):

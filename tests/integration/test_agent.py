@@ -13,7 +13,7 @@ import pytest
 from device_agents.python import wire
 from harness.devices.bundle import agent_bundle
 from tests.conftest import ROOT
-from tests.support.agent import AgentProcess, exchange, request
+from tests.support.agent import AgentProcess, exchange, newer_library, request
 
 
 def test_the_first_line_is_a_hello() -> None:
@@ -189,6 +189,20 @@ def test_the_agent_compiles_and_speaks_on_every_python(interpreters: dict[str, s
              *map(str, sources)],
             check=True,
         )  # fmt: skip
+
+
+def test_a_wheel_that_the_c_library_cannot_load_says_what_else_to_install(tmp_path: Path) -> None:
+    """A real library that wants a newer C library, refused by the real loader."""
+    wheel = tmp_path / "ai_edge_litert"
+    wheel.mkdir()
+    library = newer_library(wheel)
+    (wheel / "__init__.py").touch()
+    (wheel / "interpreter.py").write_text(f"import ctypes\nctypes.CDLL({str(library)!r})\n")
+    agent = AgentProcess(env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    problem = agent.hear()["problem"]
+    agent.close()
+    assert problem["kind"] == "no_runtime" and "GLIBC_2.99' not found" in problem["message"]
+    assert "tflite-runtime 'numpy<2'" in problem["hint"]
 
 
 def test_the_bundle_is_the_same_file_every_time() -> None:

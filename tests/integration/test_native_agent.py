@@ -27,7 +27,7 @@ from harness.transports.local import LocalTransport
 from tests.conftest import ROOT
 from tests.contracts.test_transports import blob
 from tests.support import needed
-from tests.support.agent import AgentProcess, command_of, exchange, request
+from tests.support.agent import AgentProcess, command_of, exchange, newer_library, request
 
 LOCAL = Device("here", DeviceKind.REAL, "local", link={"agent": "native"})
 
@@ -220,17 +220,7 @@ def test_a_library_that_cannot_be_used_is_a_problem_with_words(
 
 
 def test_a_library_for_a_newer_c_library_says_which(command: list[str], tmp_path: Path) -> None:
-    def cc(*arguments: str) -> None:
-        subprocess.run(["cc", "-shared", "-fPIC", *arguments], cwd=tmp_path, check=True)
-
-    (tmp_path / "c.c").write_text("int modern(void) { return 1; }")
-    (tmp_path / "rt.c").write_text("int modern(void); int old(void) { return modern(); }")
-    for version in ("GLIBC_2.99", "GLIBC_2.2"):  # what it was linked with, and what is here
-        (tmp_path / "map").write_text(f"{version} {{ modern; }};")
-        cc("c.c", "-o", "libmodern.so", "-Wl,--version-script=map")
-        if version == "GLIBC_2.99":
-            cc("rt.c", "-o", "libLiteRt.so", "-L.", "-lmodern", f"-Wl,-rpath,{tmp_path}")
-    path = tmp_path / "libLiteRt.so"
+    path = newer_library(tmp_path)
     hello = exchange({"protocol": 1, "action": "probe"}, command=with_library(command, path))[0]
     assert "GLIBC_2.99' not found" in hello["problem"]["message"]
     assert "C library no newer" in hello["problem"]["hint"]

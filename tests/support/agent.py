@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from harness.devices.agents import AGENTS
 from harness.devices.bundle import agent_bundle
 from harness.domain import Device, DeviceKind
 from harness.transports.local import LocalTransport
+from tests.support import needed
 
 
 class AgentProcess:
@@ -116,3 +118,21 @@ def swept(messages: Sequence[dict[str, Any]]) -> dict[int, NDArray[Any]]:
         assert expected == messages[-1]["facts"]["samples"]
         found[tensor] = np.concatenate([by_offset[offset] for offset in sorted(by_offset)])
     return found
+
+
+def newer_library(folder: Path) -> Path:
+    """A ``libLiteRt.so`` that wants a C library newer than there is."""
+
+    def cc(*arguments: str) -> None:
+        subprocess.run(["cc", "-shared", "-fPIC", *arguments], cwd=folder, check=True)
+
+    if shutil.which("cc") is None:
+        needed("there is no C compiler (Debian: gcc, libc6-dev)")
+    (folder / "c.c").write_text("int modern(void) { return 1; }")
+    (folder / "rt.c").write_text("int modern(void); int old(void) { return modern(); }")
+    for version in ("GLIBC_2.99", "GLIBC_2.2"):  # what it was linked with, and what is here
+        (folder / "map").write_text(f"{version} {{ modern; }};")
+        cc("c.c", "-o", "libmodern.so", "-Wl,--version-script=map")
+        if version == "GLIBC_2.99":
+            cc("rt.c", "-o", "libLiteRt.so", "-L.", "-lmodern", f"-Wl,-rpath,{folder}")
+    return folder / "libLiteRt.so"
