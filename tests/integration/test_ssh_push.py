@@ -98,8 +98,11 @@ def test_a_repeated_push_takes_no_bytes_and_three_round_trips(
     sshd: Sshd, between: Relay, tmp_path: Path
 ) -> None:
     file = noise(tmp_path / "file", 3_000_000)
-    with Session(device(sshd, tmp_path, port=between.port), "test") as session:
+    board = device(sshd, tmp_path, port=between.port)
+    with Session(board, "test") as session:
         session.push([file], nothing)
+    with Session(board, "test") as session:
+        session.transport.run(["sh", "-c", "", "x"])  # the connection is made
         up, turns = between.up, between.turns
         assert session.push([file], nothing) == 0
         assert between.turns - turns <= 3
