@@ -198,7 +198,10 @@ def test_a_wheel_that_the_c_library_cannot_load_says_what_else_to_install(tmp_pa
     library = newer_library(wheel)
     (wheel / "__init__.py").touch()
     (wheel / "interpreter.py").write_text(f"import ctypes\nctypes.CDLL({str(library)!r})\n")
-    agent = AgentProcess(env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    agent = AgentProcess(
+        sys.executable, "--runtime", "ai_edge_litert",
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
     problem = agent.hear()["problem"]
     agent.close()
     assert problem["kind"] == "no_runtime" and "GLIBC_2.99' not found" in problem["message"]
