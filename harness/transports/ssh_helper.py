@@ -36,9 +36,13 @@ _HEADER = 64
 
 _BLOCK = 1 << 18
 
-#: Below this many bytes nothing is gained by packing, and no rate can be told.
-_TOO_SMALL = 1 << 14
-_PROBE = 1 << 20
+#: Below this many bytes nothing is gained by packing.
+_TOO_SMALL = 1 << 16
+
+#: What OpenSSH's server lets a client send ahead of what the command has read; from there on
+#: the link and the device set the pace, and the rest of so many bytes tells it.
+_AHEAD = 4 << 20
+_PROBE = 8 << 20
 
 _COMMAND = ("sh", "-c", script("serve.sh"), "serve.sh")
 
@@ -207,24 +211,13 @@ class _Shell:
         packs = b"gzip" in self._can and left >= _TOO_SMALL
         gain = Gain(file.local, file.offset) if packs else None
         unknown = self._helper.rate is None and b"many" in self._can
-        if gain and gain.promises and unknown and left >= 4 * _PROBE:
-            # Nothing is known of the link yet: a part of the file tells, once it has arrived.
-            self._settle()
+        if gain and gain.promises and unknown and left >= 2 * _PROBE:
+            # Nothing is known of the link yet: a part of the file tells.
             end = file.offset + _PROBE
-            self._timed(replace(file, place=None), end, "frames")
+            self._stream(replace(file, place=None), end, "plain", "frames")
             file = replace(file, offset=end)
-        if gain is not None and gain.pays(self._helper.rate):
-            self._stream(file, size, "gzip", "rest" if last else "frames")
-        elif last and left >= _PROBE:
-            self._timed(file, size, "rest")
-        else:
-            self._stream(file, size, "plain", "rest" if last else "frames")
-
-    def _timed(self, file: Upload, end: int, frame: str) -> None:
-        begun = time.monotonic()
-        self._stream(file, end, "plain", frame)
-        self._settle()
-        self._helper.rate = (end - file.offset) / max(time.monotonic() - begun, 1e-3)
+        packed = gain is not None and gain.pays(self._helper.rate)
+        self._stream(file, size, "gzip" if packed else "plain", "rest" if last else "frames")
 
     def _settle(self) -> None:
         """Hear what became of everything that was sent."""
@@ -237,6 +230,7 @@ class _Shell:
     def _stream(self, file: Upload, end: int, mode: str, frame: str) -> None:
         """Send the file's bytes up to ``end``."""
         self._sent, self._doing = 0, file.local.name[:16]
+        begun: tuple[int, float] | None = None
         largest = self._channel.out_max_packet_size - _HEADER
         self._unanswered.append(file)
         try:
@@ -249,6 +243,11 @@ class _Shell:
                 for at in range(0, len(data), largest):
                     self._channel.sendall(data[at : at + largest])
                 self._helper.count(len(data))
+                if begun is None and self._sent >= _AHEAD:
+                    begun = self._sent, time.monotonic()
+            if begun and mode == "plain" and self._sent >= _PROBE - _BLOCK:
+                took = max(time.monotonic() - begun[1], 1e-3)
+                self._helper.rate = (self._sent - begun[0]) / took
             if frame == "frames":
                 self._channel.sendall(b"0\n")
             else:
