@@ -216,9 +216,9 @@ def test_a_device_that_vanishes_without_a_word(
 
 def test_a_quiet_link_stays(sshd: Sshd, tmp_path: Path) -> None:
     config = tmp_path / "config"
-    config.write_text("Host *\n  ServerAliveInterval 1\n  ServerAliveCountMax 1\n")
+    config.write_text("Host *\n  ServerAliveInterval 1\n  ServerAliveCountMax 3\n")
     with Session(device(sshd, tmp_path, ssh_config=str(config)), "test") as session:
-        assert session.transport.run(["sleep", "3"]).exit_code == 0
+        assert session.transport.run(["sleep", "5"]).exit_code == 0
 
 
 def test_a_jump_through_a_second_server(sshd: Sshd, tmp_path: Path) -> None:

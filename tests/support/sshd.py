@@ -106,7 +106,7 @@ class Sshd:
                 [*self.process.args[:1], "-D", "-e", "-f", str(self.folder / "config")],  # type: ignore[index]
                 stdout=file, stderr=file,
             )  # fmt: skip
-        _wait_for(self.port, self.process, log)
+        _wait_for(self.host, self.port, self.process, log)
 
     def stop(self) -> None:
         """No more answers."""
