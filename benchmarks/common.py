@@ -17,6 +17,28 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("ic_resnet8_float", "ic_resnet8_int8", "vww_96_float", "vww_96_int8")
 
 
+WARMUP, RUNS = 200, 2000
+
+#: The least that a script does to time a model: its file, its samples; prints the median, ns.
+BARE = f"""
+import sys, time, numpy as np
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+detail = interpreter.get_input_details()[0]
+sample = np.load(sys.argv[2])[:1].astype(np.float32)
+scale, zero = detail["quantization"]
+if scale: sample = np.clip(np.rint(sample / scale) + zero, -128, 127)
+interpreter.set_tensor(detail["index"], sample.astype(detail["dtype"]))
+for _ in range({WARMUP}): interpreter.invoke()
+samples = []
+for _ in range({RUNS}):
+    begin = time.perf_counter_ns(); interpreter.invoke()
+    samples.append(time.perf_counter_ns() - begin)
+print(sorted(samples)[len(samples) // 2])
+"""
+
+
 @dataclass(frozen=True)
 class Line:
     """A result: a value or ratio, its range over rounds, and the bounds it should keep."""

@@ -11,25 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import MODELS, Line, ask_agent, ratios, shared
-
-WARMUP, RUNS = 200, 2000
-
-BARE = f"""
-import sys, time, numpy as np
-from ai_edge_litert.interpreter import Interpreter
-interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
-interpreter.allocate_tensors()
-detail = interpreter.get_input_details()[0]
-sample = np.load(sys.argv[2])[:1]
-interpreter.set_tensor(detail["index"], sample.astype(detail["dtype"]))
-for _ in range({WARMUP}): interpreter.invoke()
-samples = []
-for _ in range({RUNS}):
-    begin = time.perf_counter_ns(); interpreter.invoke()
-    samples.append(time.perf_counter_ns() - begin)
-print(sorted(samples)[len(samples) // 2])
-"""
+from benchmarks.common import BARE, MODELS, RUNS, WARMUP, Line, ask_agent, ratios, shared
 
 
 def agent_median(model: Path, samples: Path) -> float:

@@ -14,35 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import MODELS, Line, ratios, shared
+from benchmarks.common import BARE, MODELS, RUNS, WARMUP, Line, ratios, shared
 from harness.devices.agents import AGENTS
 from harness.devices.bundle import agent_bundle
 from harness.domain import Device, DeviceKind
 from harness.transports.local import LocalTransport
 
 #: The same in both, so that what is alike is measured alike.
-WARMUP, RUNS = 200, 2000
 
 #: Rounds are short and many: the machine's own changes last for longer than one of them.
 MORE_ROUNDS = 3
-
-BARE = f"""
-import sys, time, numpy as np
-from ai_edge_litert.interpreter import Interpreter
-interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
-interpreter.allocate_tensors()
-detail = interpreter.get_input_details()[0]
-sample = np.load(sys.argv[2])[:1].astype(np.float32)
-scale, zero = detail["quantization"]
-if scale: sample = np.clip(np.rint(sample / scale) + zero, -128, 127)
-interpreter.set_tensor(detail["index"], sample.astype(detail["dtype"]))
-for _ in range({WARMUP}): interpreter.invoke()
-samples = []
-for _ in range({RUNS}):
-    begin = time.perf_counter_ns(); interpreter.invoke()
-    samples.append(time.perf_counter_ns() - begin)
-print(sorted(samples)[len(samples) // 2])
-"""
 
 
 def native_command() -> list[str]:

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from harness.devices import messages
-from harness.devices.shell import script
 from harness.domain import Device, Fence
 from harness.errors import (
     AgentSetupError,
@@ -30,6 +29,7 @@ from harness.errors import (
     TransportError,
 )
 from harness.transports import Process, Transport
+from harness.transports.scripts import script
 
 #: What is called while another session holds the device: raises the error, or returns after
 #: some waiting, and the device is asked for again.

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.devices.shell import script
 from harness.devices.state import DeviceState, read_state
 from harness.domain import Policy
 from harness.errors import AgentError, HarnessError
+from harness.transports.scripts import script
 from harness.transports.transport import Process, Transport
 
 #: Seconds between two looks at a device that is waited for.

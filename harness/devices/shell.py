@@ -9,8 +9,6 @@ from __future__ import annotations
 from harness.transports.scripts import script
 from harness.transports.transport import Completed, Transport
 
-__all__ = ["run_script", "script"]
-
 
 def run_script(
     transport: Transport, name: str, *arguments: str, stdin: bytes = b"", timeout: float = 60

@@ -13,8 +13,8 @@ Tell = Callable[[str], None]
 class Target(Protocol):
     """A device that is made of programs of this machine.
 
-    A context manager that stops it. Everything it starts ends with it, also when the harness is
-    killed, and its records are of kind ``emulated``.
+    A context manager that stops it; classes inherit that from here. Everything it starts ends
+    with it, also when the harness is killed, and its records are of kind ``emulated``.
     """
 
     name: str
@@ -26,14 +26,16 @@ class Target(Protocol):
     def stop(self) -> None:
         """End it; nothing happens if it does not run."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.stop()
 
 
 @runtime_checkable

@@ -318,8 +318,18 @@ class SshTransport:
 
     def start(self, argv: Sequence[str]) -> SshProcess:
         """See ``Transport``."""
-        self._helper.let_go()
-        return SshProcess(self._command(argv), self._device.name)
+        try:
+            channel = self._command(argv)
+        except LinkLostError:
+            # A server may allow few sessions at once, and the shell that stands ready is one.
+            if not self._helper.let_go() or not self._alive():
+                raise
+            channel = self._command(argv)
+        return SshProcess(channel, self._device.name)
+
+    def _alive(self) -> bool:
+        transport = self._client.get_transport() if self._client else None
+        return transport is not None and transport.is_active()
 
     def _command(self, argv: Sequence[str]) -> paramiko.Channel:
         """A channel on which the command has been started."""

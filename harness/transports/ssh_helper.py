@@ -94,10 +94,12 @@ class SshHelper:
         self._starting = box
         threading.Thread(target=start, name="get-ready", daemon=True).start()
 
-    def let_go(self) -> None:
-        """End the shell that stands ready, if there is one."""
-        if (shell := self._standing()) is not None:
+    def let_go(self) -> bool:
+        """End the shell that stands ready; whether there was one."""
+        shell = self._standing()
+        if shell is not None:
             shell.close()
+        return shell is not None
 
     def _standing(self) -> _Shell | None:
         """The shell that stands ready, taken out of its place."""

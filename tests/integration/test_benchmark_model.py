@@ -26,7 +26,6 @@ from harness.devices.benchmark_model.sweep import Batches
 from harness.devices.benchmark_model.tool import fetch, find_tool
 from harness.devices.blobs import Blob
 from harness.devices.session import Answer, Session
-from harness.devices.shell import script
 from harness.domain import Device, DeviceKind, Stage
 from harness.errors import (
     AgentCrashedError,
@@ -39,6 +38,7 @@ from harness.errors import (
     UnsupportedError,
 )
 from harness.orchestrate.environment import known_names
+from harness.transports.scripts import script
 from tests.support import write_suite
 from tests.support.benchmark_model import write_tool
 from tests.support.sshd import Sshd

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from harness.devices.readiness import Readiness
-from harness.devices.shell import script
 from harness.devices.state import read_state
 from harness.domain import Policy
 from harness.store import Store
+from harness.transports.scripts import script
 from tests.support.boards import PHONE, Board, until
 from tests.support.sshd import Sshd
 

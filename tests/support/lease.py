@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from harness.devices.shell import script
+from harness.transports.scripts import script
 
 #: The shells of Debian, of small devices and of Android, and of those this machine has.
 SHELLS = [

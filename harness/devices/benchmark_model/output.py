@@ -20,7 +20,7 @@ from harness.errors import ProtocolError
 
 _INT = r"\d{1,15}"
 _REAL = r"\d{1,15}(?:\.\d{1,12})?(?:e[+-]?\d{1,2})?"
-_LEVEL = re.compile(r"(?:(INFO|WARN|WARNING|ERROR|FATAL|VERBOSE): )?(.*)", re.DOTALL)
+_LEVEL = re.compile(r"(INFO|WARN|WARNING|ERROR|FATAL|VERBOSE): ")
 _PERCENTILES = rf"(?: p5=(?P<p5>{_INT}) median=(?P<median>{_INT}) p95=(?P<p95>{_INT}))?"
 _MANY = re.compile(
     rf"count=(?P<count>{_INT}) first=(?P<first>{_INT}) curr=(?P<last>{_INT}) min=(?P<min>{_INT}) "
@@ -97,9 +97,9 @@ class Output:
 def bodies(lines: Sequence[str]) -> list[tuple[str, str]]:
     """Level (``""`` without one) and text of each line."""
     found = []
-    for line in lines:
-        level, body = _LEVEL.fullmatch(line.rstrip()).groups()  # type: ignore[union-attr]
-        found.append((level or "", body))
+    for line in map(str.rstrip, lines):
+        level = _LEVEL.match(line)
+        found.append((level[1], line[level.end() :]) if level else ("", line))
     return found
 
 

@@ -13,7 +13,7 @@ from harness.devices.benchmark_model import delegation
 from harness.devices.benchmark_model.flags import known_flags
 from harness.devices.benchmark_model.output import errors
 from harness.devices.lease import REFUSED
-from harness.devices.shell import run_script, script
+from harness.devices.shell import run_script
 from harness.errors import (
     AgentCrashedError,
     AgentReportedError,
@@ -25,6 +25,7 @@ from harness.errors import (
     UnsupportedError,
 )
 from harness.transports import Transport
+from harness.transports.scripts import script
 
 #: What one process may print, bytes.
 MAX_OUTPUT = 8 * 1024 * 1024

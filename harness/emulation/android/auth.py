@@ -56,7 +56,7 @@ def new_token() -> bytes:
 def signed_by(text: str, token: bytes, signature: bytes) -> bool:
     """Whether ``signature`` over ``token`` was made with the private half of a key."""
     try:
-        public_key(text).verify(signature, token, PKCS1v15(), Prehashed(SHA1()))  # noqa: S303
+        public_key(text).verify(signature, token, PKCS1v15(), Prehashed(SHA1()))  # noqa: S303  adb's own
     except (ValueError, InvalidSignature):
         return False
     return True

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from harness.emulation.android import auth, wire
 from harness.emulation.android.streams import Service, Stream
@@ -205,10 +205,10 @@ class Connection(asyncio.BufferedProtocol):
         self._send(wire.CNXN, self._host.version, wire.MAX_PAYLOAD, self._host.banner)
         self._checked = checked
 
-    def _background(self, work: object) -> None:
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._task = asyncio.ensure_future(work)
 
     def _open(self, remote: int, payload: bytes) -> None:
         if not remote:

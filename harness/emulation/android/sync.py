@@ -277,11 +277,8 @@ class Upload:
         with contextlib.suppress(OSError):
             self._clear()
         target = bytes(self._target).split(b"\0")[0]
-        try:
-            os.symlink(target, self.path)  # noqa: PTH211  paths are bytes
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(self.path), 0o775, exist_ok=True)
-            os.symlink(target, self.path)  # noqa: PTH211  paths are bytes
+        os.makedirs(os.path.dirname(self.path), 0o775, exist_ok=True)
+        os.symlink(target, self.path)  # noqa: PTH211  paths are bytes
 
     def discard(self) -> None:
         """Leave nothing half written."""

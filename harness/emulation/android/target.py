@@ -16,15 +16,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from harness.emulation.android.auth import same_key
 from harness.emulation.android.image import Image
 from harness.emulation.android.phone import Phone
 from harness.emulation.android.sandbox import REBOOT
 from harness.emulation.android.wire import VERSION, VERSION_WITH_CHECKSUMS
-from harness.emulation.target import Tell
+from harness.emulation.target import Target, Tell
 from harness.errors import HarnessError, MissingToolError, UsageError, suggest
 
 #: Seconds until a device that was started must answer.
@@ -40,7 +39,7 @@ _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPD
 Accept = Callable[[str], bool]
 
 
-class AndroidTarget:
+class AndroidTarget(Target):
     """An Android in a folder of this machine; see ``target.Target``.
 
     ``port`` 0 takes a free one of the loopback interface. ``folder`` keeps the phone's data;
@@ -139,17 +138,6 @@ class AndroidTarget:
             self._owned.close()
         if self._image is not None and self._kept is None:
             shutil.rmtree(self._image.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def serial(self) -> str:

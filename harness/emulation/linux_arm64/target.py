@@ -7,14 +7,13 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from harness.emulation.linux_arm64 import cpu as cpus
 from harness.emulation.linux_arm64 import held, root, server, states
 from harness.emulation.linux_arm64.inside import USER_ID, Spec
 from harness.emulation.linux_arm64.unpack import PACKAGES
-from harness.emulation.target import Tell
+from harness.emulation.target import Target, Tell
 from harness.errors import HarnessError
 
 #: A free port may be taken by another before the server has it.
@@ -22,7 +21,7 @@ _ATTEMPTS = 3
 _TAKEN = "Address already in use"
 
 
-class LinuxArm64Target:
+class LinuxArm64Target(Target):
     """Debian for arm64 under QEMU with OpenSSH's server on a loopback port."""
 
     name = "linux-arm64"
@@ -120,14 +119,3 @@ class LinuxArm64Target:
             "runtime_library": f"device:/{PACKAGES}/ai_edge_litert/libLiteRt.so",
         }
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
