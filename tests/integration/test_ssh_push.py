@@ -221,18 +221,6 @@ def test_a_quiet_link_stays(sshd: Sshd, tmp_path: Path) -> None:
         assert session.transport.run(["sleep", "5"]).exit_code == 0
 
 
-def test_a_server_that_allows_few_sessions(sshd: Sshd, tmp_path: Path) -> None:
-    """The lease, the shell that stands ready and the agent are three."""
-    config = sshd.folder / "config"
-    config.write_text(config.read_text().replace("MaxSessions 50", "MaxSessions 2"))
-    sshd.stop()
-    sshd.restart()
-    with Session(device(sshd, tmp_path), "test") as session:
-        session.push([noise(tmp_path / "file", 100_000)], nothing)
-        answer = session.ask({"action": "probe"}, lambda *_: None, purpose=Stage.START, silence=30)
-    assert answer.hello["agent"] == "python"
-
-
 def test_a_jump_through_a_second_server(sshd: Sshd, tmp_path: Path) -> None:
     with start_sshd(tmp_path / "jump") as jump:
         config = tmp_path / "config"
