@@ -18,7 +18,8 @@
 #   held NUMBER PLACE FOLDER  the session is ours
 #   problem TEXT              it cannot be had
 # Then it reads lines "QUESTION SECONDS": good for so many seconds more. A QUESTION other than 0 is
-# answered "beat QUESTION" or "lost OWNER"; "0 0" closes the session and is answered "ended".
+# answered "beat QUESTION" or "lost OWNER"; "0 0" closes the session and is answered "ended". Where it
+# runs in a shell that serves other requests too (serve.sh), it hands their lines on.
 # Uses the shell, mkdir, dd, rm and sleep; what others wrote is bounded and never run.
 
 nonce=$1 previous=$2 good=$3 base=$4 proc=$5 owner=$6
@@ -109,9 +110,14 @@ reap() { # end the agents of our own session in the folder $1, hung ones too
     done
 }
 
-finish() {
+over_and_out() { # whatever ends this shell
+    trap - EXIT
     reap .
     { printf '' >ended; } 2>/dev/null
+}
+
+finish() {
+    over_and_out
     say ended
     exit 0
 }
@@ -162,6 +168,7 @@ if ! cd "$mine" || ! printf '%10d %6d\n' "$up" "$good" >beat ||
     refuse "$folder cannot be written: is the disk full?"
 fi
 trap finish HUP INT TERM
+trap over_and_out EXIT
 case $over in
 '' | ended | ours) ;;
 *) say "took $over $who" ;;
@@ -174,7 +181,15 @@ done
 words "$(first ../place)"
 say "held $mine $w1 $folder"
 
-while read -r question seconds; do
+while read -r line; do
+    case $line in
+    [0-9]*) words "$line" ;;
+    *)
+        command -v serve >/dev/null && serve "$line"
+        continue
+        ;;
+    esac
+    question=$w1 seconds=$w2
     whole "$question" && whole "$seconds" || continue
     [ "$seconds" -eq 0 ] && break
     top ..

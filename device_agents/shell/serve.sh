@@ -10,17 +10,24 @@
 # runs the text and answers with its stdout, "MARK CODE" on a line of its own, its stderr, and
 # "MARK end" on a line of its own.
 #
+#   stay SCRIPT NAME [ARGUMENT ...]
+#
+# runs the text in this very shell: it holds something for as long as the link is there, and so no
+# second login shell is waited for. It reads the lines that follow, and gives those that are not its
+# own to serve.
+#
 #   put OFFSET SIZE plain|gzip frames|rest beside|after FILE SHA256 MODE PLACE
 #
 # The bytes that follow are appended to FILE, which has OFFSET bytes and is to have SIZE in the end.
 # They come in frames (a line with a number, so many bytes; 0 ends the file), or are the rest of
 # stdin: the only way where nothing here can read an exact number of bytes ("one"). With a SHA256
 # the whole file is hashed beside the writing, or after it; where it agrees it moves to PLACE,
-# executable with MODE x. Answers: "placed", "done" (no SHA256, or nothing to hash with), "wrong" (the file is gone).
-# Ends with 3 where fewer bytes came: they stay.
+# executable with MODE x. Answers: "placed", "done" (no SHA256, or nothing to hash with), "wrong" (the
+# file is gone). Where it cannot be written the shell ends with 1, and with 3 where fewer bytes came:
+# what came stays.
 LC_ALL=C
 export LC_ALL
-umask 077
+here=$PWD
 
 fail() {
   echo "$2" >&2
@@ -37,7 +44,7 @@ path_of() {
   case $path in
     '~/'*) path=$HOME/${path#'~/'} ;;
     /*) ;;
-    *) path=./$path ;;
+    *) path=$here/$path ;;
   esac
 }
 
@@ -47,13 +54,13 @@ length() {
 }
 
 # Busybox and toybox read ahead with head; dd reads exactly where it knows how to fill a block.
-exact_head() { head -c "$1"; }
 exact_dd() {
-  [ $(($1 / 65536)) = 0 ] || dd bs=65536 count=$(($1 / 65536)) iflag=fullblock 2>/dev/null
-  [ $(($1 % 65536)) = 0 ] || dd bs=$(($1 % 65536)) count=1 iflag=fullblock 2>/dev/null
+  [ $(($1 / 65536)) = 0 ] || dd bs=65536 count=$(($1 / 65536)) iflag=fullblock status=none || return
+  [ $(($1 % 65536)) = 0 ] || dd bs=$(($1 % 65536)) count=1 iflag=fullblock status=none
 }
+exact_head() { head -c "$1"; }
 exact=
-for way in exact_head exact_dd; do
+for way in exact_dd exact_head; do
   left=$(echo abcdef | { $way 3 >/dev/null 2>&1; cat; } 2>/dev/null)
   [ "$left" != def ] || { exact=$way && break; }
 done
@@ -76,26 +83,29 @@ echo "ready $say"
 
 frames() {
   while read -r count && [ "$count" != 0 ]; do
-    $exact "$count"
+    $exact "$count" || return
   done
 }
 
 take() {
   case $mode$frame in
-    plainrest) "$@" ;;
-    plainframes) frames | "$@" ;;
-    gziprest) $unpack | "$@" ;;
-    gzipframes) frames | $unpack | "$@" ;;
+    plainrest) cat ;;
+    plainframes) frames ;;
+    gziprest) $unpack ;;
+    gzipframes) frames | $unpack ;;
   esac
 }
 
 stream() {
   [ "$offset" = 0 ] || cat "$file"
-  take tee -a "$file"
+  case $mode$frame in
+    plainrest) tee -a "$file" ;;
+    *) take | tee -a "$file" ;;
+  esac
 }
 
-run() {
-  mark=$1
+script() { # has $1 run the decoded rest, whose first is the script and second its name
+  how=$1
   shift
   words=$#
   for word; do
@@ -106,9 +116,23 @@ run() {
   text=$1
   shift
   [ $# = 0 ] || shift # the name of a script may be left out
+  $how "$@"
+}
+
+stay() { script remain "$@"; }
+
+remain() { eval "$text"; }
+
+run() {
+  mark=$1
+  shift
+  script answer "$@"
+}
+
+answer() {
   # What comes last keeps the line feeds before it.
   errors=$(
-    (eval "$text") </dev/null 2>&1 >&4 4>&-
+    (cd "$here" && eval "$text") </dev/null 2>&1 >&4 4>&-
     echo ".$?"
   )
   printf '\n%s %s\n%s\n%s end\n' "$mark" "${errors##*.}" "${errors%.*}" "$mark"
@@ -124,9 +148,9 @@ put() {
     head -c "$offset" "$file" >"$file.cut" && mv -f "$file.cut" "$file" || exit 1
   fi
   if [ -z "$edge_hasher" ] || [ "$sha256" = - ]; then
-    take cat >>"$file"
+    take >>"$file" || exit 1
   elif [ "$when" = after ]; then
-    take cat >>"$file"
+    take >>"$file" || exit 1
     sum=$($edge_hasher <"$file")
   else
     sum=$(stream | $edge_hasher)
@@ -148,12 +172,17 @@ put() {
   fi
 }
 
-exec 4>&1
-while read -r line; do
+serve() { # one line of stdin, and what follows it
+  umask 077
   set -f
-  set -- $line
+  set -- $1
   set +f
   case $1 in
-    run | put) "$@" ;;
+    run | stay | put) "$@" ;;
   esac
+}
+
+exec 4>&1
+while read -r line; do
+  serve "$line"
 done

@@ -116,7 +116,7 @@ class DeviceLease:
         previous, self._nonce = self._nonce, secrets.token_hex(8)
         self.took_over = ""
         arguments = [self._nonce, previous, str(GOOD_BETWEEN), self._base, self._proc, self._owner]
-        process = self._transport.start(["sh", "-c", script("lease.sh"), "lease.sh", *arguments])
+        process = self._transport.hold(["sh", "-c", script("lease.sh"), "lease.sh", *arguments])
         self._process = process
         try:
             while not self._begun(self._hear(process), busy):

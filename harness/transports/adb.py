@@ -246,3 +246,7 @@ class AdbTransport:
     def start(self, argv: Sequence[str]) -> AdbProcess:
         """See ``Transport``."""
         return AdbProcess(self._start(argv, None), self._device.name)
+
+    def hold(self, argv: Sequence[str]) -> AdbProcess:
+        """See ``Transport``."""
+        return self.start(argv)

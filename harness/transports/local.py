@@ -189,3 +189,7 @@ class LocalTransport:
     def start(self, argv: Sequence[str]) -> LocalProcess:
         """See ``Transport``."""
         return LocalProcess(argv)
+
+    def hold(self, argv: Sequence[str]) -> LocalProcess:
+        """See ``Transport``."""
+        return self.start(argv)

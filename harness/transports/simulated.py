@@ -345,3 +345,7 @@ class SimulatedTransport:
         """See ``Transport``."""
         del argv
         return SimulatedProcess(self._device)
+
+    def hold(self, argv: Sequence[str]) -> SimulatedProcess:
+        """See ``Transport``."""
+        return self.start(argv)

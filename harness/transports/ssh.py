@@ -35,12 +35,15 @@ from harness.transports.ssh_config import SshTarget, resolve
 from harness.transports.ssh_fast import fast_transport
 from harness.transports.ssh_helper import SshHelper
 from harness.transports.ssh_host_keys import RefuseUnknown, fingerprint, load_known_hosts
-from harness.transports.ssh_process import SshProcess, feed, read_stderr
+from harness.transports.ssh_process import SshProcess, end, feed, read_stderr
 from harness.transports.ssh_pull import receive
-from harness.transports.transport import MAX_OUTPUT, Completed, Upload
+from harness.transports.transport import MAX_OUTPUT, Completed, Process, Upload
 
 #: Seconds after which a server that accepted a request and never answers is given up.
 ANSWER_TIMEOUT = 30
+
+#: Seconds in which a server that allows few sessions must notice that one has ended.
+SLOT_TIMEOUT = 5
 
 
 class SshTransport:
@@ -118,7 +121,7 @@ class SshTransport:
                 through.close()
             self._raise_connect_error(error)
         self._client = client
-        self._helper.hashing = "after" if self.runs_on_host else "beside"
+        self._helper.wire.hashing = "after" if self.runs_on_host else "beside"
         self._helper.get_ready()
 
     @staticmethod
@@ -198,7 +201,7 @@ class SshTransport:
 
     def close(self) -> None:
         """See ``Transport``."""
-        self._helper.let_go()
+        self._helper.close()
         if self._heartbeat is not None:
             self._heartbeat.stop()
             self._heartbeat = None
@@ -238,8 +241,21 @@ class SshTransport:
         transport = self._client.get_transport() if self._client else None
         if transport is None or not transport.is_active():
             raise LinkLostError(f"{self._device.name}: the link was cut")
+        deadline = time.monotonic() + SLOT_TIMEOUT
         try:
-            return transport.open_session(timeout=ANSWER_TIMEOUT)
+            while True:
+                try:
+                    return transport.open_session(timeout=ANSWER_TIMEOUT)
+                except paramiko.ChannelException:
+                    # The place of a command that has just ended is not free at once.
+                    if time.monotonic() >= deadline:
+                        raise
+                    time.sleep(0.1)
+        except paramiko.ChannelException:
+            raise TransportError(
+                f"{self._device.name}: its ssh server allows no further session on this link",
+                hint="set MaxSessions 3 or more in /etc/ssh/sshd_config of the device",
+            ) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
 
@@ -277,7 +293,7 @@ class SshTransport:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
         finally:
-            channel.close()
+            end(channel)
         transport = self._client.get_transport() if self._client else None
         if channel.exit_status < 0 and not (transport and transport.is_active()):
             raise LinkLostError(f"{self._device.name}: the link was cut")
@@ -314,22 +330,15 @@ class SshTransport:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
         finally:
-            channel.close()
+            end(channel)
 
     def start(self, argv: Sequence[str]) -> SshProcess:
         """See ``Transport``."""
-        try:
-            channel = self._command(argv)
-        except LinkLostError:
-            # A server may allow few sessions at once, and the shell that stands ready is one.
-            if not self._helper.let_go() or not self._alive():
-                raise
-            channel = self._command(argv)
-        return SshProcess(channel, self._device.name)
+        return SshProcess(self._command(argv), self._device.name)
 
-    def _alive(self) -> bool:
-        transport = self._client.get_transport() if self._client else None
-        return transport is not None and transport.is_active()
+    def hold(self, argv: Sequence[str]) -> Process:
+        """See ``Transport``."""
+        return self._helper.hold(argv, ANSWER_TIMEOUT) or self.start(argv)
 
     def _command(self, argv: Sequence[str]) -> paramiko.Channel:
         """A channel on which the command has been started."""
@@ -339,7 +348,7 @@ class SshTransport:
             with self._bounded():
                 channel.exec_command(command_line(argv))
         except (OSError, EOFError, paramiko.SSHException) as error:
-            channel.close()
+            end(channel)
             raise LinkLostError(f"{self._device.name}: the link was cut: {error}") from None
         return channel
 

@@ -38,6 +38,12 @@ def feed(channel: paramiko.Channel, data: bytes) -> None:
             raise
 
 
+def end(channel: paramiko.Channel) -> None:
+    """Close it; never raises, over a link that has gone neither."""
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        channel.close()
+
+
 class SshProcess:
     """A command on an exec channel."""
 
@@ -81,8 +87,7 @@ class SshProcess:
 
     def kill(self) -> None:
         """See ``Process``. The agent ends by itself when its stdin does."""
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            self._channel.close()
+        end(self._channel)
 
     def stderr_tail(self) -> str:
         """See ``Process``."""

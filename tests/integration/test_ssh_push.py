@@ -24,6 +24,7 @@ from harness.errors import (
     HarnessError,
     LinkLostError,
     ProtocolError,
+    PushError,
     TransportError,
 )
 from harness.orchestrate.environment import known_names
@@ -115,7 +116,7 @@ def test_what_packs_well_is_packed(sshd: Sshd, between: Relay, tmp_path: Path) -
     file = blob(path)
     with Session(device(sshd, tmp_path, port=between.port), "test") as session:
         assert isinstance(session.transport, SshTransport)
-        session.transport._helper.rate = 1e6  # as a slow link was seen to carry
+        session.transport._helper.wire.rate = 1e6  # as a slow link was seen to carry
         session.push([], nothing)
         before = between.up
         assert session.push([file], nothing) == file.size
@@ -219,6 +220,63 @@ def test_a_quiet_link_stays(sshd: Sshd, tmp_path: Path) -> None:
     config.write_text("Host *\n  ServerAliveInterval 1\n  ServerAliveCountMax 3\n")
     with Session(device(sshd, tmp_path, ssh_config=str(config)), "test") as session:
         assert session.transport.run(["sleep", "5"]).exit_code == 0
+
+
+def few_sessions(sshd: Sshd, count: int) -> None:
+    config = sshd.folder / "config"
+    config.write_text(config.read_text().replace("MaxSessions 50", f"MaxSessions {count}"))
+    sshd.stop()
+    sshd.restart()
+
+
+def test_a_server_that_allows_few_sessions(sshd: Sshd, tmp_path: Path) -> None:
+    """One for the lease and what the session asks of the device's shell, one for the agent."""
+    few_sessions(sshd, 2)
+    with Session(device(sshd, tmp_path), "test") as session:
+        session.push([noise(tmp_path / "file", 100_000)], nothing)
+        for _ in range(3):
+            answer = session.ask(
+                {"action": "probe"}, lambda *_: None, purpose=Stage.START, silence=30
+            )
+            session.verify()
+        assert answer.hello["agent"] == "python"
+
+
+def test_a_server_that_allows_too_few_sessions(sshd: Sshd, tmp_path: Path) -> None:
+    few_sessions(sshd, 1)
+    with Session(device(sshd, tmp_path), "test") as session:
+        session.push([noise(tmp_path / "file", 100_000)], nothing)
+        with pytest.raises(TransportError, match="no further session") as caught:
+            session.ask({"action": "probe"}, lambda *_: None, purpose=Stage.START, silence=30)
+        assert not caught.value.transient and "MaxSessions" in (caught.value.hint or "")
+
+
+def test_one_login_shell_for_a_session(sshd: Sshd, tmp_path: Path) -> None:
+    """The lease, scripts and files of several pushes share it."""
+    board = device(sshd, tmp_path)
+    with Session(board, "test") as session:
+        for size in (10, 300_000, 20):
+            session.push([noise(tmp_path / f"f{size}", size)], nothing)
+            session.verify()
+        children = subprocess.run(
+            ["ps", "--ppid", ",".join(map(str, sshd.sessions())), "-o", "args="],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        assert children.count("sh -c") == children.count("# Stands ready on the device") == 1
+        # What cannot be written ends that shell, and with it the lease, for others at once.
+        more = noise(tmp_path / "more", 100)
+        (Path(session.path(more)).parents[1] / f"parts/{more.sha256}.{token(session)}").mkdir()
+        with pytest.raises(PushError, match="cannot write more on the device"):
+            session.push([more], nothing)
+        assert list(sshd.folder.glob("edge-harness-lease/*/ended"))
+        with pytest.raises(LinkLostError):
+            session.verify()
+        session.reconnect()
+        session.verify()
+
+
+def token(session: Session) -> str:
+    return session._blobs._token()
 
 
 def test_a_jump_through_a_second_server(sshd: Sshd, tmp_path: Path) -> None:
