@@ -35,6 +35,7 @@ from harness.transports.ssh_config import SshTarget, resolve
 from harness.transports.ssh_fast import fast_transport
 from harness.transports.ssh_helper import SshHelper
 from harness.transports.ssh_host_keys import RefuseUnknown, fingerprint, load_known_hosts
+from harness.transports.ssh_keys import unlocked
 from harness.transports.ssh_process import SshProcess, end, feed, read_stderr
 from harness.transports.ssh_pull import receive
 from harness.transports.transport import MAX_OUTPUT, Completed, Process, Upload
@@ -106,10 +107,18 @@ class SshTransport:
             for kind, key in (client.get_host_keys().lookup(target.host_key_alias) or {}).items():
                 client.get_host_keys().add(server, kind, key)
         client.set_missing_host_key_policy(RefuseUnknown(name, target))
-        through = self._proxy_socket(target.proxy) if target.proxy else None
+        through = None
         try:
-            with agent_of(target) as listed:
-                self._connect(client, target, through, listed)
+            through = self._through()
+            try:
+                with agent_of(target) as listed:
+                    self._connect(client, target, through, listed)
+            except paramiko.PasswordRequiredException:
+                keys = unlocked(target.identity_files, f"device {name}")
+                if not keys:
+                    raise
+                through = self._through()  # the one before is used up
+                self._connect(client, target, through, keys)
             transport = client.get_transport()
             assert transport is not None
             interval = target.alive_interval
@@ -124,6 +133,9 @@ class SshTransport:
         self._helper.wire.hashing = "after" if self.runs_on_host else "beside"
         self._helper.get_ready()
 
+    def _through(self) -> socket.socket | None:
+        return self._proxy_socket(self.target.proxy) if self.target.proxy else None
+
     @staticmethod
     def _connect(
         client: paramiko.SSHClient,
@@ -131,7 +143,7 @@ class SshTransport:
         through: socket.socket | None,
         listed: Sequence[paramiko.PKey],
     ) -> None:
-        """Offer the agent's listed keys one after the other, then files and the whole agent."""
+        """Offer the listed keys one after the other, then files and the whole agent."""
         for index, key in enumerate([*listed, None]):
             try:
                 client.connect(
@@ -169,8 +181,9 @@ class SshTransport:
             ) from None
         if isinstance(error, paramiko.PasswordRequiredException):
             raise AuthenticationError(
-                f"{name}: the key for {where} is encrypted",
-                hint="unlock it once with: ssh-add " + " ".join(target.identity_files[:1]),
+                f"{name}: the key for {where} is encrypted, and nobody gave its passphrase",
+                hint=f"unlock it once with: ssh-add {shlex.join(target.identity_files[:1])}; or "
+                "run this at a terminal, or set SSH_ASKPASS",
             ) from None
         if "shut down or saw EOF" in str(error):
             raise UnreachableError(
@@ -209,6 +222,9 @@ class SshTransport:
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
                 self._client.close()
             self._client = None
+        self._end_proxy()
+
+    def _end_proxy(self) -> None:
         if self._proxy is not None:
             self._proxy.kill()
             self._proxy.wait()
@@ -219,6 +235,7 @@ class SshTransport:
 
         Not paramiko's own ProxyCommand: that one spins for ever when the proxy dies.
         """
+        self._end_proxy()
         ours, theirs = socket.socketpair()
         try:
             self._proxy = subprocess.Popen(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ from harness.orchestrate.environment import known_names
 from harness.transports.ssh import SshTransport
 from tests.support import needed, write_suite
 from tests.support.sshd import Sshd
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def device(sshd: Sshd, tmp_path: Path, **settings: object) -> Device:
@@ -119,16 +122,50 @@ def test_refused_key(sshd: Sshd, tmp_path: Path) -> None:
     assert "ssh-copy-id" in str(caught.value)
 
 
-def test_encrypted_key_says_how_to_unlock_it(sshd: Sshd, tmp_path: Path) -> None:
-    locked = tmp_path / "locked"
+@pytest.fixture
+def locked(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A key that the server accepts, whose passphrase is ``secret word``."""
+    path = tmp_path / "locked key"
     subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(locked)], check=True
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret word", "-f", str(path)], check=True
     )
+    with open(sshd.folder / "authorized_keys", "a") as file:
+        file.write(Path(f"{path}.pub").read_text())
+    monkeypatch.delenv("SSH_ASKPASS", raising=False)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return path
+
+
+def test_encrypted_key_says_how_to_unlock_it(sshd: Sshd, tmp_path: Path, locked: Path) -> None:
     with (
-        pytest.raises(AuthenticationError, match="ssh-add"),
+        pytest.raises(AuthenticationError, match="passphrase") as caught,
         Session(device(sshd, tmp_path, identity_file=str(locked)), "test"),
     ):
         pass
+    assert f"ssh-add '{locked}'" in str(caught.value.hint)
+
+
+def test_the_passphrase_is_asked_for_once(
+    sshd: Sshd, tmp_path: Path, locked: Path, cli: Cli
+) -> None:
+    """By the program that OpenSSH asks; two devices of one run share the answer."""
+    asked = tmp_path / "asked"
+    program = tmp_path / "ask pass"
+    program.write_text(f'#!/bin/sh\necho "$1" >>"{asked}"\necho "secret word"\n')
+    program.chmod(0o755)
+    more = {"identity_file": str(locked)}
+    suite = write_suite(
+        tmp_path / "two.toml", devices=["one", "two"],
+        device=sshd.device("one", **more) + sshd.device("two", **more),
+    )  # fmt: skip
+    done = cli("run", str(suite), env={"SSH_ASKPASS": str(program)})
+    assert done.returncode == 0, done.stderr
+    assert asked.read_text().count("\n") == 1 and str(locked) in asked.read_text()
+    program.write_text(f'#!/bin/sh\necho "$1" >>"{asked}"\necho wrong\n')
+    asked.unlink()
+    done = cli("run", str(suite), "-d", "one", env={"SSH_ASKPASS": str(program)})
+    assert done.returncode == 3 and asked.read_text().count("\n") == 3
+    assert "is encrypted, and nobody gave its passphrase" in " ".join(done.stdout.split())
 
 
 def test_a_command_may_end_without_reading_its_input(sshd: Sshd, tmp_path: Path) -> None:
