@@ -208,18 +208,19 @@ def _processes(mark: str) -> list[str]:
 _ON_A_MACHINE_WITH = """
 import os, subprocess, sys
 from pathlib import Path
-from harness.emulation.linux_arm64 import binfmt, held, inside, syscalls
+from harness.emulation import linux
+from harness.emulation.linux_arm64 import binfmt, held, inside
 
 where, qemu, root = sys.argv[1:]
 uid, gid = os.getuid(), os.getgid()
-syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
-syscalls.map_ids(0, uid, gid)
-syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
+linux.map_ids(0, uid, gid)
+linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
 place = Path("/proc/sys/fs/binfmt_misc")
 if qemu:
     binfmt.register(place, qemu)
 else:
-    syscalls.mount("binfmt_misc", str(place), "binfmt_misc")
+    linux.mount("binfmt_misc", str(place), "binfmt_misc")
 spec = inside.Spec(["/usr/bin/uname", "-m"], root=root)
 process = held.hold(spec, subprocess.PIPE)
 said = process.stdout.read().decode()

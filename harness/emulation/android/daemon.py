@@ -20,7 +20,7 @@ from typing import Any
 from harness.emulation.android import wire
 from harness.emulation.android.connection import Connection
 from harness.emulation.android.image import Image
-from harness.emulation.android.sandbox import REBOOT, SandboxError, enter
+from harness.emulation.android.sandbox import REBOOT, enter
 from harness.emulation.android.shell import Command, parse_request
 from harness.emulation.android.streams import Service, Stream, Text
 from harness.emulation.android.sync import Sync
@@ -188,8 +188,8 @@ def main() -> None:
             listener=listener.fileno(), data_mb=int(settings["data_mb"]),
             temporary=bool(settings["temporary"]),
         )  # fmt: skip
-    except SandboxError as error:
-        failure = {"tell": "failed", "step": error.filename, "reason": error.strerror}
+    except OSError as error:
+        failure = {"tell": "failed", "step": str(error.filename), "reason": str(error.strerror)}
         outside.sendall(json.dumps(failure).encode() + b"\n")
         sys.exit(1)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from harness.emulation.linux_arm64 import syscalls
+from harness.emulation import linux
 
 #: An ELF file for AArch64, an executable or a shared object, of any OS ABI.
 _MAGIC = (
@@ -46,7 +46,7 @@ def _is_static(path: Path) -> bool:
 
 def register(place: Path, qemu: str) -> None:
     """Mount a private table at ``place`` and register QEMU; ``OSError`` before Linux 6.7."""
-    syscalls.mount("binfmt_misc", str(place), "binfmt_misc")
+    linux.mount("binfmt_misc", str(place), "binfmt_misc")
     # P: argv[0] as the caller gave it. F: opened now, so that it is found in any root.
     (place / "register").write_text(f":qemu-aarch64:M::{_MAGIC}:{qemu}:PF")
 

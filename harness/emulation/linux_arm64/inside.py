@@ -22,7 +22,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from harness.emulation.linux_arm64 import mounts, syscalls
+from harness.emulation import linux
+from harness.emulation.linux_arm64 import mounts
 
 #: Who the command is inside, if not root.
 USER_ID = 1000
@@ -87,22 +88,22 @@ def _say(code: int, error: OSError) -> int:
 def _leave() -> bool:
     """Into new namespaces; whether there is a user namespace, which root can do without."""
     uid, gid = os.geteuid(), os.getegid()
-    others = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWUTS
+    others = linux.CLONE_NEWPID | linux.CLONE_NEWUTS
     try:
-        syscalls.unshare(syscalls.CLONE_NEWUSER | others)
+        linux.unshare(linux.CLONE_NEWUSER | others)
     except OSError as error:
         if uid != 0 or error.errno not in (errno.EPERM, errno.ENOSPC, errno.EINVAL):
             raise
-        syscalls.unshare(others)
+        linux.unshare(others)
         return False
-    syscalls.map_ids(0, uid, gid)
+    linux.map_ids(0, uid, gid)
     return True
 
 
 def _process_1(spec: Spec, own_user: bool) -> int:
     if spec.root:
         try:
-            syscalls.unshare(syscalls.CLONE_NEWNS)
+            linux.unshare(linux.CLONE_NEWNS)
             if not own_user:
                 _give_away(spec)
             registered = mounts.build(
@@ -111,11 +112,11 @@ def _process_1(spec: Spec, own_user: bool) -> int:
             )  # fmt: skip
             if not registered:
                 return NO_BINFMT
-            syscalls.enter_root(spec.root)
+            linux.enter_root(spec.root)
         except OSError as error:
             return _say(NO_MOUNTS, error)
     if spec.host_name:
-        syscalls.set_host_name(spec.host_name)
+        linux.set_host_name(spec.host_name)
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -160,8 +161,8 @@ def _reap(command: int) -> int | None:
 def _become(argv: list[str], environment: Mapping[str, str], user: int, own_user: bool) -> None:
     if user != 0 and own_user:
         # A server that is not root neither changes users nor needs the groups of others.
-        syscalls.unshare(syscalls.CLONE_NEWUSER)
-        syscalls.map_ids(user, 0, 0)
+        linux.unshare(linux.CLONE_NEWUSER)
+        linux.map_ids(user, 0, 0)
     elif user != 0:
         os.setgroups([])
         os.setresgid(user, user, user)
