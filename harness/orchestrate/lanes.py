@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 from harness.devices.lock import HostLock
-from harness.domain import Device, Suite
+from harness.domain import Device, DeviceKind, Suite
 from harness.errors import HarnessError
 from harness.orchestrate.events import Listener, Preparing
 from harness.orchestrate.lane import Lane
@@ -69,7 +69,9 @@ class Lanes:
             if not lane.on_host:
                 lane.run()
                 continue
-            with host(self._stopped, self._tell, exclusive=lane.real):
+            # Only what is timed needs this machine for itself.
+            timed = lane.device.kind is DeviceKind.REAL
+            with host(self._stopped, self._tell, exclusive=timed):
                 if not self._stopped():
                     lane.run()
         return lanes
