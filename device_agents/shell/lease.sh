@@ -7,13 +7,15 @@
 # long as this process, which ends with its stdin: with the link, or with whoever holds it. No time
 # of day is looked at: time here is the device's uptime, valid within one boot.
 #
-# NONCE     names the caller's answers, in hex; PREVIOUS is that of its session before, or "-"
+# NONCE     names the caller's answers, in hex; PREVIOUS those of its sessions before, with commas
+#           between them, or "-"
 # SECONDS   how long the session is good for without a word
 # BASE      the folder to keep it in, or "-" for the device's usual one
 # PROC      /proc, or what stands for it
 #
 # Answers, one per line, each after NONCE:
 #   busy SECONDS OWNER        another session; asked again every 2 seconds until it is over
+#   asking                    nobody is in the way
 #   took REASON OWNER         a session that had not been closed was taken over
 #   held NUMBER PLACE FOLDER  the session is ours
 #   problem TEXT              it cannot be had
@@ -25,8 +27,9 @@
 nonce=$1 previous=$2 good=$3 base=$4 proc=$5 owner=$6
 most=999999999
 umask 022
+strangers="say refuse whole first words now first_of born top judge group_of end_link reap over_and_out finish"
 
-say() { printf '%s %s\n' "$nonce" "$*" || exit 1; }
+say() { printf '%s %s\n' "$nonce" "$*" 2>/dev/null || exit 1; }
 
 refuse() {
     say "problem $*"
@@ -85,7 +88,7 @@ judge() { # sets over (empty: the session $1 goes on), who, since, theirs
     beat=$w1 lasts=$w2
     if ! whole "$since" || ! whole "$beat" || ! whole "$lasts"; then
         over=unfinished
-    elif [ "$theirs" = "$previous" ]; then
+    elif case ",$previous," in *",$theirs,"*) true ;; *) false ;; esac; then
         over=ours
     elif [ "$boot" != "$this_boot" ] || [ "$up" -lt "$beat" ]; then
         over=restarted
@@ -95,6 +98,28 @@ judge() { # sets over (empty: the session $1 goes on), who, since, theirs
         # Where processes of others cannot be seen, only their silence tells.
         born "$pid"
         [ "$since_boot" = "$start" ] || over=gone
+    fi
+}
+
+group_of() { # sets group, and leader: of the process $1
+    set -f
+    line=$(first_of "/proc/$1/stat")
+    set -- ${line##*) }
+    set +f
+    group=$3 leader=$4
+}
+
+end_link() { # end the shell of the session in the folder $1, and what still writes files for it
+    [ -O "$1" ] && [ ! -h "$1" ] || return
+    group_of $$
+    ours=$group
+    words "$(first "$1/lease")"
+    since_boot=
+    whole "$w3" && born "$w3" && group_of "$w3"
+    # A link gives each of its commands a group; one that is ours too holds more than that shell.
+    if [ -n "$since_boot" ] && [ "$since_boot" = "$w4" ] && whole "$group" && [ "$group" -gt 1 ] &&
+        [ "$group" != "$ours" ] && [ "$group" = "$leader" ]; then
+        kill -9 "-$group" 2>/dev/null
     fi
 }
 
@@ -139,6 +164,7 @@ this_boot=$(first_of "$proc/sys/kernel/random/boot_id")
 [ -n "$this_boot" ] || this_boot=unknown
 [ -e place ] || (set -C && printf '%s\n' "$nonce" >place) 2>/dev/null
 
+printf '\n' # what a login shell prints may end without a line feed
 tries=0 over=
 while :; do
     top .
@@ -158,6 +184,7 @@ while :; do
         fi
     fi
     [ "$top" -lt "$most" ] || refuse "the numbers in $folder are used up: remove that folder"
+    say asking # whoever has left meanwhile takes nothing
     mine=$((top + 1))
     error=$(mkdir -m 755 "$mine" 2>&1) && break
     [ -e "$mine" ] || [ -h "$mine" ] || refuse "$folder cannot be written: ${error##*: }"
@@ -170,13 +197,14 @@ fi
 trap finish HUP INT TERM
 trap over_and_out EXIT
 case $over in
-'' | ended | ours) ;;
+'' | ended) ;;
+ours) end_link "../$top" ;;
 *) say "took $over $who" ;;
 esac
 [ "$top" -gt 0 ] && reap "../$top"
 for path in ../[1-9]*; do
     name=${path##*/}
-    [ "$name" != "$mine" ] && [ -O "$path" ] && [ ! -h "$path" ] && rm -rf "$path"
+    whole "$name" && [ "$name" -lt "$mine" ] && [ -O "$path" ] && [ ! -h "$path" ] && rm -rf "$path"
 done
 words "$(first ../place)"
 say "held $mine $w1 $folder"

@@ -7,32 +7,31 @@
 #
 #   run MARK SCRIPT NAME [ARGUMENT ...]
 #
-# runs the text and answers with its stdout, "MARK CODE" on a line of its own, its stderr, and
-# "MARK end" on a line of its own.
+# runs the text and answers "MARK begin" on a line of its own, its stdout, "MARK CODE" on a line of its
+# own, its stderr, and "MARK end" on a line of its own. Whoever asked then says "over MARK", or, before
+# that, "stop MARK", which ends the script. Its end is not waited for when stdin ends.
 #
 #   stay SCRIPT NAME [ARGUMENT ...]
 #
 # runs the text in this very shell: it holds something for as long as the link is there, and so no
 # second login shell is waited for. It reads the lines that follow, and gives those that are not its
-# own to serve.
+# own to serve. Names of its functions and variables must not be those used here.
 #
-#   put OFFSET SIZE plain|gzip frames|rest beside|after FILE SHA256 MODE PLACE
+#   put MARK OFFSET SIZE plain|gzip frames|rest beside|after FILE SHA256 MODE PLACE
 #
 # The bytes that follow are appended to FILE, which has OFFSET bytes and is to have SIZE in the end.
 # They come in frames (a line with a number, so many bytes; 0 ends the file), or are the rest of
 # stdin: the only way where nothing here can read an exact number of bytes ("one"). With a SHA256
 # the whole file is hashed beside the writing, or after it; where it agrees it moves to PLACE,
 # executable with MODE x. Answers: "placed", "done" (no SHA256, or nothing to hash with), "wrong" (the
-# file is gone). Where it cannot be written the shell ends with 1, and with 3 where fewer bytes came:
-# what came stays.
+# file is gone), or "failed TEXT", where what came stays; what follows is then passed over up to the line
+# "resync MARK".
 LC_ALL=C
 export LC_ALL
 here=$PWD
-
-fail() {
-  echo "$2" >&2
-  exit "$1"
-}
+line_feed="
+"
+strangers= # functions of what stays in this shell, which no other script shall meet
 
 decode() {
   text=$(printf '%b.' "$1")
@@ -79,7 +78,7 @@ done
 say=one
 [ -z "$exact" ] || say=many
 [ -z "$unpack" ] && say="$say plain" || say="$say gzip"
-echo "ready $say"
+printf '\nready %s\n' "$say" # what a login shell prints may end without a line feed
 
 frames() {
   while read -r count && [ "$count" != 0 ]; do
@@ -129,34 +128,76 @@ run() {
   script answer "$@"
 }
 
+own_names() { [ -z "$strangers" ] || unset -f $strangers; }
+
 answer() {
-  # What comes last keeps the line feeds before it.
-  errors=$(
-    (cd "$here" && eval "$text") </dev/null 2>&1 >&4 4>&-
-    echo ".$?"
-  )
-  printf '\n%s %s\n%s\n%s end\n' "$mark" "${errors##*.}" "${errors%.*}" "$mark"
+  printf '\n%s begin\n' "$mark"
+  (
+    # What comes last keeps the line feeds before it.
+    errors=$(
+      (own_names && cd "$here" && eval "$text") </dev/null 2>&1 >&4 4>&-
+      echo ".$?"
+    )
+    printf '\n%s %s\n%s\n%s end\n' "$mark" "${errors##*.}" "${errors%.*}" "$mark"
+  ) &
+  job=$!
+  while read -r line; do
+    case $line in
+      "over $mark")
+        wait "$job"
+        return 0
+        ;;
+      "stop $mark")
+        end_all "$job"
+        printf '\n%s 137\nstopped\n%s end\n' "$mark" "$mark"
+        ;;
+    esac
+  done 2>/dev/null # some shells tell of jobs that were killed
+  end_all "$job"
+  exit 0
+}
+
+end_all() { # process $1 and those that it has started
+  kill -STOP "$1" 2>/dev/null
+  for entry in /proc/[0-9]*; do
+    stat=
+    { read -r stat <"$entry/stat"; } 2>/dev/null
+    case ${stat##*) } in ?" $1 "*) (end_all "${entry##*/}") ;; esac
+  done
+  kill -9 "$1" 2>/dev/null
+}
+
+begin() {
+  if [ "$offset" = 0 ]; then
+    : >"$file"
+  elif [ "$(length)" != "$offset" ]; then
+    head -c "$offset" "$file" >"$file.cut" && mv -f "$file.cut" "$file"
+  fi
 }
 
 put() {
-  offset=$1 size=$2 mode=$3 frame=$4 when=$5 sha256=$7 kind=$8 place=$9
-  path_of "$6"
+  mark=$1 offset=$2 size=$3 mode=$4 frame=$5 when=$6
+  shift 6
+  sha256=$2 kind=$3 place=$4 sum=
+  path_of "$1"
   file=$path
-  if [ "$offset" = 0 ]; then
-    : >"$file" || exit 1
-  elif [ "$(length)" != "$offset" ]; then
-    head -c "$offset" "$file" >"$file.cut" && mv -f "$file.cut" "$file" || exit 1
-  fi
-  if [ -z "$edge_hasher" ] || [ "$sha256" = - ]; then
-    take >>"$file" || exit 1
+  [ -n "$edge_hasher" ] || sha256=-
+  errors=$(begin 2>&1) || { failed && return; }
+  if [ "$sha256" = - ]; then
+    errors=$(take 2>&1 >>"$file")
   elif [ "$when" = after ]; then
-    take >>"$file" || exit 1
+    errors=$(take 2>&1 >>"$file")
     sum=$($edge_hasher <"$file")
   else
-    sum=$(stream | $edge_hasher)
+    # The sum comes last: when it is told, what is before it in the pipe has ended.
+    errors=$({ stream | $edge_hasher; } 2>&1)
+    sum=${errors##*"$line_feed"}
+    errors=${errors%"$sum"}
   fi
-  [ "$(length)" = "$size" ] || fail 3 "not all of it is there"
-  if [ -z "$edge_hasher" ] || [ "$sha256" = - ]; then
+  if [ "$(length)" != "$size" ]; then
+    errors="$errors not all of it is there"
+    failed
+  elif [ "$sha256" = - ]; then
     echo "done"
   elif [ "${sum%% *}" != "$sha256" ]; then
     rm -f "$file"
@@ -164,12 +205,22 @@ put() {
   else
     path_of "$place"
     [ "$kind" != x ] || chmod 700 "$file"
-    mv -f "$file" "$path" || exit 1
+    errors=$(mv -f "$file" "$path" 2>&1) || { failed && return; }
     echo placed
     # The disk should not write while something is timed. What a power cut hollows out is found
     # when the store is looked at again.
     sync "$path" >/dev/null 2>&1 </dev/null 4>&- &
   fi
+}
+
+failed() {
+  set -f
+  printf '%s\n' "failed $(printf '%s ' $errors)"
+  set +f
+  while read -r line; do
+    [ "$line" != "resync $mark" ] || return 0
+  done
+  exit 0
 }
 
 serve() { # one line of stdin, and what follows it

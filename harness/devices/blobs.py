@@ -103,7 +103,8 @@ class BlobStore:
 
         try:
             placed = self._transport.put(uploads, report) or ()
-        except PushError:
+        except (PushError, DeviceFullError):
+            # What came of it would only keep out what fits.
             self._raise_if_full(self._call("drop", token), missing)
             raise
         there_now = {file.place.sha256 for file in uploads if file.place and file.remote in placed}

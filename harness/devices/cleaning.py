@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from harness.devices.session import Session
@@ -18,7 +19,12 @@ class Cleaned:
 
 
 def clean(device: Device, owner: str) -> Cleaned:
-    """Remove all pushed files from a device; raises ``DeviceBusyError``, ``TransportError``."""
-    with Session(device, owner) as session:
+    """Remove all pushed files from a device; raises ``DeviceBusyError``, ``TransportError``.
+
+    A disk without room for a lease is cleaned all the same: nobody else was found to have one.
+    """
+    session = Session(device, owner)
+    session.open(full=True)
+    with contextlib.closing(session):
         reply = session.clean()
     return Cleaned(reply.root, len(reply.gone), sum(reply.gone.values()))

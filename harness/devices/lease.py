@@ -1,6 +1,6 @@
 """One session per device at a time, across hosts and users: a lease kept on the device.
 
-``device_agents/shell/lease.sh`` holds it: a process on the device whose stdin is this link, so
+``device_agents/shell/lease.sh`` holds it: in a process on the device whose stdin is this link, so
 that the lease ends with whoever started it, and with the link. For a link that is cut without
 the device's noticing, it is also good for a number of seconds only, which the host renews. See
 ``docs/adr/0015-a-lease-is-a-process-on-the-device.md``.
@@ -22,6 +22,7 @@ from harness.domain import Device, Fence
 from harness.errors import (
     AgentSetupError,
     DeviceBusyError,
+    DeviceFullError,
     HarnessError,
     LeaseLostError,
     LinkLostError,
@@ -41,6 +42,9 @@ GOOD_FOR = 60
 
 #: How long the lease is good for between agents, where the host may push, wait or convert.
 GOOD_BETWEEN = 900
+
+#: Sessions that may have begun without our knowing, at most.
+_MOST_BEFORE = 4
 
 #: The most that can be promised, seconds.
 _MOST = 999_999
@@ -67,6 +71,7 @@ _REASONS = {
     "unfinished": "it never began",
 }
 
+_BEAT = re.compile(r"beat (\d{1,9})")
 _DONE = re.compile(r"held (\d{1,9}) ([0-9a-f]{8,64}) (/\S{1,400})")
 _TEXT = 300
 
@@ -96,6 +101,8 @@ class DeviceLease:
         self._needed = leased(transport)
         self._process: Process | None = None
         self._nonce, self._folder = "-", ""
+        #: Of sessions that may be held still: the last one, and those asked for since.
+        self._before: list[str] = []
         self._question = 0
         self._next_beat = 0.0
         #: The number of this session, for what it writes.
@@ -113,22 +120,26 @@ class DeviceLease:
         if not self._needed:
             return
         self.drop()
-        previous, self._nonce = self._nonce, secrets.token_hex(8)
+        # A link that was cut before the answer leaves open whether a session had begun.
+        previous = ",".join(self._before[-_MOST_BEFORE:]) or "-"
+        self._nonce = secrets.token_hex(8)
+        self._before.append(self._nonce)
         self.took_over = ""
         arguments = [self._nonce, previous, str(GOOD_BETWEEN), self._base, self._proc, self._owner]
-        process = self._transport.hold(["sh", "-c", script("lease.sh"), "lease.sh", *arguments])
+        process = self._transport.stay(["sh", "-c", script("lease.sh"), "lease.sh", *arguments])
         self._process = process
         try:
             while not self._begun(self._hear(process), busy):
                 pass
         except BaseException:
             self.drop()
-            # Who is refused has not begun: the session before is still the one to continue.
-            self._nonce = previous
             raise
+        self._before = [self._nonce]
 
     def _begun(self, answer: str, busy: Busy) -> bool:
         word, _, rest = answer.partition(" ")
+        if word == "asking":
+            return False
         if word == "busy":
             seconds, _, who = rest.partition(" ")
             since = _ago(int(seconds)) if re.fullmatch(r"\d{1,9}", seconds) else "some time"
@@ -144,6 +155,12 @@ class DeviceLease:
             why = _REASONS.get(reason, "it was over")
             self.took_over = f"the session of {who or 'somebody'}: {why}"
             return False
+        if word == "problem" and ("disk full" in rest or "No space left" in rest):
+            raise DeviceFullError(
+                f"{self._name}: no lease can be kept on the device: {rest}",
+                hint="free some space there; harness devices clean removes what we keep, or set "
+                "lease_dir of this device to a folder on another disk",
+            )
         if word == "problem":
             raise AgentSetupError(
                 f"{self._name}: no lease can be kept on the device: {rest}",
@@ -155,6 +172,11 @@ class DeviceLease:
         self.fence, self._folder = Fence(found[2], int(found[1])), found[3]
         self._next_beat = 0.0
         return True
+
+    @property
+    def stands(self) -> bool:
+        """Whether nothing is known that has ended it; always where none is needed."""
+        return not self._needed or (self._process is not None and self._process.wait(0) is None)
 
     def beat(self) -> None:
         """A sign of life, if it is time for one; never raises."""
@@ -186,6 +208,8 @@ class DeviceLease:
         with contextlib.suppress(LinkLostError):  # what it said before it ended tells more
             self._process.send(b"%d %d\n" % (self._question, GOOD_BETWEEN))
         answer = self._hear(self._process)
+        while (old := _BEAT.fullmatch(answer)) and int(old[1]) < self._question:
+            answer = self._hear(self._process)  # to a question whose answer came too late
         if answer != f"beat {self._question}":
             self.drop()
             word, _, who = answer.partition(" ")
@@ -235,7 +259,7 @@ class DeviceLease:
             while self._hear(process, _FAREWELL) != "ended":
                 pass
         self.drop()
-        self._nonce, self.fence = "-", None
+        self._before, self.fence = [], None
 
     def drop(self) -> None:
         """Let go of the process, as after a cut."""

@@ -26,6 +26,8 @@ class _LeasedProcess:
             return self._process.read_line(timeout)
         deadline = time.monotonic() + timeout
         while True:
+            if not self._lease.stands:
+                self._lease.verify()  # says why
             self._lease.beat()
             left = deadline - time.monotonic()
             try:

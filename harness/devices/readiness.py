@@ -17,6 +17,9 @@ from harness.transports.transport import Process, Transport
 #: Seconds between two looks at a device that is waited for.
 _LOOK_EVERY = 2.0
 
+#: Lines before an answer that are taken for a login script's.
+_NOISE = 50
+
 #: What goes away by waiting.
 _PASSES = {"temperature", "battery"}
 
@@ -79,7 +82,7 @@ class Readiness:
         process = self._transport.start(["sh", "-c", script("governor.sh"), "governor", wanted])
         self._governor = process
         try:
-            answer = process.read_line(20).decode("utf-8", "replace").split(" ", 1)
+            answer = _answer(process)
         except AgentError:
             answer = [""]
         word, rest = answer[0], answer[1].strip()[:100] if len(answer) > 1 else ""
@@ -110,7 +113,7 @@ class Readiness:
             return Ready()
         began = time.monotonic()
         while True:
-            state = read_state(self._transport)
+            state = self._look()
             self._battery = state.battery_percent is not None
             missed = self._missed(state)
             waited = time.monotonic() - began
@@ -124,6 +127,23 @@ class Readiness:
             pause(min(_LOOK_EVERY, max(0.05, self._policy.ready_timeout - waited)), why)
         cores = tuple(state.cores(self._policy.cores)) if self._policy.cores else ()
         return Ready(state, cores, waited, tuple(missed))
+
+    def _look(self) -> DeviceState:
+        """The device's state, its governor as asked; what has changed that is set anew.
+
+        The governor of a link that was cut is restored when the device notices the cut, which
+        may be after this link has set it.
+        """
+        state = read_state(self._transport)
+        wanted = self._policy.governor
+        if not wanted or self._governor_missed or state.governor in ("", wanted):
+            return state
+        self.close()
+        self.open()
+        state = read_state(self._transport)
+        if not self._governor_missed and state.governor not in ("", wanted):
+            self._governor_missed = f"governor {wanted}: the device goes back to {state.governor}"
+        return state
 
     @staticmethod
     def _may_pass(missed: list[tuple[str, str]], state: DeviceState) -> bool:
@@ -155,3 +175,13 @@ class Readiness:
         if self._governor_missed:
             found.append(("governor", self._governor_missed))
         return found
+
+
+def _answer(process: Process) -> list[str]:
+    """The script's answer: its word and the rest; what a login shell prints before is skipped."""
+    for _ in range(_NOISE):
+        line = process.read_line(20)
+        answer = line.decode("utf-8", "replace").strip().split(" ", 1)
+        if not line or answer[0] in ("set", "denied", "unknown"):
+            return answer
+    return [""]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from device_agents.python import wire
 from harness.devices import messages
@@ -20,9 +21,11 @@ from harness.devices.store_reply import StoreReply
 from harness.domain import Backend, Device, Fence, Stage
 from harness.errors import (
     AgentCrashedError,
+    AgentError,
     AgentSetupError,
     AgentTimeoutError,
     DeviceBusyError,
+    DeviceFullError,
     LinkLostError,
     ProtocolError,
 )
@@ -30,6 +33,14 @@ from harness.transports import TRANSPORTS, Process
 
 #: Seconds an agent gets to say hello: importing TensorFlow on a small board takes a while.
 HELLO_TIMEOUT = 120.0
+
+#: Lines before it that are taken for a login script's.
+_NOISE = 50
+
+#: So many times the silence that is allowed an agent may tell that it works, without a result.
+_MOST_SILENCES = 20
+
+_RESULTS = ("loaded", "samples", "outputs", "operators")
 
 __all__ = ["HELLO_TIMEOUT", "Answer", "Session"]
 
@@ -58,8 +69,11 @@ class Session:
         self.open()
         return self
 
-    def open(self, busy: Busy = at_once) -> None:
-        """Take the device once nobody else has it; see ``Busy`` for the waiting."""
+    def open(self, busy: Busy = at_once, *, full: bool = False) -> None:
+        """Take the device once nobody else has it; see ``Busy`` for the waiting.
+
+        With ``full``, a disk without room for the lease is no obstacle.
+        """
         self.stage = Stage.CONNECT
         while True:
             try:
@@ -69,13 +83,21 @@ class Session:
                 busy(error)
         try:
             self.transport.open()
-            self._lease.acquire(busy)
+            try:
+                self._lease.acquire(busy)
+            except DeviceFullError:
+                if not full:
+                    raise
         except BaseException:
             self.transport.close()
             self._lock.release()
             raise
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give lease, link and lock back; never raises."""
         self._lease.release()
         self.transport.close()
         self._lock.release()
@@ -92,7 +114,13 @@ class Session:
         self._lease.acquire(busy)
         if self._pushed:
             self.stage = Stage.PUSH
+            self._lease.hold(size=sum(blob.size for blob in self._pushed.values()))
             self._blobs.push(list(self._pushed.values()), lambda *_: None)
+
+    @property
+    def stands(self) -> bool:
+        """Whether nothing is known that has ended link or lease; else ``reconnect``."""
+        return self._lease.stands
 
     @property
     def fence(self) -> Fence | None:
@@ -179,19 +207,23 @@ class Session:
         process = self._link.start(self._agent.argv(self._blobs.path))
         try:
             answer = Answer()
-            line = process.read_line(HELLO_TIMEOUT)
-            if not line:
-                self._raise_no_hello(process)
-            answer.hello = messages.check_hello(messages.decode(line, name), name)
+            answer.hello = self._hello(process)
             problem = answer.hello.get("problem")
             if isinstance(problem, dict) and request["action"] != "probe":
                 raise messages.reported(problem, name)
             process.send(wire.encode({"protocol": wire.PROTOCOL_VERSION, **request}))
             self.stage = Stage.LOAD
             deadline = time.monotonic() + longest
+            idle = time.monotonic() + _MOST_SILENCES * silence
             while True:
-                if time.monotonic() > deadline:
+                now = time.monotonic()
+                if now > deadline:
                     raise AgentTimeoutError(f"{name}: no end of the answer within {longest:g} s")
+                if now > idle:
+                    raise AgentTimeoutError(
+                        f"{name}: the agent said for {_MOST_SILENCES * silence:g} s that it works, "
+                        "and no more"
+                    )
                 line = process.read_line(silence)
                 if not line:
                     self._raise_crash(process)
@@ -206,6 +238,8 @@ class Session:
                     self.stage = purpose
                 elif message["type"] in ("samples", "outputs", "operators"):
                     on_message(message, answer)
+                if message["type"] in _RESULTS:
+                    idle = now + _MOST_SILENCES * silence
                 elif message["type"] != "progress":
                     raise ProtocolError(
                         f"{name}: unknown message {messages.clean(message['type'])[:60]!r}"
@@ -213,10 +247,23 @@ class Session:
         finally:
             process.kill()
 
+    def _hello(self, process: Process) -> dict[str, Any]:
+        """The agent's first message; what a login shell prints before it is skipped."""
+        name, noise = self.device.name, b""
+        for _ in range(_NOISE):
+            line = process.read_line(HELLO_TIMEOUT)
+            if not line:
+                self._raise_no_hello(process, noise)
+            if line.lstrip().startswith(b"{"):
+                return messages.check_hello(messages.decode(line, name), name)
+            noise = noise or line
+        messages.decode(noise, name)
+        raise ProtocolError(f"{name}: {_NOISE} lines and no hello")
+
     def _enter(self, stage: Stage) -> None:
         self.stage = stage
 
-    def _raise_no_hello(self, process: Process) -> None:
+    def _raise_no_hello(self, process: Process, noise: bytes) -> NoReturn:
         code, tail = process.wait(10), _last_lines(process)
         name, program = self.device.name, self._agent.program
         if code == REFUSED and self.fence is not None:
@@ -226,14 +273,23 @@ class Session:
                 f"{name}: cannot start {program} on the device: {tail or 'not found'}",
                 hint=self._agent.missing,
             )
+        self._raise_if_lost()
         if code is None:
             raise LinkLostError(f"{name}: the agent was cut off before it said hello: {tail}")
+        if noise.strip():
+            messages.decode(noise, name)
         raise AgentCrashedError(
             f"{name}: the agent ended before it said hello ({_ending(code)}): {tail}"
         )
 
+    def _raise_if_lost(self) -> None:
+        """Whoever took the device over has ended our agent: no fault of the device's."""
+        with contextlib.suppress(LinkLostError, AgentError):
+            self._lease.verify()
+
     def _raise_crash(self, process: Process) -> None:
         code = process.wait(10)
+        self._raise_if_lost()
         hint = "a crash of the runtime on this model, or the device is out of memory: "
         if code in (-9, 137, 255):
             hint = "somebody or the system killed it, most likely for lack of memory: "

@@ -83,8 +83,12 @@ class LaneSession:
     def _enter(self) -> None:
         """Open the session once nobody else holds the device; ``DeviceBusyError`` in the end."""
         self._session.open(self._waiting())
-        self._claim()
-        self._get_ready()
+        try:
+            self._claim()
+            self._get_ready()
+        except BaseException:
+            self._leave()
+            raise
 
     def _reconnect(self) -> None:
         self._session.reconnect(self._waiting())
@@ -94,7 +98,7 @@ class LaneSession:
     def _leave(self) -> None:
         if self._readiness is not None:
             self._readiness.close()
-        self._session.__exit__()
+        self._session.close()
 
     def _get_ready(self) -> None:
         """What the Policy sets for as long as the link lasts; a modelled device is always so."""
@@ -153,7 +157,7 @@ class LaneSession:
             trial_id = self._store.begin_trial(item.id, index, stage.value)
             item.attempts += 1
             try:
-                if attempt:
+                if attempt or not self._session.stands:
                     self._reconnect()
                 ask(trial_id)
             except HarnessError as error:

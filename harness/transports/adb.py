@@ -247,6 +247,6 @@ class AdbTransport:
         """See ``Transport``."""
         return AdbProcess(self._start(argv, None), self._device.name)
 
-    def hold(self, argv: Sequence[str]) -> AdbProcess:
+    def stay(self, argv: Sequence[str]) -> AdbProcess:
         """See ``Transport``."""
         return self.start(argv)

@@ -67,3 +67,9 @@ class Tail:
         """What is kept, once the stream has had a moment to end."""
         self._thread.join(0.5)
         return self._bytes.decode("utf-8", "replace")
+
+
+def printable(text: str) -> str:
+    """What a device or a program said, short and harmless."""
+    short = " ".join(text.split())[-300:]
+    return "".join(c if c.isprintable() else "\ufffd" for c in short)

@@ -190,6 +190,6 @@ class LocalTransport:
         """See ``Transport``."""
         return LocalProcess(argv)
 
-    def hold(self, argv: Sequence[str]) -> LocalProcess:
+    def stay(self, argv: Sequence[str]) -> LocalProcess:
         """See ``Transport``."""
         return self.start(argv)

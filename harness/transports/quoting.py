@@ -10,6 +10,10 @@ def command_line(argv: Sequence[str]) -> str:
     """Arguments for the device's shell, none of them code; a leading ``~/`` means its home."""
     if any("\0" in word for word in argv):
         raise ValueError("an argument cannot contain a null character")
-    if argv[0].startswith("~/"):
-        return "~/" + shlex.join([argv[0][2:], *argv[1:]])
-    return shlex.join(argv)
+    home = "~/" if argv[0].startswith("~/") else ""
+    return home + " ".join(map(_quoted, (argv[0].removeprefix(home), *argv[1:])))
+
+
+def _quoted(word: str) -> str:
+    """A word as every shell reads it: fish, a login shell of some, escapes inside of quotes too."""
+    return '"\\\\"'.join(shlex.quote(part) for part in word.split("\\"))

@@ -346,6 +346,6 @@ class SimulatedTransport:
         del argv
         return SimulatedProcess(self._device)
 
-    def hold(self, argv: Sequence[str]) -> SimulatedProcess:
+    def stay(self, argv: Sequence[str]) -> SimulatedProcess:
         """See ``Transport``."""
         return self.start(argv)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
+import os
 import shlex
 import socket
 import subprocess
@@ -26,7 +28,7 @@ from harness.errors import (
     TransportError,
     UnreachableError,
 )
-from harness.transports.lines import Tail
+from harness.transports.lines import Tail, printable
 from harness.transports.quoting import command_line
 from harness.transports.scripts import script
 from harness.transports.ssh_agent import agent_of
@@ -39,6 +41,9 @@ from harness.transports.ssh_keys import unlocked
 from harness.transports.ssh_process import SshProcess, end, feed, read_stderr
 from harness.transports.ssh_pull import receive
 from harness.transports.transport import MAX_OUTPUT, Completed, Process, Upload
+
+# paramiko tells its log of each link that fails, and who has set none up reads it on stderr.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 #: Seconds after which a server that accepted a request and never answers is given up.
 ANSWER_TIMEOUT = 30
@@ -59,6 +64,7 @@ class SshTransport:
         self._heartbeat: Heartbeat | None = None
         self._helper = SshHelper(device.name, self._command, self._beat)
         self._proxy: subprocess.Popen[bytes] | None = None
+        self._proxy_said: Tail | None = None
 
     @cached_property
     def target(self) -> SshTarget:
@@ -100,13 +106,12 @@ class SshTransport:
         """See ``Transport``."""
         target, name = self.target, self._device.name
         client = paramiko.SSHClient()
-        for file in target.known_hosts:
-            load_known_hosts(client.get_host_keys(), file)
+        revoked = load_known_hosts(client.get_host_keys(), target.known_hosts)
         if target.host_key_alias:
             server = target.hostname if target.port == 22 else f"[{target.hostname}]:{target.port}"
             for kind, key in (client.get_host_keys().lookup(target.host_key_alias) or {}).items():
                 client.get_host_keys().add(server, kind, key)
-        client.set_missing_host_key_policy(RefuseUnknown(name, target))
+        client.set_missing_host_key_policy(RefuseUnknown(name, target, revoked))
         through = None
         try:
             through = self._through()
@@ -205,6 +210,8 @@ class SshTransport:
             ) from None
         if isinstance(error, (OSError, EOFError, paramiko.SSHException)):
             reason = "no such host" if isinstance(error, socket.gaierror) else str(error)
+            if self._proxy_said is not None:
+                self._raise_proxy_error(where, reason, self._proxy_said.text())
             raise UnreachableError(
                 f"{name}: no ssh answer from {where}: {reason or type(error).__name__}",
                 hint=f"is it switched on and in this network? try: ssh -p {target.port} "
@@ -212,9 +219,20 @@ class SshTransport:
             ) from None
         raise error
 
+    def _raise_proxy_error(self, where: str, reason: str, said: str) -> NoReturn:
+        """The link to a device behind others: what is on the way has said why it failed."""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        hint = f"try: ssh {shlex.quote(str(self._device.link['host']))} true"
+        why = printable(lines[-1] if lines else reason)
+        message = f"{self._device.name}: no way to {where} through what is in between: {why}"
+        if "Host key verification failed" in said:
+            raise HostKeyError(message, hint=hint) from None
+        if "Permission denied" in said:
+            raise AuthenticationError(message, hint=hint) from None
+        raise UnreachableError(message, hint=hint) from None
+
     def close(self) -> None:
         """See ``Transport``."""
-        self._helper.close()
         if self._heartbeat is not None:
             self._heartbeat.stop()
             self._heartbeat = None
@@ -223,11 +241,14 @@ class SshTransport:
                 self._client.close()
             self._client = None
         self._end_proxy()
+        self._helper.close()  # after the link: what waits for it has an answer then
 
     def _end_proxy(self) -> None:
         if self._proxy is not None:
             self._proxy.kill()
             self._proxy.wait()
+            if self._proxy.stderr is not None:
+                self._proxy.stderr.close()
             self._proxy = None
 
     def _proxy_socket(self, command: Sequence[str]) -> socket.socket:
@@ -242,7 +263,7 @@ class SshTransport:
                 list(command),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
@@ -252,6 +273,8 @@ class SshTransport:
             ) from None
         finally:
             theirs.close()
+        assert self._proxy.stderr is not None
+        self._proxy_said = Tail(partial(os.read, self._proxy.stderr.fileno(), 4096))
         return ours
 
     def _channel(self) -> paramiko.Channel:
@@ -353,9 +376,9 @@ class SshTransport:
         """See ``Transport``."""
         return SshProcess(self._command(argv), self._device.name)
 
-    def hold(self, argv: Sequence[str]) -> Process:
+    def stay(self, argv: Sequence[str]) -> Process:
         """See ``Transport``."""
-        return self._helper.hold(argv, ANSWER_TIMEOUT) or self.start(argv)
+        return self._helper.stay(argv, ANSWER_TIMEOUT) or self.start(argv)
 
     def _command(self, argv: Sequence[str]) -> paramiko.Channel:
         """A channel on which the command has been started."""

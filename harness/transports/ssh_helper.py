@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import paramiko
 
 from harness.errors import TransportError
-from harness.transports.ssh_shell import SERVE, SshHeld, SshShell, Wire
+from harness.transports.ssh_shell import SERVE, SshShell, SshStay, Wire
 from harness.transports.transport import Completed, Upload
 
 
 class SshHelper:
-    """Runs scripts, copies files and holds something over one link.
+    """Runs scripts, copies files and lets something stay on one link.
 
     ``open_command(argv)`` starts a command on it; ``beat`` is called whenever the device takes
     something.
@@ -40,16 +41,19 @@ class SshHelper:
         box: queue.Queue[paramiko.Channel | None] = queue.Queue()
 
         def start() -> None:
+            channel = None
             try:
-                box.put(self._open(SERVE))
+                channel = self._open(SERVE)
             except TransportError:
-                box.put(None)
+                pass  # whoever needs it tries again and is told
+            finally:
+                box.put(channel)
 
         self._starting = box
         threading.Thread(target=start, name="get-ready", daemon=True).start()
 
     def close(self) -> None:
-        """End the shell that stands ready, and what it holds."""
+        """End the shell that stands ready, and what stays in it."""
         shell = self._standing()
         if shell is not None:
             shell.close()
@@ -63,57 +67,52 @@ class SshHelper:
             shell = SshShell(self.wire, channel)
         return None if shell is None or shell.ended else shell
 
-    def _a_shell(self) -> SshShell:
-        return self._standing() or SshShell(self.wire, self._open(SERVE))
+    @contextmanager
+    def _taken(self, shell: SshShell | None) -> Iterator[SshShell]:
+        """The shell, or a new one; back in its place if it is of use after that."""
+        taken = shell or SshShell(self.wire, self._open(SERVE))
+        try:
+            yield taken
+        except BaseException:
+            self._put_back(taken)
+            raise
+        self._put_back(taken)
+
+    def _put_back(self, shell: SshShell) -> None:
+        if shell.idle:
+            self._shell = shell
+        else:
+            shell.close()
 
     def run(self, argv: Sequence[str], timeout: float) -> Completed | None:
         """Run ``sh -c TEXT NAME ...`` in the shell that stands ready; ``None`` without one."""
-        shell = self._standing()
-        if shell is None:
+        found = self._standing()
+        if found is None:
             return None
-        try:
-            if not shell.listens(timeout):
-                shell.close()
-                return None
-            done = shell.run(argv, timeout)
-        except BaseException:
-            shell.close()
-            raise
-        self._shell = shell
-        return done
+        with self._taken(found) as shell:
+            if shell.listens(timeout):
+                return shell.run(argv, timeout)
+            shell.idle = False
+        return None
 
-    def hold(self, argv: Sequence[str], timeout: float) -> SshHeld | None:
+    def stay(self, argv: Sequence[str], timeout: float) -> SshStay | None:
         """Run ``sh -c TEXT NAME ...`` as a part of the shell that stands ready.
 
         ``None`` where that shell ends with every file.
         """
-        shell = self._a_shell()
-        try:
-            if not shell.listens(timeout) or not shell.many():
-                shell.close()
-                return None
-            shell.hold(argv)
-        except BaseException:
-            shell.close()
-            raise
-        self._shell = shell
-        return SshHeld(shell, self.wire.name)
+        with self._taken(self._standing()) as shell:
+            if shell.listens(timeout) and shell.many():
+                shell.stay(argv)
+                return SshStay(shell, self.wire.name)
+            shell.idle = False
+        return None
 
     def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> Collection[str]:
         """See ``Transport``."""
         left = list(files)
         placed: set[str] = set()
         while left:
-            shell = self._a_shell()
-            try:
-                many = shell.many()
-                now, left = (left, []) if many else (left[:1], left[1:])
+            with self._taken(self._standing()) as shell:
+                now, left = (left, []) if shell.many() else (left[:1], left[1:])
                 placed |= shell.put(now, progress)
-            except BaseException:
-                shell.close()
-                raise
-            if many:
-                self._shell = shell
-            else:
-                shell.close()
         return placed

@@ -12,7 +12,7 @@ from typing import NoReturn
 import paramiko
 
 from harness.errors import LinkLostError, ProtocolError, PullError
-from harness.transports.lines import Tail
+from harness.transports.lines import Tail, printable
 from harness.transports.ssh_process import read_stderr
 
 _HEAD = re.compile(rb"(?:^|\n)edge-harness-file ([0-9]{1,15})\n")
@@ -76,7 +76,6 @@ def _raise_end(channel: paramiko.Channel, tail: Tail, what: str) -> NoReturn:
     code = channel.exit_status
     if code < 0:
         raise LinkLostError(f"{what}: the link was cut")
-    said = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(tail.text().split()))
     if code == _NOT_THERE:
         raise PullError(f"{what}: there is no such file")
-    raise PullError(f"{what} cannot be read: {said[-300:] or code}")
+    raise PullError(f"{what} cannot be read: {printable(tail.text()) or code}")

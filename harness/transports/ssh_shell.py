@@ -6,12 +6,10 @@ answer per block or file is needed. The device hashes a file as it writes it.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,11 +21,13 @@ from harness.errors import (
     LinkLostError,
     ProtocolError,
     PushError,
+    TransportError,
 )
 from harness.transports.gain import Gain
-from harness.transports.lines import Tail
+from harness.transports.lines import Tail, printable
 from harness.transports.scripts import script
 from harness.transports.ssh_process import end, read_stderr
+from harness.transports.ssh_requests import BLOCK, blocks, coded, first_line, frames
 from harness.transports.transport import MAX_OUTPUT, Completed, Upload
 
 #: Seconds in which the device must take more of a file, or say how it ended.
@@ -36,7 +36,8 @@ STALL_TIMEOUT = 120
 #: Room that a packet's header takes of the largest packet that the server allows.
 _HEADER = 64
 
-_BLOCK = 1 << 18
+#: Seconds in which the device must have ended a script.
+_STOP_TIMEOUT = 10
 
 #: Below this many bytes nothing is gained by packing.
 _TOO_SMALL = 1 << 16
@@ -45,12 +46,6 @@ _TOO_SMALL = 1 << 16
 #: the link and the device set the pace, and the rest of so many bytes tells it.
 _AHEAD = 4 << 20
 _PROBE = 8 << 20
-
-#: Bytes of a file that one frame announces; shells of 32 bits compute with them.
-_FRAME = 1 << 30
-
-#: A frame of packed bytes, at least: each costs the device a process.
-_PACKED_FRAME = 1 << 20
 
 SERVE = ("sh", "-c", script("serve.sh"), "serve.sh")
 
@@ -83,15 +78,15 @@ class SshShell:
 
     def __init__(self, wire: Wire, channel: paramiko.Channel) -> None:
         self._wire, self._channel = wire, channel
-        #: Whether it holds something, and so must go on as long as the link.
-        self.holds = False
+        #: Whether both ends agree that nothing is going on; else it is of no use any more.
+        self.idle = True
         self._progress: Callable[[int], None] = lambda _count: None
         self._tail = Tail(partial(read_stderr, channel))
         self._heard = bytearray()
         self._can: list[bytes] = []
         self._unanswered: list[Upload] = []
         self._placed: set[str] = set()
-        self._sent, self._doing = 0, ""
+        self._sent, self._doing, self._mark = 0, "", ""
 
     def close(self) -> None:
         """End it; never raises."""
@@ -106,7 +101,7 @@ class SshShell:
         """Wait until it does; false where the device cannot run it."""
         self._channel.settimeout(timeout)
         try:
-            self._can = self._can or self._answer(b"ready")[1:]
+            self._wait_ready()
         except PushError:
             return False
         return True
@@ -114,85 +109,129 @@ class SshShell:
     def many(self) -> bool:
         """Whether it takes more than one file and goes on; waits until it listens."""
         self._channel.settimeout(STALL_TIMEOUT)
-        self._can = self._can or self._answer(b"ready")[1:]
-        return self._can[:1] == [b"many"]
+        self._wait_ready()
+        return self._can[0] == b"many"
 
-    def hold(self, argv: Sequence[str]) -> None:
+    def _wait_ready(self) -> None:
+        while not self._can:
+            words = self._answer(b"ready")[1:]
+            # A login shell may be "ready" for other things.
+            if words[:1] in ([b"many"], [b"one"]):
+                self._can = words
+
+    # -- what stays ------------------------------------------------------------------------
+
+    def stay(self, argv: Sequence[str]) -> None:
         """Run ``sh -c TEXT NAME ...`` in this very shell; ``read_line`` gives what it says."""
-        self.holds = True
-        self._request("stay", *argv[2:])
-
-    def _request(self, *words: str) -> None:
-        try:
-            self._channel.sendall(" ".join(map(_coded, words)).encode() + b"\n")
-        except TimeoutError:
-            raise
-        except (OSError, EOFError, paramiko.SSHException):
-            raise self._ended() from None
+        self._say("stay", *map(coded, argv[2:]))
 
     def read_line(self, timeout: float) -> bytes:
         """The next line; empty at the end. Raises ``TimeoutError``, ``LinkLostError``."""
         deadline = time.monotonic() + timeout
         while b"\n" not in self._heard:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._channel.settimeout(left)
+            self._wait_until(deadline)
             if len(self._heard) > _MOST_NOISE or not self._received():
                 break
-        line, end, self._heard = self._heard.partition(b"\n")
-        if not line and not end and self._cut():
+        line, ended, self._heard = self._heard.partition(b"\n")
+        if not line and not ended and self._cut():
             raise LinkLostError(f"{self._wire.name}: the link was cut")
-        return bytes(line + end)
+        return bytes(line + ended)
 
     def send(self, data: bytes) -> None:
-        """Lines for what it holds; raises ``LinkLostError``."""
+        """Lines for what stays; raises ``LinkLostError``."""
         try:
             self._channel.settimeout(STALL_TIMEOUT)
             self._channel.sendall(data)
-        except (OSError, paramiko.SSHException):
+        except (OSError, EOFError, paramiko.SSHException):
             raise LinkLostError(f"{self._wire.name}: nobody reads the request") from None
 
     def wait(self, timeout: float) -> int | None:
-        """The exit code, or ``None`` while it goes on or where none came."""
-        if not self._channel.status_event.wait(timeout) or self._channel.exit_status < 0:
-            return None
-        return int(self._channel.exit_status)
+        """The exit code; negative where it ended with the link or with ``close``."""
+        if self._channel.status_event.wait(timeout) or self._channel.closed:
+            return int(self._channel.exit_status)
+        return None
 
     def stderr_tail(self) -> str:
         """The last of what it wrote to stderr."""
         return self._tail.text()
 
+    # -- scripts ---------------------------------------------------------------------------
+
     def run(self, argv: Sequence[str], timeout: float) -> Completed:
-        """Run one script; raises ``TimeoutError``, ``LinkLostError``, ``ProtocolError``."""
+        """Run one script; raises ``TimeoutError``, ``LinkLostError``, ``ProtocolError``.
+
+        A script that takes too long, or says too much, is ended.
+        """
         mark = secrets.token_hex(12)
-        self._request("run", mark, *argv[2:])
+        self.idle = False
+        self._say("run", mark, *map(coded, argv[2:]))
+        begin, finish = (b"\n%s %s\n" % (mark.encode(), word) for word in (b"begin", b"end"))
         deadline = time.monotonic() + timeout
-        line = re.compile(rb"\n%s ([0-9]{1,3})\n" % mark.encode())
-        end = b"\n%s end\n" % mark.encode()
-        while not self._heard.endswith(end):
-            if len(self._heard) > MAX_OUTPUT:
-                raise ProtocolError(
-                    f"{self._wire.name}: {argv[3]} printed more than {MAX_OUTPUT:,} bytes"
-                )
-            if time.monotonic() > deadline:
-                raise TimeoutError
-            self._hear()
-        found = line.search(self._heard)
-        if found is None:
-            raise ProtocolError(f"{self._wire.name}: {argv[3]} answered nonsense")
-        out, errors = self._heard[: found.start()], self._heard[found.end() : -len(end)]
+        try:
+            while not self._heard.endswith(finish):
+                if len(self._heard) > MAX_OUTPUT:
+                    raise ProtocolError(
+                        f"{self._wire.name}: {argv[3]} printed more than {MAX_OUTPUT:,} bytes"
+                    )
+                self._wait_until(deadline)
+                self._hear()
+        except (TimeoutError, ProtocolError):
+            self._stop(mark, finish)
+            raise
+        _, begun, said = self._heard[: -len(finish)].partition(begin)
         self._heard = bytearray()
-        return Completed(int(found[1]), bytes(out), bytes(errors))
+        found = re.search(rb"\n%s ([0-9]{1,3})\n" % mark.encode(), said)
+        if not begun or found is None:
+            raise ProtocolError(f"{self._wire.name}: {argv[3]} answered nonsense")
+        self._over(mark)
+        return Completed(int(found[1]), bytes(said[: found.start()]), bytes(said[found.end() :]))
+
+    def _stop(self, mark: str, finish: bytes) -> None:
+        """End the script; where that does not go well, the shell is not idle."""
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        try:
+            self._say("stop", mark)
+            while not self._heard.endswith(finish):
+                del self._heard[: -len(finish)]
+                self._wait_until(deadline)
+                self._hear()
+            self._over(mark)
+        except (TimeoutError, TransportError):
+            return
+        self._heard = bytearray()
+
+    def _over(self, mark: str) -> None:
+        self._say("over", mark)
+        self.idle = True
+
+    def _say(self, *words: str) -> None:
+        try:
+            self._channel.settimeout(STALL_TIMEOUT)
+            self._channel.sendall(" ".join(words).encode() + b"\n")
+        except TimeoutError:
+            raise self._stalled() from None
+        except (OSError, EOFError, paramiko.SSHException):
+            raise self._ended() from None
+
+    def _wait_until(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._channel.settimeout(left)
+
+    # -- files -----------------------------------------------------------------------------
 
     def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> set[str]:
         """Send the files; those that the device has verified and moved to their places."""
-        self._progress = progress
+        self.idle = False
+        self._progress, self._placed, self._unanswered = progress, set(), []
+        self._mark = secrets.token_hex(12)
         self._channel.settimeout(STALL_TIMEOUT)
-        self._placed = set()
         for file in files:
             self._send(file)
-        self._settle()
+        while self._unanswered:
+            self._settle()
+        self.idle = self.many()
         return self._placed
 
     def _send(self, file: Upload) -> None:
@@ -210,12 +249,19 @@ class SshShell:
         self._stream(file, size, "gzip" if packed else "plain")
 
     def _settle(self) -> None:
-        """Hear what became of everything that was sent."""
-        while self._unanswered:
-            word = self._answer(b"placed", b"done", b"wrong")[0]
-            file = self._unanswered.pop(0)
-            if word == b"placed":
-                self._placed.add(file.remote)
+        """Hear what became of the first of the files that were sent."""
+        word, *rest = self._answer(b"placed", b"done", b"wrong", b"failed")
+        file = self._unanswered.pop(0)
+        if word == b"placed":
+            self._placed.add(file.remote)
+        if word == b"failed":
+            # It passes over all that is under way, up to this line.
+            self._say(f"\nresync {self._mark}")
+            self.idle = self.many()
+            raise self._failure(file.local.name[:16], b" ".join(rest).decode("utf-8", "replace"))
+
+    def _refused(self) -> bool:
+        return re.search(rb"^failed .*\n", self._heard, re.MULTILINE) is not None
 
     def _stream(self, file: Upload, end: int, mode: str) -> None:
         """Send the file's bytes up to ``end``."""
@@ -223,20 +269,24 @@ class SshShell:
         begun: tuple[int, float] | None = None
         largest = self._channel.out_max_packet_size - _HEADER
         framed = self.many()
-        blocks = _blocks(file, end, mode, self._told)
+        parts = blocks(file, end, mode, self._told)
         self._unanswered.append(file)
         try:
-            line = _first_line(file, end, mode, "frames" if framed else "rest", self._wire.hashing)
+            frame = "frames" if framed else "rest"
+            line = first_line(self._mark, file, end, mode, frame, self._wire.hashing)
             self._channel.sendall(line)
-            for data in _frames(blocks, end - file.offset, mode) if framed else blocks:
+            for data in frames(parts, end - file.offset, mode) if framed else parts:
                 if self._channel.closed:
                     raise OSError
+                if self._channel.recv_ready() and self._received() and self._refused():
+                    while True:
+                        self._settle()
                 for at in range(0, len(data), largest):
                     self._channel.sendall(data[at : at + largest])
                 self._wire.count(len(data))
                 if begun is None and self._sent >= _AHEAD:
                     begun = self._sent, time.monotonic()
-            if begun and mode == "plain" and self._sent >= _PROBE - _BLOCK:
+            if begun and mode == "plain" and self._sent >= _PROBE - BLOCK:
                 took = max(time.monotonic() - begun[1], 1e-3)
                 self._wire.rate = (self._sent - begun[0]) / took
             if not framed:
@@ -296,28 +346,29 @@ class SshShell:
             f"{self._wire.name}: the device took no more of {self._doing} for {seconds}"
         )
 
-    def _ended(self) -> LinkLostError | PushError | DeviceFullError:
+    def _ended(self) -> LinkLostError | PushError:
         """Why the receiver ended before it was told to."""
         name = self._wire.name
         if self._cut():
             where = f" {self._sent:,} bytes into {self._doing}" if self._doing else ""
             return LinkLostError(f"{name}: the link was cut{where}")
-        said = " ".join(self._tail.text().split())[-300:]
-        text = "".join(c if c.isprintable() else "\ufffd" for c in said)
-        doing = self._doing or "files"
-        if "No space left" in text or "quota" in text:
+        if self._can:
+            return LinkLostError(f"{name}: the shell on the device has ended")
+        said = self._tail.text() or f"exit code {self._channel.exit_status}"
+        return PushError(f"{name}: no shell serves files there: {printable(said)}")
+
+    def _failure(self, what: str, said: str) -> PushError | DeviceFullError:
+        name = self._wire.name
+        if "No space left" in said or "quota" in said:
             return DeviceFullError(
-                f"{name}: no space left on the device for {doing}",
+                f"{name}: no space left on the device for {what}",
                 hint="free some space on the device, or set its work_dir to another disk",
             )
-        if self.holds and not text:
-            return LinkLostError(f"{name}: the shell on the device has ended")
-        text = text or f"exit code {self._channel.exit_status}"
-        return PushError(f"{name}: cannot write {doing} on the device: {text}")
+        return PushError(f"{name}: cannot write {what} on the device: {printable(said)}")
 
 
-class SshHeld:
-    """What a shell holds, as a ``Process``; its end is that of the shell."""
+class SshStay:
+    """What stays in a shell, as a ``Process``; its end is that of the shell."""
 
     def __init__(self, shell: SshShell, name: str) -> None:
         self._shell, self._name = shell, name
@@ -332,68 +383,3 @@ class SshHeld:
             raise AgentTimeoutError(
                 f"{self._name}: the device said nothing for {timeout:g} s"
             ) from None
-
-
-def _first_line(file: Upload, end: int, mode: str, frame: str, hashing: str) -> bytes:
-    """What ``serve.sh`` reads before the bytes of a file."""
-    parts = ["put", str(file.offset), str(end), mode, frame, hashing, _coded(file.remote)]
-    place = file.place
-    if place is not None:
-        parts += [place.sha256, "x" if place.executable else "-", _coded(place.path)]
-    else:
-        parts += ["-", "-", "-"]
-    return " ".join(parts).encode() + b"\n"
-
-
-def _frames(blocks: Iterator[bytes], size: int, mode: str) -> Iterator[bytes]:
-    """The blocks with a line before so many of their bytes, and the line that ends them."""
-    if mode == "plain":
-        sent = 0
-        for block in blocks:
-            if sent % _FRAME == 0:
-                yield b"%d\n" % min(_FRAME, size - sent)
-            yield block
-            sent += len(block)
-        if sent != size:
-            raise PushError("a file changed while it was sent")
-    else:
-        packed = bytearray()
-        for block in blocks:
-            packed += block
-            if len(packed) >= _PACKED_FRAME:
-                yield b"%d\n" % len(packed)
-                yield bytes(packed)
-                packed.clear()
-        if packed:
-            yield b"%d\n" % len(packed)
-            yield bytes(packed)
-    yield b"0\n"
-
-
-def _coded(word: str) -> str:
-    """A word for ``printf %b``: what could end it, or mean something to it, as octal numbers."""
-    if not word:
-        return "\\c"  # ends what printf prints
-    return "".join(
-        chr(byte) if 32 < byte < 127 and byte != 92 else f"\\0{byte:03o}"
-        for byte in os.fsencode(word)
-    )
-
-
-def _blocks(file: Upload, end: int, mode: str, tell: Callable[[int], None]) -> Iterator[bytes]:
-    pack = zlib.compressobj(1, zlib.DEFLATED, 31) if mode == "gzip" else None
-    left = end - file.offset
-    try:
-        source = open(file.local, "rb")  # noqa: SIM115  closed below
-    except OSError as error:
-        raise PushError(f"cannot read {file.local}: {error.strerror}") from None
-    with source:
-        source.seek(file.offset)
-        while left and (block := source.read(min(_BLOCK, left))):
-            left -= len(block)
-            data = pack.compress(block) if pack else block
-            if data:
-                yield data
-            tell(len(block))
-    if pack:
-        yield pack.flush()

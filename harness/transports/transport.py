@@ -123,7 +123,7 @@ class Transport(Protocol):
     def start(self, argv: Sequence[str]) -> Process:
         """Start a command whose streams stay open."""
 
-    def hold(self, argv: Sequence[str]) -> Process:
+    def stay(self, argv: Sequence[str]) -> Process:
         """Start ``sh -c TEXT NAME ...``, to go on for as long as the link.
 
         A link may run it in a shell that serves other requests too; see ``stay`` in

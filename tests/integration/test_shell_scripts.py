@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -141,22 +142,23 @@ def test_files_on_stdin(
     command, path = shell
     one, two = os.urandom(200_000), bytes(300_000)
     (tmp_path / "one").write_bytes(one[:1000])
-    first = f"put 1000 200000 plain frames {when} {tmp_path}/one {sha(one)} x {tmp_path}/ONE\n"
+    first = f"put m1 1000 200000 plain frames {when} {tmp_path}/one {sha(one)} x {tmp_path}/ONE\n"
     rest = one[1000:]
     body = b"%d\n" % 150_000 + rest[:150_000] + b"%d\n" % len(rest[150_000:]) + rest[150_000:]
     import gzip
 
     packed = gzip.compress(two)
-    second = f"put 0 300000 gzip {frame} {when} {tmp_path}/two {sha(two)} - {tmp_path}/TWO\n"
+    second = f"put m2 0 300000 gzip {frame} {when} {tmp_path}/two {sha(two)} - {tmp_path}/TWO\n"
     last = b"%d\n%s0\n" % (len(packed), packed) if frame == "frames" else packed
     done = subprocess.run(
         [*command, "-c", script("serve.sh"), "serve.sh"], capture_output=True,
-        input=b"run abc echo\\0040\\0042$1\\0042\\0073exit\\00403 name x\\0012y\n"
+        input=b"run abc echo\\0040\\0042$1\\0042\\0073exit\\00403 name x\\0012y\nover abc\n"
         + first.encode() + body + b"0\n" + second.encode() + last,
         env={**os.environ, "PATH": path}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(b"ready many gzip\nx\ny\n\nabc 3\n\nabc end\nplaced\nplaced\n")
+    said = b"\nready many gzip\n\nabc begin\nx\ny\n\nabc 3\n\nabc end\nplaced\nplaced\n"
+    assert done.stdout.startswith(said)
     assert (tmp_path / "ONE").read_bytes() == one and (tmp_path / "TWO").read_bytes() == two
     assert os.access(tmp_path / "ONE", os.X_OK) and not (tmp_path / "one").exists()
 
@@ -169,10 +171,103 @@ def test_a_stream_that_ends_early_leaves_what_came(
     shell: tuple[list[str], str], tmp_path: Path
 ) -> None:
     command, path = shell
-    line = f"put 0 500 plain rest beside {tmp_path}/file {'0' * 64} - {tmp_path}/FILE\n"
+    line = f"put mark 0 500 plain rest beside {tmp_path}/file {'0' * 64} - {tmp_path}/FILE\n"
     done = subprocess.run(
         [*command, "-c", script("serve.sh"), "serve.sh"], capture_output=True,
         input=line.encode() + b"x" * 300, env={**os.environ, "PATH": path}, check=False,
     )  # fmt: skip
-    assert done.returncode == 3 and (tmp_path / "file").read_bytes() == b"x" * 300
+    assert b"\nfailed not all of it is there" in done.stdout
+    assert (tmp_path / "file").read_bytes() == b"x" * 300
     assert not (tmp_path / "FILE").exists()
+
+
+class Serving:
+    """A running ``serve.sh``."""
+
+    def __init__(self, command: list[str], path: str) -> None:
+        self.process = subprocess.Popen(
+            [*command, "-c", script("serve.sh"), "serve.sh"], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PATH": path},
+        )  # fmt: skip
+        assert self.process.stdout and self.process.stdin
+        self.said = self.process.stdout
+        self.until(b"ready")
+
+    def say(self, data: bytes) -> None:
+        """Write to its stdin."""
+        assert self.process.stdin
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def until(self, word: bytes) -> bytes:
+        """The next line that has the word."""
+        while word not in (line := self.said.readline()):
+            assert line, f"it ended before {word!r}"
+        return line
+
+
+@pytest.fixture
+def serving(shell: tuple[list[str], str]) -> Iterator[Serving]:
+    found = Serving(*shell)
+    yield found
+    found.process.kill()
+    found.process.communicate(timeout=20)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, within a moment."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def coded(text: str) -> bytes:
+    return "".join(f"\\0{byte:03o}" for byte in text.encode()).encode()
+
+
+def test_a_script_that_hangs_can_be_ended(serving: Serving) -> None:
+    """With all that it has started; the shell then serves on."""
+    text = coded("sh -c 'sleep 300 & echo child $!; wait' & echo main $!; wait")
+    serving.say(b"run aa " + text + b" name\n")
+    pids = [int(serving.until(word).split()[1]) for word in (b"main", b"child")]
+    serving.say(b"stop aa\n")
+    serving.until(b"aa 137")
+    serving.until(b"aa end")
+    assert all(map(gone, pids))
+    serving.say(b"over aa\nrun bb " + coded("echo on") + b" name\n")
+    serving.until(b"bb begin")
+    assert serving.until(b"on") == b"on\n"
+
+
+def test_a_cut_link_ends_a_script_that_hangs(serving: Serving) -> None:
+    serving.say(b"run aa " + coded("echo main $$; sleep 300 & echo child $!; wait") + b" name\n")
+    child = int(serving.until(b"child").split()[1])
+    assert serving.process.stdin
+    serving.process.stdin.close()
+    assert serving.process.wait(20) == 0 and gone(child)
+    serving.process.stdin = None
+
+
+@pytest.mark.parametrize("when", ["beside", "after"])
+def test_a_file_that_cannot_be_written_ends_nothing(
+    serving: Serving, tmp_path: Path, when: str
+) -> None:
+    """Whatever is under way is passed over, bytes that look like requests too."""
+    content = os.urandom(150_000) + b"\nput x 0 1 plain frames after /x - - -\n\0\n"
+    name = f"{tmp_path}/no/such/folder"
+    serving.say(
+        f"put m1 0 {len(content)} plain frames {when} {name} {sha(content)} - /x\n".encode()
+    )
+    assert b"no/such/folder" in serving.until(b"failed")
+    serving.say(b"%d\n" % len(content) + content[:100_000] + b"\nresync m1\n")
+    small, place = tmp_path / "small", tmp_path / "placed"
+    serving.say(f"put m2 0 5 plain frames {when} {small} {sha(b'abcde')} - {place}\n".encode())
+    serving.say(b"5\nabcde0\n")
+    serving.until(b"placed")
+    assert place.read_bytes() == b"abcde"

@@ -20,6 +20,7 @@ from harness.devices.store_reply import parse
 from harness.domain import Device, Stage
 from harness.errors import (
     AgentSetupError,
+    AgentTimeoutError,
     DeviceFullError,
     HarnessError,
     LinkLostError,
@@ -263,16 +264,20 @@ def test_one_login_shell_for_a_session(sshd: Sshd, tmp_path: Path) -> None:
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         assert children.count("sh -c") == children.count("# Stands ready on the device") == 1
-        # What cannot be written ends that shell, and with it the lease, for others at once.
+        # What cannot be written ends neither that shell nor the lease.
         more = noise(tmp_path / "more", 100)
         (Path(session.path(more)).parents[1] / f"parts/{more.sha256}.{token(session)}").mkdir()
         with pytest.raises(PushError, match="cannot write more on the device"):
             session.push([more], nothing)
-        assert list(sshd.folder.glob("edge-harness-lease/*/ended"))
-        with pytest.raises(LinkLostError):
-            session.verify()
-        session.reconnect()
         session.verify()
+        session.push([noise(tmp_path / "other", 200_000)], nothing)
+        # Nor does a script that hangs, or says too much.
+        for text, error in (("sleep 60", AgentTimeoutError), ("yes", ProtocolError)):
+            with pytest.raises(error):
+                session.transport.run(["sh", "-c", text, "name"], timeout=2)
+            session.verify()
+        assert session.transport.run(["sh", "-c", "echo on", "name"]).stdout == b"on\n"
+        assert session.stands
 
 
 def token(session: Session) -> str:

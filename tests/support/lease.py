@@ -49,13 +49,16 @@ class Field:
         """Seconds since the device was started."""
         (self.proc / "uptime").write_text(f"{seconds}.25 77.5\n")
 
-    def hold(self, nonce: str, *, previous: str = "-", good: int = 60) -> Holder:
-        """Start the script; who owns it tells the nonce."""
+    def hold(self, nonce: str, *, previous: str = "-", good: int = 60, late: str = "") -> Holder:
+        """Start the script; who owns it tells the nonce.
+
+        As over a link, its process leads a group; ``late`` is a command that runs in it.
+        """
         argv = [nonce, previous, str(good), str(self.base), str(self.proc), f"{nonce}@host $(x) *"]
         process = subprocess.Popen(
-            [*self.shell, "-c", script("lease.sh"), "lease.sh", *argv],
+            [*self.shell, "-c", late + script("lease.sh"), "lease.sh", *argv],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=self.env, cwd=self.base,
+            env=self.env, cwd=self.base, start_new_session=True,
         )  # fmt: skip
         return Holder(process, nonce)
 
@@ -75,9 +78,11 @@ class Holder:
         self.process, self._nonce = process, nonce
 
     def hear(self) -> str:
-        """The next answer without its mark; empty at the end."""
+        """The next answer of weight without its mark; empty at the end."""
         assert self.process.stdout
-        line = self.process.stdout.readline().decode()
+        line = "\n"
+        while line in ("\n", f"{self._nonce} asking\n"):
+            line = self.process.stdout.readline().decode()
         assert not line or line.startswith(f"{self._nonce} "), line
         return line[len(self._nonce) + 1 :].rstrip("\n")
 

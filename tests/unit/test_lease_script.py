@@ -107,14 +107,36 @@ def test_silence_is_judged_by_the_uptime_alone(field: Field) -> None:
 
 def test_a_session_goes_on_over_a_new_link(field: Field) -> None:
     """The device has not noticed the cut, so the old process still holds the lease."""
+    first = field.hold("aa", late="sleep 300 & echo late $! >late; ")
+    assert first.hear().startswith("held 1")
+    late = int((field.base / "late").read_text().split()[1])
+    again = field.hold("cc", previous="aa,bb")  # "bb" was asked for, and never heard of again
+    assert again.hear().startswith("held 2")
+    # What still writes files for the old link would write into those of the new one.
+    assert first.process.wait(20) == -signal.SIGKILL
+    first.process.communicate(timeout=20)
+    assert not alive(late)
+    again.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_who_has_left_takes_nothing(field: Field) -> None:
     first = field.hold("aa")
     assert first.hear().startswith("held 1")
-    again = field.hold("bb", previous="aa")
-    assert again.hear().startswith("held 2")
-    first.say("1 60")
-    assert first.hear().startswith("lost bb@host")
+    second = field.hold("bb")
+    assert second.hear().startswith("busy")
+    for stream in (second.process.stdin, second.process.stdout, second.process.stderr):
+        assert stream
+        stream.close()
     first.close()
-    again.close()
+    assert second.process.wait(20) != 0
+    assert sorted(path.name for path in field.leases.iterdir()) == ["1", "place"]
 
 
 def test_an_agent_runs_only_under_the_newest_lease(field: Field) -> None:
