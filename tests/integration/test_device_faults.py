@@ -27,6 +27,7 @@ from harness.orchestrate import events
 from harness.orchestrate.environment import known_names
 from harness.orchestrate.stop import Stop
 from harness.store import JobRecord, Store
+from tests.integration.test_ssh_push import force
 from tests.support import harness_command, write_suite
 from tests.support.agent import AgentProcess, request
 from tests.support.sshd import Sshd, start_sshd, when_measuring
@@ -295,6 +296,55 @@ def test_jobs_of_a_device_that_goes_away_move_to_its_sibling(
     assert "ssh" in moved.facts["moved_because"]
 
 
+#: An agent that works and works.
+BUSY = """#!{python}
+import json, os, sys, time
+if sys.argv[1] == "-c":
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+import subprocess
+agent = subprocess.Popen([{python!r}, *sys.argv[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+sys.stdout.buffer.write(agent.stdout.readline())
+sys.stdout.flush()
+agent.kill()
+sys.stdin.readline()
+while True:
+    print(json.dumps({{"type": "progress"}}), flush=True)
+    time.sleep(0.05)
+"""
+
+
+def test_an_agent_that_only_says_that_it_works(
+    tmp_path: Path, digits: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.devices.session._MOST_SILENCES", 2)
+    suite = write_suite(
+        tmp_path / "suite.toml", devices=["odd"], device=odd_device(tmp_path, BUSY),
+        policy="retries = 0\nsilence_timeout = 1",
+    )  # fmt: skip
+    (row,) = run(suite, tmp_path)
+    assert row["status"] == "failed" and "2 s that it works, and no more" in row["error"]
+
+
+def test_a_link_cut_while_a_session_opens_is_no_reason_to_wait_for_oneself(
+    sshd: Sshd, tmp_path: Path, digits: dict[str, Path]
+) -> None:
+    """The connection ends once, when the governor is about to be set."""
+    force(
+        sshd,
+        f"""case $SSH_ORIGINAL_COMMAND in *"Sets the frequency governor"*)
+  [ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; kill -9 $PPID; exit 1; }} ;;
+esac
+eval "$SSH_ORIGINAL_COMMAND"
+""",
+    )
+    suite = write_suite(
+        tmp_path / "suite.toml", devices=["board"], device=sshd.device("board"),
+        policy='retries = 2\nbusy_timeout = 5\ngovernor = "performance"',
+    )  # fmt: skip
+    (row,) = run(suite, tmp_path)
+    assert row["status"] == "ok" and (tmp_path / "once").exists(), row
+
+
 #: An agent that dies as soon as it has loaded the model.
 DYING = """#!{python}
 import os, sys
@@ -305,8 +355,12 @@ sys.exit("board is on fire")
 
 
 def dying_device(tmp_path: Path) -> str:
+    return odd_device(tmp_path, DYING)
+
+
+def odd_device(tmp_path: Path, text: str) -> str:
     program = tmp_path / "python"
-    program.write_text(DYING.format(python=sys.executable))
+    program.write_text(text.format(python=sys.executable))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return f'\n[device.odd]\ntransport = "local"\npython = "{program}"\n'
 

@@ -71,6 +71,35 @@ def test_the_governor_is_set_for_the_session_and_restored(phone: Board) -> None:
     assert phone.read("devices/system/cpu/cpu3/cpufreq/scaling_governor") == "powersave"
 
 
+def test_a_governor_that_an_older_link_restores_is_set_anew(phone: Board) -> None:
+    """The device notices a cut late: after the next link has found the governor as it wants it."""
+    older = phone.start(["sh", "-c", script("governor.sh"), "governor", "performance"])
+    assert older.read_line(10) == b"set 8\n"
+    readiness = Readiness(phone, Policy(governor="performance"))
+    readiness.open()
+    older.send(b"restore\n")
+    assert until(lambda: phone.read(GOVERNOR) == "schedutil")
+    found = readiness.wait(pause, never)
+    assert found.state is not None and found.state.governor == "performance"
+    assert found.missed == () and phone.read(GOVERNOR) == "performance"
+    readiness.close()
+    assert phone.read(GOVERNOR) == "schedutil"
+    older.kill()
+
+
+def test_a_governor_that_cannot_be_set_anew_is_said(phone: Board) -> None:
+    readiness = Readiness(phone, Policy(governor="performance"))
+    readiness.open()
+    phone.set(GOVERNOR, "schedutil")
+    second = phone.folder / GOVERNOR.replace("cpu0", "cpu1")
+    second.unlink()
+    second.mkdir()  # as for no root
+    found = readiness.wait(pause, never)
+    readiness.close()
+    assert [about for about, _ in found.missed] == ["governor"]
+    assert "may not set it on 1" in found.missed[0][1]
+
+
 def test_the_governor_comes_back_when_the_host_dies(phone: Board) -> None:
     process = phone.start(["sh", "-c", script("governor.sh"), "governor", "performance"])
     assert process.read_line(10) == b"set 8\n" and phone.read(GOVERNOR) == "performance"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from harness.config.suites import load_suite
 from harness.devices.blobs import Blob, BlobStore
+from harness.devices.cleaning import clean
 from harness.devices.session import Session
 from harness.devices.store_reply import parse
 from harness.domain import Device, Stage
@@ -185,11 +187,39 @@ def test_a_disk_that_fills_in_mid_push(sshd: Sshd, tmp_path: Path) -> None:
 
             with pytest.raises(DeviceFullError, match="no space left"):
                 session.push([file], fill)
+            # What came of it does not keep out what fits.
+            assert not list((work / "parts").iterdir())
+            assert session.push([noise(tmp_path / "small", 1000)], nothing) == 1000
             ballast.unlink()
             assert session.push([file], nothing) > 0
     finally:
         ballast.unlink(missing_ok=True)
         subprocess.run(["rm", "-rf", str(work)], check=True)
+
+
+def test_a_full_disk_can_be_cleaned(sshd: Sshd, tmp_path: Path) -> None:
+    """Where there is no room for a lease either."""
+    tiny = os.environ.get("HARNESS_TINY_DISK")
+    if not tiny or not os.access(tiny, os.W_OK):
+        needed("HARNESS_TINY_DISK does not name a small disk that can be written")
+    folder = Path(tiny) / f"clean-{os.getpid()}"
+    folder.mkdir()
+    ballast = Path(tiny) / f"ballast-{os.getpid()}"
+    board = device(sshd, tmp_path, work_dir=f"{folder}/work", lease_dir=str(folder))
+    try:
+        with Session(board, "test") as session:
+            session.push([noise(tmp_path / "file", 300_000)], nothing)
+        shutil.rmtree(folder / "edge-harness-lease")
+        with pytest.raises(OSError), open(ballast, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 12))
+        with pytest.raises(DeviceFullError, match="lease") as caught, Session(board, "test"):
+            pass
+        assert "harness devices clean" in str(caught.value.hint)
+        assert clean(board, "test").files > 0
+    finally:
+        ballast.unlink(missing_ok=True)
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
