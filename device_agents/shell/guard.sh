@@ -44,4 +44,8 @@ shift 3
 program=$1
 shift
 case $program in '~/'*) program=$HOME/${program#'~/'} ;; esac
+if ! command -v "$program" >/dev/null 2>&1; then # the shell's own words begin with a line of this text
+    echo "$program: not found" >&2
+    exit 127
+fi
 exec "$program" "$@"
