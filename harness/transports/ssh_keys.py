@@ -39,7 +39,7 @@ def unlocked(files: Sequence[str], why: str) -> list[paramiko.PKey]:
 def _encrypted(file: str) -> bool:
     try:
         paramiko.PKey.from_path(file)
-    except TypeError:  # what the library of ciphers says of a missing passphrase
+    except (TypeError, paramiko.PasswordRequiredException):  # the former: the ciphers' library
         return True
     except (OSError, ValueError, paramiko.SSHException):
         return False

@@ -163,7 +163,7 @@ class SshShell:
         A script that takes too long, or says too much, is ended.
         """
         mark = secrets.token_hex(12)
-        self.idle = False
+        self.idle, self._sent, self._doing = False, 0, ""
         self._say("run", mark, *map(coded, argv[2:]))
         begin, finish = (b"\n%s %s\n" % (mark.encode(), word) for word in (b"begin", b"end"))
         deadline = time.monotonic() + timeout
