@@ -1,7 +1,7 @@
 """What a device tells of its state: temperature, frequencies, battery, disk, load.
 
-The lines come from ``device_agents/shell/state.sh``. Nothing in them is trusted: what is not
-a number of a sensible size is as if it had not been said.
+The lines come from ``state.sh`` and ``facts.sh`` of ``device_agents/shell``. Nothing in them is
+trusted: what is not a number of a sensible size is as if it had not been said.
 """
 
 from __future__ import annotations
@@ -112,16 +112,18 @@ def read_state(transport: Transport, folder: str | None = None) -> DeviceState:
 
     Raises ``TransportError``, ``ProtocolError``.
     """
-    arguments = ["quick"] if folder is None else ["full", folder]
-    done = run_script(transport, "state.sh", *arguments, timeout=60)
-    if done.exit_code != 0:
-        said = clean(done.stderr.decode("utf-8", "replace"))[-200:]
-        raise ProtocolError(f"the device's shell cannot tell its state: {said}")
-    return parse_state(done.stdout.decode("utf-8", "replace"))
+    lines = b""
+    for name, *arguments in [["state.sh"], *([] if folder is None else [["facts.sh", folder]])]:
+        done = run_script(transport, name, *arguments, timeout=60)
+        if done.exit_code != 0:
+            said = clean(done.stderr.decode("utf-8", "replace"))[-200:]
+            raise ProtocolError(f"the device's shell cannot tell its state: {said}")
+        lines += done.stdout
+    return parse_state(lines.decode("utf-8", "replace"))
 
 
 def parse_state(text: str) -> DeviceState:
-    """Read the lines of ``state.sh``."""
+    """Read the lines of the two scripts."""
     processors: dict[int, dict[str, str]] = defaultdict(dict)
     zones: dict[str, dict[str, str]] = defaultdict(dict)
     service: list[float] = []

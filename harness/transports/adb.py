@@ -152,7 +152,7 @@ class AdbTransport:
 
     def _start(self, argv: Sequence[str], input_bytes: int | None) -> Command:
         with self._translated():
-            return start_command(self._link.stream, self._features, argv, input_bytes)
+            return start_command(self._link, self._features, argv, input_bytes)
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> Completed:
         """See ``Transport``. adbd gives a death by signal as 128 + signal."""

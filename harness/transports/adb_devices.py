@@ -20,7 +20,13 @@ from harness.transports.adb_server import (
     ServerAddress,
     server_address,
 )
-from harness.transports.adb_stream import Refusal, Stream, printable
+from harness.transports.adb_stream import (
+    LEAST_PACKET,
+    Refusal,
+    Stream,
+    check_service,
+    printable,
+)
 
 #: Seconds that a device gets to become ready: after it was connected anew, or is still starting.
 READY_TIMEOUT = 10.0
@@ -58,6 +64,9 @@ def tcp_address(serial: str) -> tuple[str, int] | None:
 class ServerLink:
     """One device of a running server, found again when it went away. See ``Link``."""
 
+    #: A server does not tell what the device takes. One byte is the null character at its end.
+    longest_service = LEAST_PACKET - 1
+
     def __init__(self, name: str, serial: str | None, address: ServerAddress) -> None:
         self._name = name
         self._asked = serial
@@ -81,6 +90,7 @@ class ServerLink:
         """See ``Link``."""
         if not self._was_there:
             raise EOFError
+        check_service(self._name, service, self.longest_service)
         try:
             return self._server.stream(self._serial, service)
         except UnreachableError as error:

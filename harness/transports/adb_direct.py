@@ -17,7 +17,14 @@ from collections import deque
 from harness.errors import AuthenticationError, LinkLostError, ProtocolError, UnreachableError
 from harness.transports import adb_wire
 from harness.transports.adb_keys import TOKEN_BYTES, AdbKey, load_keys
-from harness.transports.adb_stream import ANSWER_TIMEOUT, Refusal, Stream, printable
+from harness.transports.adb_stream import (
+    ANSWER_TIMEOUT,
+    LEAST_PACKET,
+    Refusal,
+    Stream,
+    check_service,
+    printable,
+)
 
 #: Seconds to reach a device, and to wait for one that was there before: many boot so long.
 CONNECT_TIMEOUT, RETURN_TIMEOUT = 10.0, 60.0
@@ -93,7 +100,7 @@ class DirectLink:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._broken: BaseException | None = None
-        self._packet = 4096
+        self._packet = LEAST_PACKET
         self._was_there = False
 
     @property
@@ -192,7 +199,7 @@ class DirectLink:
     ) -> frozenset[str]:
         if version >= adb_wire.VERSION_NO_CHECKSUM:
             link.without_sums()
-        self._packet = max(4096, min(packet, adb_wire.MAX_DATA))
+        self._packet = max(LEAST_PACKET, min(packet, adb_wire.MAX_DATA))
         found = re.search(rb"(?:^|[:;])features=([^;\0]*)", banner)
         return frozenset(printable(found[1]).split(",")) if found else frozenset()
 
@@ -247,12 +254,16 @@ class DirectLink:
         assert self._link is not None
         self._link.send(command, arg0, arg1, data)
 
+    @property
+    def longest_service(self) -> int:
+        """See ``Link``: one packet, less the null character at its end."""
+        return self._packet - 1
+
     def stream(self, service: bytes) -> Stream:
         """See ``Link``."""
         self.check()
+        check_service(self._name, service, self.longest_service)
         stream = _DirectStream(self, next(self._numbers), self._packet)
-        if len(service) >= self._packet:
-            raise Refusal(b"a command of %d bytes is longer than it takes" % len(service))
         with self._lock:
             self._streams[stream.number] = stream
         try:

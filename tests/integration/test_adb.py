@@ -14,10 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.domain import Device
+from harness.cache import file_sha256
+from harness.devices.blobs import Blob
+from harness.devices.readiness import Readiness
+from harness.devices.session import Session
+from harness.devices.state import read_state
+from harness.domain import Device, Policy, Stage
 from harness.emulation.android import AndroidTarget
 from harness.errors import (
     AgentTimeoutError,
@@ -34,9 +40,14 @@ from harness.errors import (
 )
 from harness.transports import adb_devices, adb_direct, adb_keys
 from harness.transports.adb import AdbTransport
+from harness.transports.adb_command import READ, READ_COMMAND, PlainCommand, as_line
+from harness.transports.adb_devices import ServerLink
 from harness.transports.adb_server import ServerAddress, server_address
+from harness.transports.quoting import command_line
+from harness.transports.scripts import script
 from harness.transports.transport import MAX_OUTPUT, Upload
 from tests.support.adb import Adb, adb_device, start_adb, start_android
+from tests.support.lease import SHELLS
 
 HOSTILE = [
     "a 'quoted' \"name\"",
@@ -264,6 +275,85 @@ def test_a_device_without_the_shell_protocol(link: AdbTransport) -> None:
     assert (process.read_line(10), process.read_line(10)) == (b"this\n", b"")
     assert process.wait(10) == 3
     process.kill()
+
+
+SMALL = [{"max_payload": 4096}, {"max_payload": 4096, "checksums": True, "features": False}]
+
+
+@pytest.mark.parametrize("small", SMALL, ids=["shell protocol", "before Android 7"])
+def test_small_packets_beside_another_phone(
+    small: dict[str, Any], opened: Opened, tmp_path: Path
+) -> None:
+    """A request that is longer than a device's packets would end the server of all devices."""
+    with (
+        start_adb(tmp_path / "home") as adb,
+        start_android(adb.key) as bystander,
+        start_android(adb.key, **small) as target,
+    ):
+        witness = opened(adb.by_server(bystander)).start(["cat"])
+        files = []
+        for number in range(100):  # enough for their names to be a long command
+            path = tmp_path / str(number)
+            path.write_bytes(os.urandom(5000))
+            files.append(Blob(path, file_sha256(path), 5000, str(number)))
+        for device in (adb.by_server(target), adb.directly(target)):
+            with Session(device, "test") as session:
+                assert session.push(files, lambda *seen: None) > 500_000
+                assert session.push(files, lambda *seen: None) == 0
+                readiness = Readiness(session.transport, Policy(governor="performance"))
+                readiness.open()
+                assert "may not set it" in readiness.wait(lambda *_: None, bool).missed[0][1]
+                readiness.close()
+                request = {"action": "probe"}
+                answer = session.ask(request, lambda *_: None, purpose=Stage.START, silence=30)
+                assert answer.hello["platform"]["system"] == "Linux"
+                session.verify()
+                assert read_state(session.transport, session.transport.work_dir).clock
+                assert len(session.clean().gone) > 100
+        assert adb.process.poll() is None
+        witness.send(b"untouched\n")
+        assert witness.read_line(10) == b"untouched\n"
+        witness.kill()
+
+
+@pytest.mark.parametrize("small", SMALL, ids=["shell protocol", "before Android 7"])
+def test_commands_that_are_longer_than_a_packet(
+    small: dict[str, Any], way: Callable[..., Device], adb: Adb, opened: Opened
+) -> None:
+    words = [*HOSTILE, "\\n%s\\\\c\\0101", "x" * 9000, ""]
+    echo = ["sh", "-c", f"# {'long' * 1000}\ncat; printf '%s|' \"$@\"; exit 3", "name", *words]
+    with start_android(adb.key, **small) as target:
+        link = opened(way(target))
+        for data in (b"", b"\0 \n\\ with no end", os.urandom(100_000)):
+            done = link.run(echo, stdin=data)
+            assert done.stdout == data + "".join(f"{word}|" for word in words).encode()
+            assert done.exit_code == 3
+        process = link.start(["sh", "-c", f"# {'long' * 1000}\nread a; echo got $a; exit 3"])
+        process.send(b"this\n")
+        assert (process.read_line(10), process.read_line(10)) == (b"got this\n", b"")
+        assert process.wait(10) == 3
+        process.kill()
+        with pytest.raises(TransportError, match="is longer than the device takes") as caught:
+            link._link.stream(b"exec:" + b" " * 4091)
+        assert not caught.value.transient and caught.value.message.startswith("phone: ")
+        link._link.stream(b"exec:" + b" " * 4090).close()
+        assert link.run(["true"]).exit_code == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_a_command_on_stdin_leaves_the_rest_of_it(shell: list[str]) -> None:
+    command = b"exec printf '<%s>' '\\0101 \\\\ \\c\n\"' \"$(cat)\""
+    done = subprocess.run(
+        [*shell, "-c", READ + READ_COMMAND], input=as_line(command) + b"the\nrest",
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == b'<\\0101 \\\\ \\c\n"><the\nrest>'
+
+
+def test_what_is_asked_between_two_trials_needs_no_second_packet() -> None:
+    command = command_line(["sh", "-c", script("state.sh"), "state.sh"]).encode()
+    service = PlainCommand.service(command, token=bytes(16), input_bytes=0)
+    assert len(service) <= ServerLink.longest_service
 
 
 def test_a_device_that_wants_checksums(adb: Adb, opened: Opened, tmp_path: Path) -> None:

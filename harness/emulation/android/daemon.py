@@ -25,7 +25,7 @@ from harness.emulation.android.shell import Command, parse_request
 from harness.emulation.android.streams import Service, Stream, Text
 from harness.emulation.android.sync import Sync
 
-#: What of adb's features this device has.
+#: What of adb's features a device has since Android 7; before it had none.
 FEATURES = ("shell_v2", "stat_v2", "ls_v2", "fixed_push_mkdir")
 
 MAX_CONNECTIONS = 16
@@ -59,7 +59,8 @@ class Daemon:
     def __init__(self, settings: dict[str, Any], outside: socket.socket) -> None:
         self.version = int(settings["version"])
         self.authenticate = bool(settings["authenticate"])
-        self.banner = wire.banner(settings["identity"], FEATURES)
+        self.max_payload = int(settings["max_payload"])
+        self.banner = wire.banner(settings["identity"], FEATURES if settings["features"] else ())
         self._outside = outside
         self._connections: list[Connection] = []
         self._commands = 0
