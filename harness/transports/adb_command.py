@@ -260,6 +260,9 @@ class AdbProcess:
                 if self._lost:
                     raise self._lost
                 return b"" if self._closed or self._code is not None else None
+            # Packets without a byte of stdout keep coming for as long as the device likes.
+            if not self._out and time.monotonic() > deadline:
+                return None
         data = bytes(self._out)
         self._out.clear()
         return data
@@ -279,9 +282,8 @@ class AdbProcess:
         """See ``Process``. A death by signal comes as 128 + signal, as adbd reports it."""
         deadline = time.monotonic() + timeout
         while self._code is None:
-            if not self._pump(max(0.0, deadline - time.monotonic())) and (
-                self._lost or self._closed or time.monotonic() >= deadline
-            ):
+            more = self._pump(max(0.0, deadline - time.monotonic()))
+            if time.monotonic() > deadline or (not more and (self._lost or self._closed)):
                 break
         return self._code
 
