@@ -56,18 +56,31 @@ if [ -x /system/bin/dumpsys ]; then
         level:) printf 'battery.level %s\n' "$value" ;;
         status:) printf 'battery.status %s\n' "$value" ;;
         temperature:) printf 'battery.temp %s\n' "$value" ;;
-        AC) [ "$value" = "powered: true" ] && printf 'power.ac 1\n' ;;
-        USB) [ "$value" = "powered: true" ] && printf 'power.usb 1\n' ;;
-        Wireless) [ "$value" = "powered: true" ] && printf 'power.wireless 1\n' ;;
+        AC | USB | Wireless | Dock)
+          case $value in
+            "powered: true") printf 'power.%s 1\n' "$key" ;;
+            "powered: false") printf 'power.%s 0\n' "$key" ;;
+          esac
+          ;;
       esac
     done
   fi
-  dumpsys thermalservice 2>/dev/null | while read -r key value; do
-    case $key in
-      Thermal) case $value in Status:*) printf 'thermal.status %s\n' "${value#Status: }" ;; esac ;;
-      Temperature{*) printf 'thermal.service %s %s\n' "$key" "$value" ;;
-    esac
-  done
+  # Without a HAL there is only what the service remembers of its sensors, however old.
+  remembered= now=
+  dumpsys thermalservice 2>/dev/null | {
+    while read -r key value; do
+      case "$key $value" in
+        "Thermal Status: "*) printf 'thermal.status %s\n' "${value#Status: }" ;;
+        "Current temperatures from HAL:"*) remembered= now=yes ;;
+        Temperature{*)
+          line="thermal.service $key $value"
+          if [ -n "$now" ]; then printf '%s\n' "$line"; else remembered="$remembered$line
+"; fi
+          ;;
+      esac
+    done
+    printf '%s' "$remembered"
+  }
 fi
 
 if command -v vcgencmd >/dev/null 2>&1; then

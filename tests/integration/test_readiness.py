@@ -13,8 +13,11 @@ import pytest
 from harness.devices.readiness import Readiness
 from harness.devices.state import read_state
 from harness.domain import Policy
+from harness.emulation.android import Phone
 from harness.store import Store
+from harness.transports.adb import AdbTransport
 from harness.transports.scripts import script
+from tests.support.adb import Adb, start_android
 from tests.support.boards import PHONE, Board, until
 from tests.support.sshd import Sshd
 
@@ -157,3 +160,17 @@ def test_a_run_records_readiness_and_says_what_was_missed(
     for trial in trials:
         assert trial.facts["cores"] == [0]
         assert "temperature_c" in trial.facts["readiness"]["before"]
+
+
+def test_a_phone_whose_services_alone_tell(adb: Adb) -> None:
+    phone = Phone(sys_class_closed=True, cpu_temperature=38, remembered_cpu_temperature=71)
+    with start_android(adb.key, phone=phone) as target:
+        link = AdbTransport(adb.directly(target))
+        link.open()
+        state = read_state(link)
+        assert state.temperature_c == 38  # what the HAL says now, not what was hotter once
+        assert (state.battery_percent, state.battery_c, state.powered) == (85, 29.5, False)
+        target.set(ac_powered=True, thermal_status=2, thermal_hal=False)
+        state = read_state(link)
+        assert (state.powered, state.temperature_c, state.thermal_status) == (True, 71, 2)
+        link.close()
