@@ -52,7 +52,8 @@ class DeviceState:
 
     ``temperature_c`` is the hottest zone of the processor (of the board, where no zone is
     named so). ``battery_percent`` is ``None`` without a battery. ``busy`` is the share of all
-    processors' time that was in use, 0 to 1. ``facts`` holds the other lines as text.
+    processors' time that was in use, 0 to 1. ``thermal_status`` is Android's, from 0 (none) to 6
+    (about to shut down). ``facts`` holds the other lines as text.
     """
 
     processors: tuple[Processor, ...] = ()
@@ -104,6 +105,7 @@ class DeviceState:
             "battery_status": self.battery_status or None,
             "powered": self.powered,
             "throttled": self.throttled,
+            "thermal_status": self.thermal_status,
         }
 
 
