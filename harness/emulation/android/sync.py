@@ -221,6 +221,8 @@ class Upload:
             self._mode = int(mode, 8 if mode.startswith(b"0") else 10)
         except ValueError:
             raise SyncError("bad mode") from None
+        if not 0 <= self._mode <= 0xFFFFFFFF:
+            raise SyncError("bad mode")
         if not self.path:
             raise SyncError("missing , in ID_SEND_V1")
         self._is_link = stat.S_ISLNK(self._mode)
