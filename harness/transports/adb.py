@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from harness.adb_protocol import STDERR, STDOUT
 from harness.domain import Device
 from harness.errors import (
     AgentTimeoutError,
@@ -19,14 +20,7 @@ from harness.errors import (
     PullError,
     PushError,
 )
-from harness.transports.adb_command import (
-    STDERR,
-    STDOUT,
-    AdbProcess,
-    Command,
-    feed,
-    start_command,
-)
+from harness.transports.adb_command import AdbProcess, Command, feed, start_command
 from harness.transports.adb_devices import ServerLink, tcp_address
 from harness.transports.adb_server import is_loopback, server_address
 from harness.transports.adb_stream import Refusal

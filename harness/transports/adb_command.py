@@ -9,22 +9,18 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
+from harness.adb_protocol import CLOSE_STDIN, EXIT, SHELL_PACKET, STDERR, STDIN, STDOUT
 from harness.errors import LinkLostError, ProtocolError
 from harness.transports.adb_stream import Incoming, Link, Stream
 from harness.transports.lines import TAIL_BYTES, LineReader
 from harness.transports.quoting import command_line
 from harness.transports.transport import MAX_OUTPUT
-
-STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
-
-_HEAD = struct.Struct("<BI")
 
 #: Bytes of stdin in one packet.
 _CHUNK = 32 * 1024
@@ -78,17 +74,19 @@ class ShellCommand:
         """See ``Command``."""
         for begin in range(0, len(data), _CHUNK):
             part = data[begin : begin + _CHUNK]
-            self._stream.send(_HEAD.pack(STDIN, len(part)) + part)
+            self._stream.send(SHELL_PACKET.pack(STDIN, len(part)) + part)
 
     def end_input(self) -> None:
         """See ``Command``."""
-        self._stream.send(_HEAD.pack(CLOSE_STDIN, 0))
+        self._stream.send(SHELL_PACKET.pack(CLOSE_STDIN, 0))
 
     def read(self, timeout: float) -> tuple[int, bytes] | None:
         """See ``Command``."""
         try:
             if not self._left:
-                self._kind, self._left = _HEAD.unpack(self._in.exactly(_HEAD.size, timeout))
+                self._kind, self._left = SHELL_PACKET.unpack(
+                    self._in.exactly(SHELL_PACKET.size, timeout)
+                )
                 if self._kind not in (STDOUT, STDERR, EXIT) or (
                     self._kind == EXIT and self._left != 1
                 ):

@@ -52,10 +52,6 @@ class Stream(Protocol):
         """End it in both directions; never raises."""
 
 
-#: Bytes of a packet that every device takes, as all did before Android 7.
-LEAST_PACKET = 4096
-
-
 def check_service(name: str, service: bytes, longest: int) -> None:
     """Raise ``TransportError`` for a service that does not fit into one packet.
 

@@ -9,19 +9,16 @@ chunks and ``DONE``, or ``FAIL``.
 from __future__ import annotations
 
 import contextlib
-import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from harness.adb_protocol import SYNC_HEAD, SYNC_MAX_DATA, SYNC_MAX_PATH
 from harness.errors import ProtocolError, PullError, PushError
 from harness.transports.adb_stream import ANSWER_TIMEOUT, Incoming, Refusal, Stream
 
-#: The largest chunk that a device takes.
-MAX_CHUNK = 64 * 1024
-
-#: The longest path and the longest refusal.
-_MAX_PATH, _MAX_FAIL = 1024, 1 << 16
+#: The longest refusal.
+_MAX_FAIL = 1 << 16
 
 #: Bytes in a second of which every link is capable: who moves fewer for ``ANSWER_TIMEOUT`` is
 #: given up, however often a byte comes.
@@ -30,12 +27,10 @@ _SLOWEST = 4096
 #: A plain file that its owner alone may read, write and run.
 _MODE = 0o100700
 
-_HEAD = struct.Struct("<4sI")
-
 
 def _path(remote: str) -> bytes:
     path = remote.encode("utf-8", "surrogateescape")
-    if len(path) > _MAX_PATH or b"\0" in path:
+    if len(path) > SYNC_MAX_PATH or b"\0" in path:
         raise Refusal(b"the path is too long, or has a null character")
     return path
 
@@ -88,19 +83,19 @@ class Sync:
         with _own(PushError, "read", local):
             opened = open(local, "rb", buffering=0)  # noqa: SIM115  closed below
         with opened as source:
-            self._stream.send(_HEAD.pack(b"SEND", len(where)) + where)
+            self._stream.send(SYNC_HEAD.pack(b"SEND", len(where)) + where)
             packet = memoryview(bytearray(self._stream.packet))
             more = True
             while more:
                 filled = count = 0
-                while len(packet) - filled > _HEAD.size:
-                    begin = filled + _HEAD.size
+                while len(packet) - filled > SYNC_HEAD.size:
+                    begin = filled + SYNC_HEAD.size
                     with _own(PushError, "read", local):
-                        read = source.readinto(packet[begin : begin + MAX_CHUNK])
+                        read = source.readinto(packet[begin : begin + SYNC_MAX_DATA])
                     if not read:
                         more = False
                         break
-                    _HEAD.pack_into(packet, filled, b"DATA", read)
+                    SYNC_HEAD.pack_into(packet, filled, b"DATA", read)
                     filled, count = begin + read, count + read
                 self._stream.send(packet[:filled])
                 pace.moved(count)
@@ -110,7 +105,7 @@ class Sync:
                     break
         if not self._in.waiting():
             # The file is as old as its copy: a part of a push must not look left over.
-            self._stream.send(_HEAD.pack(b"DONE", int(time.time()) & 0xFFFFFFFF))
+            self._stream.send(SYNC_HEAD.pack(b"DONE", int(time.time()) & 0xFFFFFFFF))
         word, size = self._head()
         if word != b"OKAY":
             raise self._refusal(word, size)
@@ -125,7 +120,7 @@ class Sync:
             # Without a buffer nothing is left to be written when it is closed.
             opened = open(local, "wb", buffering=0)  # noqa: SIM115  closed below
         with opened as target:
-            self._stream.send(_HEAD.pack(b"RECV", len(path)) + path)
+            self._stream.send(SYNC_HEAD.pack(b"RECV", len(path)) + path)
             total, pace = 0, _Pace()
             while True:
                 word, size = self._head()
@@ -147,7 +142,7 @@ class Sync:
                             part = part[target.write(part) :]
 
     def _head(self) -> tuple[bytes, int]:
-        word, size = _HEAD.unpack(self._in.exactly(_HEAD.size))
+        word, size = SYNC_HEAD.unpack(self._in.exactly(SYNC_HEAD.size))
         return word, size
 
     def _refusal(self, word: bytes, size: int) -> Exception:

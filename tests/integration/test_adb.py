@@ -330,6 +330,19 @@ def test_a_key_that_somebody_accepts(adb: Adb, opened: Opened) -> None:
         assert opened(adb.directly(target)).run(["true"]).exit_code == 0
 
 
+def test_a_private_key_alone_opens_ones_own_emulated_phone(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("ADB_VENDOR_KEYS", raising=False)
+    own = tmp_path / ".android" / "adbkey"
+    adb_keys.make_key(own)
+    own.with_name("adbkey.pub").unlink()
+    with start_android(own, authorized_keys=None) as target:
+        device = adb_device(host="127.0.0.1", port=target.port)
+        assert opened(device).run(["true"]).exit_code == 0
+
+
 def test_keys_are_those_of_adb_and_private(
     adb: Adb, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.emulation.android import AndroidTarget, Phone, wire
+from harness import adb_protocol as wire
+from harness.emulation.android import AndroidTarget, Phone
 from harness.errors import HarnessError, UsageError
 from tests.support import needed
 from tests.support.android import Adb, Raw, adb_server, started, wait_until

@@ -8,7 +8,8 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from harness.emulation.android import auth, wire
+from harness import adb_protocol as wire
+from harness.emulation.android import auth
 from harness.emulation.android.streams import Service, Stream
 
 #: Streams that one client may have open.

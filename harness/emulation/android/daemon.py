@@ -12,12 +12,11 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.emulation.android import wire
 from harness.emulation.android.connection import Connection
 from harness.emulation.android.image import Image
 from harness.emulation.android.sandbox import REBOOT, enter
@@ -53,6 +52,12 @@ _REFUSALS = {
 }
 
 
+def banner(properties: Collection[tuple[str, str]], features: Collection[str]) -> bytes:
+    """The device's identity in its CNXN: what ``adb devices -l`` prints, and its abilities."""
+    parts = [f"{name}={value}" for name, value in properties]
+    return ("device::" + ";".join([*parts, "features=" + ",".join(features)])).encode()
+
+
 class Daemon:
     """What connections share; see ``connection.Host``."""
 
@@ -60,7 +65,7 @@ class Daemon:
         self.version = int(settings["version"])
         self.authenticate = bool(settings["authenticate"])
         self.max_payload = int(settings["max_payload"])
-        self.banner = wire.banner(settings["identity"], FEATURES if settings["features"] else ())
+        self.banner = banner(settings["identity"], FEATURES if settings["features"] else ())
         self._outside = outside
         self._connections: list[Connection] = []
         self._commands = 0

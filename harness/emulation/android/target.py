@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from harness.adb_protocol import MAX_PAYLOAD, VERSION, VERSION_WITH_CHECKSUMS
 from harness.emulation.android.auth import same_key
 from harness.emulation.android.image import Image
 from harness.emulation.android.phone import Phone
 from harness.emulation.android.sandbox import REBOOT
-from harness.emulation.android.wire import MAX_PAYLOAD, VERSION, VERSION_WITH_CHECKSUMS
 from harness.emulation.target import Target, Tell
 from harness.errors import HarnessError, MissingToolError, UsageError, suggest
 
@@ -44,7 +44,7 @@ class AndroidTarget(Target):
 
     ``port`` 0 takes a free one of the loopback interface. ``folder`` keeps the phone's data;
     without one they go when it stops. ``authorized_keys`` are files like adb's ``adbkey.pub``,
-    by default the user's own; ``accept_new_keys`` decides about others, which stay
+    by default the user's own key; ``accept_new_keys`` decides about others, which stay
     unauthorised without it. ``checksums`` speaks the protocol's old version, ``features`` are
     what adbd can do since Android 7, ``max_payload`` is the longest packet in bytes. ``data_mb``
     makes the data a disk of that size in memory. ``reboot_seconds`` is how long it is away for a
@@ -313,14 +313,21 @@ port = {self.port}
             threading.Thread(target=self._tap, args=(message,), daemon=True).start()
 
     def _keys(self) -> list[str]:
-        files = [Path("~/.android/adbkey.pub").expanduser()]
-        if self._key_files is not None:
-            files = list(self._key_files)
-        found = []
-        for path in (*files, self._files.folder / "adb_keys"):
+        found = [] if self._key_files is not None else self._own_keys()
+        for path in (*(self._key_files or ()), self._files.folder / "adb_keys"):
             with contextlib.suppress(OSError):
                 found += path.read_text(errors="replace").splitlines()
         return [line for line in found if line.strip("\0 ")]
+
+    @staticmethod
+    def _own_keys() -> list[str]:
+        """The user's own key: its public half need not be beside the private one."""
+        # Not for the daemon, which imports this module on its way.
+        from harness.transports.adb_keys import public_half, user_key_path
+
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return [public_half(user_key_path()).decode()]
+        return []
 
     def _tap(self, message: dict[str, Any]) -> None:
         key = str(message["key"])
