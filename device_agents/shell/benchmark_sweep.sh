@@ -4,39 +4,58 @@
 #   benchmark_sweep ok N
 # or, for the first and wherever the tool says other things of its delegates than the time before,
 #   benchmark_sweep log N, what it printed, benchmark_sweep end N EXITCODE BYTES
-# and ends where a run fails. Ends when our stdin ends: the host has gone.
+# and ends where a run fails, or where a file cannot be written:
+#   benchmark_sweep problem N WHY
+# Ends when our stdin ends: the host has gone.
 cd "$1" || exit 1
 count=$2 in=$3 out=$4
 shift 4
+n=0 before= watcher= tool=
+
+finish() {
+  kill -9 $watcher 2>/dev/null
+  rm -f input output inputs log pid stop room
+}
+
+problem() {
+  finish # before the host hears of it and ends this shell
+  set -f
+  printf 'benchmark_sweep problem %s %s\n' "$n" "$(echo $why)"
+  exit 1
+}
+
 rm -f outputs stop pid
-: >outputs
+why=$({ printf '' >outputs; } 2>&1) || problem
 exec 3<&0
 (read -r gone; : >stop; kill -9 "$(cat pid)") <&3 >/dev/null 2>&1 &
 watcher=$!
-n=0
-before=
 while [ "$n" -lt "$count" ] && [ ! -e stop ]; do
   rm -f output
-  dd if=inputs of=input bs="$in" skip="$n" count=1 2>/dev/null
+  why=$(dd if=inputs of=input bs="$in" skip="$n" count=1 2>&1) || problem
   "$@" </dev/null >log 2>&1 3<&- &
   tool=$!
-  echo "$tool" >pid
+  why=$({ echo "$tool" >pid; } 2>&1) || { kill -9 "$tool"; problem; }
   wait "$tool"
   code=$?
-  size=0
+  size=0 good=
   [ -f output ] && size=$(($(wc -c <output)))
+  if [ "$code" = 0 ] && [ "$size" = "$out" ]; then
+    good=yes
+    why=$({ cat output >>outputs; } 2>&1) || problem
+  else
+    # The tool may have failed for want of room, and says nothing of it.
+    why=$(dd if=/dev/zero of=room bs=4096 count=1 2>&1) || problem
+  fi
   said=$(grep -E 'elegat|nsupported|Unconsumed|CPU' log)
-  if [ "$n" != 0 ] && [ "$code" = 0 ] && [ "$size" = "$out" ] && [ "$said" = "$before" ]; then
+  if [ "$n" != 0 ] && [ -n "$good" ] && [ "$said" = "$before" ]; then
     echo "benchmark_sweep ok $n"
   else
     echo "benchmark_sweep log $n"
     head -c 100000 log
     printf '\nbenchmark_sweep end %s %s %s\n' "$n" "$code" "$size"
-    [ "$code" = 0 ] && [ "$size" = "$out" ] || break
+    [ -n "$good" ] || break
   fi
   before=$said
-  cat output >>outputs
   n=$((n + 1))
 done
-kill -9 "$watcher" 2>/dev/null
-rm -f input output inputs log pid stop
+finish

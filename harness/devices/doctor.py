@@ -130,7 +130,7 @@ def _libc(platform: dict[str, Any], runtime: dict[str, Any] | None) -> Iterator[
 # -- what the device's state tells -----------------------------------------------------------
 
 
-def _clock(_device: Device, state: DeviceState) -> Iterator[Check]:
+def _clock(device: Device, state: DeviceState) -> Iterator[Check]:
     if state.clock is None:
         yield Check("clock", Mark.UNKNOWN, "the device does not tell its time")
         return
@@ -140,7 +140,9 @@ def _clock(_device: Device, state: DeviceState) -> Iterator[Check]:
             "clock",
             Mark.WARNING,
             f"off by {off:+.0f} s: latencies do not care, certificates and logs do",
-            "on the device: sudo timedatectl set-ntp true",
+            "in the phone's settings: set the time automatically"
+            if device.transport == "adb"
+            else "on the device: sudo timedatectl set-ntp true",
         )
     else:
         yield Check("clock", Mark.GOOD, f"within {max(1, round(abs(off)))} s of this machine's")
@@ -200,7 +202,7 @@ def _processors(_device: Device, state: DeviceState) -> Iterator[Check]:
         )
 
 
-def _governor(_device: Device, state: DeviceState) -> Iterator[Check]:
+def _governor(device: Device, state: DeviceState) -> Iterator[Check]:
     if not state.governor:
         yield Check("governor", Mark.UNKNOWN, "the device does not tell: a virtual machine?")
     elif state.governor == "performance":
@@ -210,7 +212,10 @@ def _governor(_device: Device, state: DeviceState) -> Iterator[Check]:
             "governor",
             Mark.WARNING,
             f"{state.governor}: the frequency follows the load",
-            'governor = "performance" in the Policy sets it where this user may; else on the '
+            "a phone that is not rooted keeps it: warmup_seconds in the Policy lets it rise first, "
+            "more trials show how far it varies"
+            if device.transport == "adb"
+            else 'governor = "performance" in the Policy sets it where this user may; else on the '
             "device: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/"
             "scaling_governor",
         )

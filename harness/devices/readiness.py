@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness.devices.state import DeviceState, read_state
@@ -32,21 +33,31 @@ class Ready:
     """What a trial begins with.
 
     ``cores`` are the processors that the agent keeps to (empty: all), ``missed`` what the
-    Policy asked for in vain, by what it is about, ``waited`` the seconds that were waited.
+    Policy asked for in vain, by what it is about, ``waited`` the seconds that were waited,
+    ``look`` reads the state anew.
     """
 
     state: DeviceState | None = None
     cores: tuple[int, ...] = ()
     waited: float = 0.0
     missed: tuple[tuple[str, str], ...] = ()
+    look: Callable[[], DeviceState] | None = None
 
     def as_facts(self) -> dict[str, Any]:
-        """For the record of the trial; empty where nothing was asked or found."""
+        """For the record of the trial, when it has ended: the device is looked at once more.
+
+        Empty where nothing was asked or found.
+        """
         if self.state is None:
             return {}
+        after = None
+        if self.look is not None:
+            with contextlib.suppress(HarnessError):  # the trial itself is whole
+                after = self.look().as_dict()
         return {
             "readiness": {
                 "before": self.state.as_dict(),
+                "after": after,
                 "waited_seconds": round(self.waited, 1),
                 "missed": [list(item) for item in self.missed],
             }
@@ -56,8 +67,8 @@ class Ready:
 class Readiness:
     """Readiness of one device in one session, by one Policy.
 
-    A Policy that asks for nothing costs nothing on a device without a battery: no command is
-    run for it.
+    A Policy that asks for nothing costs nothing on a device that has no battery and does not tell
+    whether it is throttled: no command is run for it.
     """
 
     def __init__(self, transport: Transport, policy: Policy) -> None:
@@ -71,7 +82,7 @@ class Readiness:
             or policy.governor
             or policy.cores
         )
-        self._battery: bool | None = None
+        self._tells: bool | None = None
 
     def open(self) -> None:
         """Set the governor, for as long as the link is there. Raises ``TransportError``."""
@@ -109,12 +120,15 @@ class Readiness:
 
         ``pause(seconds, why)`` sleeps. Raises ``TransportError``, ``ProtocolError``.
         """
-        if not self._asked and self._battery is False:
+        if not self._asked and self._tells is False:
             return Ready()
         began = time.monotonic()
         while True:
             state = self._look()
-            self._battery = state.battery_percent is not None
+            self._tells = any(
+                told is not None
+                for told in (state.battery_percent, state.throttled, state.thermal_status)
+            )
             missed = self._missed(state)
             waited = time.monotonic() - began
             if (
@@ -126,7 +140,7 @@ class Readiness:
             why = next(text for about, text in missed if about in _PASSES)
             pause(min(_LOOK_EVERY, max(0.05, self._policy.ready_timeout - waited)), why)
         cores = tuple(state.cores(self._policy.cores)) if self._policy.cores else ()
-        return Ready(state, cores, waited, tuple(missed))
+        return Ready(state, cores, waited, tuple(missed), partial(read_state, self._transport))
 
     def _look(self) -> DeviceState:
         """The device's state, its governor as asked; what has changed that is set anew.

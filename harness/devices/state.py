@@ -1,7 +1,7 @@
 """What a device tells of its state: temperature, frequencies, battery, disk, load.
 
-The lines come from ``device_agents/shell/state.sh``. Nothing in them is trusted: what is not
-a number of a sensible size is as if it had not been said.
+The lines come from ``state.sh`` and ``facts.sh`` of ``device_agents/shell``. Nothing in them is
+trusted: what is not a number of a sensible size is as if it had not been said.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class DeviceState:
 
     ``temperature_c`` is the hottest zone of the processor (of the board, where no zone is
     named so). ``battery_percent`` is ``None`` without a battery. ``busy`` is the share of all
-    processors' time that was in use, 0 to 1. ``facts`` holds the other lines as text.
+    processors' time that was in use, 0 to 1. ``thermal_status`` is Android's, from 0 (none) to 6
+    (about to shut down). ``facts`` holds the other lines as text.
     """
 
     processors: tuple[Processor, ...] = ()
@@ -104,6 +105,7 @@ class DeviceState:
             "battery_status": self.battery_status or None,
             "powered": self.powered,
             "throttled": self.throttled,
+            "thermal_status": self.thermal_status,
         }
 
 
@@ -112,16 +114,18 @@ def read_state(transport: Transport, folder: str | None = None) -> DeviceState:
 
     Raises ``TransportError``, ``ProtocolError``.
     """
-    arguments = ["quick"] if folder is None else ["full", folder]
-    done = run_script(transport, "state.sh", *arguments, timeout=60)
-    if done.exit_code != 0:
-        said = clean(done.stderr.decode("utf-8", "replace"))[-200:]
-        raise ProtocolError(f"the device's shell cannot tell its state: {said}")
-    return parse_state(done.stdout.decode("utf-8", "replace"))
+    lines = b""
+    for name, *arguments in [["state.sh"], *([] if folder is None else [["facts.sh", folder]])]:
+        done = run_script(transport, name, *arguments, timeout=60)
+        if done.exit_code != 0:
+            said = clean(done.stderr.decode("utf-8", "replace"))[-200:]
+            raise ProtocolError(f"the device's shell cannot tell its state: {said}")
+        lines += done.stdout
+    return parse_state(lines.decode("utf-8", "replace"))
 
 
 def parse_state(text: str) -> DeviceState:
-    """Read the lines of ``state.sh``."""
+    """Read the lines of the two scripts."""
     processors: dict[int, dict[str, str]] = defaultdict(dict)
     zones: dict[str, dict[str, str]] = defaultdict(dict)
     service: list[float] = []

@@ -24,6 +24,7 @@ class AdvisoryKind(StrEnum):
     NOT_READY = "not_ready"
     LOW_BATTERY = "low_battery"
     HOT = "hot"
+    THROTTLED = "throttled"
     PARTIAL_DELEGATION = "partial_delegation"
     SUMMARY_ONLY = "summary_only"
     MOVED = "moved"
@@ -61,6 +62,8 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     AdvisoryKind.LOW_BATTERY: "charge the device: many phones lower their clock on a weak battery",
     AdvisoryKind.HOT: "let the device cool down: set max_temperature_c or cooldown_seconds in the "
     "Policy",
+    AdvisoryKind.THROTTLED: "the device lowered its clock: let it cool down (max_temperature_c, "
+    "cooldown_seconds in the Policy), give a board a better power supply or a fan, measure again",
     AdvisoryKind.PARTIAL_DELEGATION: "some operators ran on the CPU: harness inspect shows which; "
     "choose a recipe whose operators the accelerator has, and compare with the CPU",
     AdvisoryKind.SUMMARY_ONLY: "the tool prints statistics of its runs and keeps no samples: for "

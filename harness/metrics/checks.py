@@ -34,6 +34,7 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
             _delegation,
             _kernels,
             _summary,
+            _throttled,
             _trials,
             _samples,
             _threads,
@@ -143,6 +144,23 @@ def _threads(observations: Observations) -> Iterator[Advisory]:
     )
     for asked, found in differing:
         yield Advisory(AdvisoryKind.THREADS_DIFFER, f"asked for {asked}, found {found}")
+
+
+def _throttled(observations: Observations) -> Iterator[Advisory]:
+    """What the device said of itself before and after its trials."""
+    status = count = 0
+    for trial in observations.trials:
+        readiness = trial.facts.get("readiness") or {}
+        states = [state for when in ("before", "after") if (state := readiness.get(when))]
+        highest = max((state.get("thermal_status") or 0 for state in states), default=0)
+        status = max(status, highest)
+        count += highest > 0 or any(state.get("throttled") for state in states)
+    if count:
+        said = f"Android's thermal status was {status}" if status else "the board said so"
+        yield Advisory(
+            AdvisoryKind.THROTTLED,
+            f"{said}, before or after {count} of {len(observations.trials)} trials",
+        )
 
 
 def _readiness(observations: Observations) -> Iterator[Advisory]:

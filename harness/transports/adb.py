@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from harness.adb_protocol import STDERR, STDOUT
 from harness.domain import Device
 from harness.errors import (
     AgentTimeoutError,
@@ -19,14 +20,7 @@ from harness.errors import (
     PullError,
     PushError,
 )
-from harness.transports.adb_command import (
-    STDERR,
-    STDOUT,
-    AdbProcess,
-    Command,
-    feed,
-    start_command,
-)
+from harness.transports.adb_command import AdbProcess, Command, feed, start_command
 from harness.transports.adb_devices import ServerLink, tcp_address
 from harness.transports.adb_server import is_loopback, server_address
 from harness.transports.adb_stream import Refusal
@@ -152,7 +146,7 @@ class AdbTransport:
 
     def _start(self, argv: Sequence[str], input_bytes: int | None) -> Command:
         with self._translated():
-            return start_command(self._link.stream, self._features, argv, input_bytes)
+            return start_command(self._link, self._features, argv, input_bytes)
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> Completed:
         """See ``Transport``. adbd gives a death by signal as 128 + signal."""

@@ -9,27 +9,33 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
+from harness.adb_protocol import CLOSE_STDIN, EXIT, SHELL_PACKET, STDERR, STDIN, STDOUT
 from harness.errors import LinkLostError, ProtocolError
-from harness.transports.adb_stream import Incoming, Stream
+from harness.transports.adb_stream import Incoming, Link, Stream
 from harness.transports.lines import TAIL_BYTES, LineReader
 from harness.transports.quoting import command_line
 from harness.transports.transport import MAX_OUTPUT
-
-STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
-
-_HEAD = struct.Struct("<BI")
 
 #: Bytes of stdin in one packet.
 _CHUNK = 32 * 1024
 
 #: Before the exit code in the output of a device without the shell protocol.
 _MARK = b"\x1e"
+
+#: In place of a command that is too long for a service: it comes as the first line of stdin.
+#: ``read`` takes one byte at a time off a pipe, so what follows is the command's own stdin.
+READ, READ_COMMAND = b"IFS= read -r line && ", b'eval "$(printf %b "$line")"'
+
+
+def as_line(command: bytes) -> bytes:
+    """A command for ``READ_COMMAND``."""
+    return command.replace(b"\\", b"\\\\").replace(b"\n", b"\\n") + b"\n"
 
 
 class Command(Protocol):
@@ -60,29 +66,27 @@ class ShellCommand:
         self._kind = self._left = 0
 
     @staticmethod
-    def service(argv: Sequence[str]) -> bytes:
-        """What to ask adbd for.
-
-        The shell gives its process to the program: adbd's SIGHUP at the end of the stream
-        reaches the program itself.
-        """
-        return b"shell,v2,raw:exec " + command_line(argv).encode("utf-8", "surrogateescape")
+    def service(command: bytes, before: bytes = b"") -> bytes:
+        """What to ask adbd for: a command for its shell, after what is to be done ``before``."""
+        return b"shell,v2,raw:" + before + command
 
     def write(self, data: bytes) -> None:
         """See ``Command``."""
         for begin in range(0, len(data), _CHUNK):
             part = data[begin : begin + _CHUNK]
-            self._stream.send(_HEAD.pack(STDIN, len(part)) + part)
+            self._stream.send(SHELL_PACKET.pack(STDIN, len(part)) + part)
 
     def end_input(self) -> None:
         """See ``Command``."""
-        self._stream.send(_HEAD.pack(CLOSE_STDIN, 0))
+        self._stream.send(SHELL_PACKET.pack(CLOSE_STDIN, 0))
 
     def read(self, timeout: float) -> tuple[int, bytes] | None:
         """See ``Command``."""
         try:
             if not self._left:
-                self._kind, self._left = _HEAD.unpack(self._in.exactly(_HEAD.size, timeout))
+                self._kind, self._left = SHELL_PACKET.unpack(
+                    self._in.exactly(SHELL_PACKET.size, timeout)
+                )
                 if self._kind not in (STDOUT, STDERR, EXIT) or (
                     self._kind == EXIT and self._left != 1
                 ):
@@ -116,20 +120,21 @@ class PlainCommand:
         self._held = b""
 
     @staticmethod
-    def service(argv: Sequence[str], token: bytes, input_bytes: int | None) -> bytes:
-        """What to ask adbd for; ``None`` input bytes leave stdin open.
+    def service(
+        command: bytes, before: bytes = b"", *, token: bytes, input_bytes: int | None
+    ) -> bytes:
+        """See ``ShellCommand.service``; ``None`` input bytes leave stdin open.
 
         With an open stdin the command is to be talked to, and what it writes to stderr would
         only disturb: it is lost.
         """
-        command = command_line(argv).encode("utf-8", "surrogateescape")
         if input_bytes is None:
             command += b" 2>/dev/null"
         elif input_bytes == 0:
             command += b" </dev/null 2>&1"
         else:
             command = b"head -c %d | %s 2>&1" % (input_bytes, command)
-        return b"exec:%s; echo '%s%s':$?" % (command, _MARK, token)
+        return b"exec:%s%s; echo '%s%s':$?" % (before, command, _MARK, token)
 
     def write(self, data: bytes) -> None:
         """See ``Command``."""
@@ -162,16 +167,34 @@ class PlainCommand:
 
 
 def start_command(
-    open_stream: Callable[[bytes], Stream],
-    features: frozenset[str],
-    argv: Sequence[str],
-    input_bytes: int | None,
+    link: Link, features: frozenset[str], argv: Sequence[str], input_bytes: int | None
 ) -> Command:
-    """Start a command as the device can; ``None`` input bytes leave its stdin open."""
-    if "shell_v2" in features:
-        return ShellCommand(open_stream(ShellCommand.service(argv)))
+    """Start a command as the device can; ``None`` input bytes leave its stdin open.
+
+    One that is longer than the link's services may be costs one more way to the device.
+    """
+    line = command_line(argv).encode("utf-8", "surrogateescape")
     token = secrets.token_hex(8).encode()
-    return PlainCommand(open_stream(PlainCommand.service(argv, token, input_bytes)), token)
+    service: Callable[..., bytes]
+    wrap: Callable[[Stream], Command]
+    if "shell_v2" in features:
+        # The shell gives its process to the program: adbd's SIGHUP at the end of the stream
+        # reaches the program itself.
+        line = b"exec " + line
+        service, wrap = ShellCommand.service, ShellCommand
+    else:
+        service = partial(PlainCommand.service, token=token, input_bytes=input_bytes)
+        wrap = partial(PlainCommand, token=token)
+    name = service(line)
+    if len(name) <= link.longest_service:
+        return wrap(link.stream(name))
+    command = wrap(link.stream(service(READ_COMMAND, READ)))
+    try:
+        command.write(as_line(line))
+    except BaseException:
+        command.close()
+        raise
+    return command
 
 
 def feed(command: Command, data: bytes) -> threading.Thread:
@@ -235,6 +258,9 @@ class AdbProcess:
                 if self._lost:
                     raise self._lost
                 return b"" if self._closed or self._code is not None else None
+            # Packets without a byte of stdout keep coming for as long as the device likes.
+            if not self._out and time.monotonic() > deadline:
+                return None
         data = bytes(self._out)
         self._out.clear()
         return data
@@ -254,9 +280,8 @@ class AdbProcess:
         """See ``Process``. A death by signal comes as 128 + signal, as adbd reports it."""
         deadline = time.monotonic() + timeout
         while self._code is None:
-            if not self._pump(max(0.0, deadline - time.monotonic())) and (
-                self._lost or self._closed or time.monotonic() >= deadline
-            ):
+            more = self._pump(max(0.0, deadline - time.monotonic()))
+            if time.monotonic() > deadline or (not more and (self._lost or self._closed)):
                 break
         return self._code
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Sequence
 
+from harness.adb_protocol import MAX_FIRST_PAYLOAD
 from harness.errors import (
     AuthenticationError,
     LinkLostError,
@@ -20,7 +21,7 @@ from harness.transports.adb_server import (
     ServerAddress,
     server_address,
 )
-from harness.transports.adb_stream import Refusal, Stream, printable
+from harness.transports.adb_stream import Refusal, Stream, check_service, printable
 
 #: Seconds that a device gets to become ready: after it was connected anew, or is still starting.
 READY_TIMEOUT = 10.0
@@ -58,6 +59,9 @@ def tcp_address(serial: str) -> tuple[str, int] | None:
 class ServerLink:
     """One device of a running server, found again when it went away. See ``Link``."""
 
+    #: A server does not tell what the device takes. One byte is the null character at its end.
+    longest_service = MAX_FIRST_PAYLOAD - 1
+
     def __init__(self, name: str, serial: str | None, address: ServerAddress) -> None:
         self._name = name
         self._asked = serial
@@ -81,6 +85,7 @@ class ServerLink:
         """See ``Link``."""
         if not self._was_there:
             raise EOFError
+        check_service(self._name, service, self.longest_service)
         try:
             return self._server.stream(self._serial, service)
         except UnreachableError as error:

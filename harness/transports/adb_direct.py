@@ -14,10 +14,17 @@ import threading
 import time
 from collections import deque
 
+from harness import adb_protocol as wire
 from harness.errors import AuthenticationError, LinkLostError, ProtocolError, UnreachableError
 from harness.transports import adb_wire
-from harness.transports.adb_keys import TOKEN_BYTES, AdbKey, load_keys
-from harness.transports.adb_stream import ANSWER_TIMEOUT, Refusal, Stream, printable
+from harness.transports.adb_keys import AdbKey, load_keys
+from harness.transports.adb_stream import (
+    ANSWER_TIMEOUT,
+    Refusal,
+    Stream,
+    check_service,
+    printable,
+)
 
 #: Seconds to reach a device, and to wait for one that was there before: many boot so long.
 CONNECT_TIMEOUT, RETURN_TIMEOUT = 10.0, 60.0
@@ -26,9 +33,7 @@ CONNECT_TIMEOUT, RETURN_TIMEOUT = 10.0, 60.0
 ACCEPT_TIMEOUT = 15.0
 
 #: Bytes of a stream that nobody has taken yet; an honest device never has more than one packet.
-_MAX_WAITING = 4 * adb_wire.MAX_DATA
-
-_TOKEN, _SIGNATURE, _PUBLIC_KEY = 1, 2, 3
+_MAX_WAITING = 4 * wire.MAX_PAYLOAD
 
 
 class _DirectStream:
@@ -65,7 +70,7 @@ class _DirectStream:
                     self._link.check()
                     raise EOFError if self.ended else TimeoutError
                 self.may_send = False
-            self._link.send(b"WRTE", self.number, self.remote, left[: self.packet])
+            self._link.send(wire.WRTE, self.number, self.remote, left[: self.packet])
             left = left[self.packet :]
 
     def receive(self, timeout: float) -> bytes | None:
@@ -75,7 +80,7 @@ class _DirectStream:
                 return b"" if self.ended else None
             data = self.waiting.popleft()
         with contextlib.suppress(OSError, EOFError, ProtocolError):  # the reader will say so
-            self._link.send(b"OKAY", self.number, self.remote)
+            self._link.send(wire.OKAY, self.number, self.remote)
         return data
 
     def close(self) -> None:
@@ -93,7 +98,7 @@ class DirectLink:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._broken: BaseException | None = None
-        self._packet = 4096
+        self._packet = wire.MAX_FIRST_PAYLOAD
         self._was_there = False
 
     @property
@@ -141,9 +146,7 @@ class DirectLink:
 
     def _greet(self, link: adb_wire.PacketLink, keys: list[AdbKey]) -> frozenset[str]:
         """Say hello, prove who we are; returns the features of the device's banner."""
-        link.send(
-            b"CNXN", adb_wire.VERSION_NO_CHECKSUM, adb_wire.MAX_DATA, b"host::features=shell_v2"
-        )
+        link.send(wire.CNXN, wire.VERSION, wire.MAX_PAYLOAD, b"host::features=shell_v2")
         offered = deque(keys)
         told = False
         # Whoever does not know the key says nothing at all until somebody has accepted it.
@@ -158,21 +161,21 @@ class DirectLink:
                     if told:
                         raise self._unauthorized(keys) from None
                     raise
-                if command == b"CNXN":
+                if command == wire.CNXN:
                     return self._features(link, arg0, arg1, data)
-                if command == b"STLS":
+                if command == wire.STLS:
                     raise UnreachableError(
                         f"{self._name}: {self._where} is the encrypted port of wireless debugging",
                         hint="connect it with `adb pair` and `adb connect` and use its serial, or "
                         "run `adb tcpip 5555` and use port 5555",
                     )
-                if command != b"AUTH" or arg0 != _TOKEN or len(data) != TOKEN_BYTES:
+                if command != wire.AUTH or arg0 != wire.TOKEN or len(data) != wire.TOKEN_BYTES:
                     raise ProtocolError(f"{self._name}: {self._where} does not greet as adbd does")
                 if offered:
-                    link.send(b"AUTH", _SIGNATURE, 0, offered.popleft().sign(data))
+                    link.send(wire.AUTH, wire.SIGNATURE, 0, offered.popleft().sign(data))
                 elif not told:
                     told = True
-                    link.send(b"AUTH", _PUBLIC_KEY, 0, keys[0].public() + b"\0")
+                    link.send(wire.AUTH, wire.RSA_PUBLIC_KEY, 0, keys[0].public() + b"\0")
                     timer.cancel()
                     timer = threading.Timer(ACCEPT_TIMEOUT, link.stop)
                     timer.daemon = True
@@ -190,9 +193,9 @@ class DirectLink:
     def _features(
         self, link: adb_wire.PacketLink, version: int, packet: int, banner: bytes
     ) -> frozenset[str]:
-        if version >= adb_wire.VERSION_NO_CHECKSUM:
+        if version >= wire.VERSION:
             link.without_sums()
-        self._packet = max(4096, min(packet, adb_wire.MAX_DATA))
+        self._packet = max(wire.MAX_FIRST_PAYLOAD, min(packet, wire.MAX_PAYLOAD))
         found = re.search(rb"(?:^|[:;])features=([^;\0]*)", banner)
         return frozenset(printable(found[1]).split(",")) if found else frozenset()
 
@@ -210,27 +213,27 @@ class DirectLink:
                 stream.changed.notify_all()
 
     def _take(
-        self, link: adb_wire.PacketLink, command: bytes, arg0: int, arg1: int, data: bytes
+        self, link: adb_wire.PacketLink, command: int, arg0: int, arg1: int, data: bytes
     ) -> None:
         """One packet: ``arg0`` is the device's number of the stream, ``arg1`` ours."""
-        if command == b"OPEN":  # nobody here offers services to the device
-            link.send(b"CLSE", 0, arg0)
+        if command == wire.OPEN:  # nobody here offers services to the device
+            link.send(wire.CLSE, 0, arg0)
             return
-        if command == b"CNXN":
+        if command == wire.CNXN:
             raise EOFError("the device's adbd has started anew")
         with self._lock:
             stream = self._streams.get(arg1)
         if stream is None:
             return
         with stream.changed:
-            if command == b"OKAY" and stream.remote in (0, arg0):
+            if command == wire.OKAY and stream.remote in (0, arg0):
                 stream.remote, stream.may_send = arg0, True
-            elif command == b"WRTE" and stream.remote == arg0:
+            elif command == wire.WRTE and stream.remote == arg0:
                 if data:
                     stream.waiting.append(data)
                 if sum(map(len, stream.waiting)) > _MAX_WAITING:
                     raise ProtocolError("the device sends more than was asked for")
-            elif command == b"CLSE" and stream.remote in (0, arg0):
+            elif command == wire.CLSE and stream.remote in (0, arg0):
                 stream.ended = True
             stream.changed.notify_all()
 
@@ -241,22 +244,26 @@ class DirectLink:
         if self._broken is not None or self._link is None:
             raise EOFError(str(self._broken or ""))
 
-    def send(self, command: bytes, arg0: int, arg1: int, data: bytes | memoryview = b"") -> None:
+    def send(self, command: int, arg0: int, arg1: int, data: bytes | memoryview = b"") -> None:
         """Send a packet."""
         self.check()
         assert self._link is not None
         self._link.send(command, arg0, arg1, data)
 
+    @property
+    def longest_service(self) -> int:
+        """See ``Link``: one packet, less the null character at its end."""
+        return self._packet - 1
+
     def stream(self, service: bytes) -> Stream:
         """See ``Link``."""
         self.check()
+        check_service(self._name, service, self.longest_service)
         stream = _DirectStream(self, next(self._numbers), self._packet)
-        if len(service) >= self._packet:
-            raise Refusal(b"a command of %d bytes is longer than it takes" % len(service))
         with self._lock:
             self._streams[stream.number] = stream
         try:
-            self.send(b"OPEN", stream.number, 0, service + b"\0")
+            self.send(wire.OPEN, stream.number, 0, service + b"\0")
             stream.opened(service)
         except BaseException:
             stream.close()
@@ -269,7 +276,7 @@ class DirectLink:
             known = self._streams.pop(stream.number, None)
         if known is not None and stream.remote:
             with contextlib.suppress(OSError, EOFError, ProtocolError):
-                self.send(b"CLSE", stream.number, stream.remote)
+                self.send(wire.CLSE, stream.number, stream.remote)
         with stream.changed:
             stream.ended = True
             stream.changed.notify_all()

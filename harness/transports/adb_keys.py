@@ -7,13 +7,11 @@ with ``*.adb_key``, as in ``auth.cpp`` of Android's adb.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import getpass
 import os
 import socket
 import stat
-import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +19,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
+from harness.adb_protocol import KEY_BITS, write_key
 from harness.errors import AuthenticationError
-
-#: The size of a token to be signed: it is taken for a SHA-1 hash.
-TOKEN_BYTES = 20
-
-_BITS = 2048
 
 
 @dataclass(frozen=True)
@@ -46,22 +40,14 @@ class AdbKey:
 
 
 def public_text(private: rsa.RSAPrivateKey) -> bytes:
-    """Base64 of ``struct RSAPublicKey`` of Android's ``android_pubkey.c``, and a name.
-
-    Little-endian: modulus in 32-bit words, -1 / n[0] modulo 2^32, modulus, R^2 for Montgomery's
-    multiplication (R = 2^2048), exponent.
-    """
+    """What stands in ``adbkey.pub``."""
     numbers = private.public_key().public_numbers()
-    size = _BITS // 8
-    packed = struct.pack(
-        f"<II{size}s{size}sI",
-        size // 4,
-        pow(-numbers.n, -1, 1 << 32),
-        numbers.n.to_bytes(size, "little"),
-        pow(2, 2 * _BITS, numbers.n).to_bytes(size, "little"),
-        numbers.e,
-    )
-    return base64.b64encode(packed) + _owner().encode()
+    return write_key(numbers.n, numbers.e) + _owner().encode()
+
+
+def public_half(path: Path) -> bytes:
+    """The public half of a private key; raises ``OSError``, ``ValueError``, ``TypeError``."""
+    return _read(path).public()
 
 
 def user_key_path() -> Path:
@@ -91,7 +77,7 @@ def load_keys(setting: str | None = None) -> list[AdbKey]:
 
 def make_key(path: Path) -> None:
     """Make a key and its public half; who comes second keeps the first one's."""
-    private = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
+    private = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
     text = private.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -140,7 +126,7 @@ def _read(path: Path) -> AdbKey:
     private = serialization.load_pem_private_key(
         path.read_bytes(), None, unsafe_skip_rsa_key_validation=True
     )
-    if not isinstance(private, rsa.RSAPrivateKey) or private.key_size != _BITS:
+    if not isinstance(private, rsa.RSAPrivateKey) or private.key_size != KEY_BITS:
         raise ValueError("Android takes only RSA keys of 2,048 bits")
     return AdbKey(path, private)
 

@@ -14,14 +14,11 @@ import re
 import socket
 from dataclasses import dataclass
 
-from harness.errors import ProtocolError, TransportError, UnreachableError, UsageError
+from harness.errors import ProtocolError, UnreachableError, UsageError
 from harness.transports.adb_stream import ANSWER_TIMEOUT, Incoming, Refusal, SocketStream
 
 #: Seconds to reach a server; it is nearly always on this machine.
 CONNECT_TIMEOUT = 5.0
-
-#: The longest request that four hexadecimal digits can announce.
-_MAX_REQUEST = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +105,6 @@ class AdbServer:
 
     def stream(self, serial: str, service: bytes) -> SocketStream:
         """A service of a device; raises ``Refusal``, ``UnreachableError``."""
-        if len(service) > _MAX_REQUEST:
-            raise TransportError(
-                f"a command of {len(service):,} bytes is longer than adb takes ({_MAX_REQUEST:,})"
-            )
         stream, incoming = self._request(
             b"host:transport:" + serial.encode("utf-8", "surrogateescape")
         )

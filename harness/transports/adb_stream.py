@@ -14,6 +14,8 @@ import struct
 import time
 from typing import Protocol
 
+from harness.errors import TransportError
+
 #: Seconds after which somebody who accepted a request and never answers is given up.
 ANSWER_TIMEOUT = 30.0
 
@@ -50,8 +52,24 @@ class Stream(Protocol):
         """End it in both directions; never raises."""
 
 
+def check_service(name: str, service: bytes, longest: int) -> None:
+    """Raise ``TransportError`` for a service that does not fit into one packet.
+
+    It must not reach an adb server: that dies of it, and with it the links to all its devices.
+    """
+    if len(service) > longest:
+        raise TransportError(
+            f"{name}: a request of {len(service):,} bytes is longer than the device takes "
+            f"({longest:,})"
+        )
+
+
 class Link(Protocol):
     """A way to one device."""
+
+    @property
+    def longest_service(self) -> int:
+        """Bytes that the name of a service may have; known once it is open."""
 
     def open(self) -> frozenset[str]:
         """Connect; returns what the device's adbd can do. Raises ``TransportError``."""

@@ -1,38 +1,27 @@
 """Packets of the adb protocol over adb-shell's transports (TCP and USB).
 
-A packet is six little-endian 32-bit numbers: command, two arguments, length and checksum of the
-data, and the command's complement; then the data (``protocol.txt`` of Android's adb). Since
-version 0x01000001 nobody checks the sum.
+See ``harness.adb_protocol`` for what is in them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import threading
 from typing import TYPE_CHECKING
 
-import numpy as np
-from adb_shell import constants
 from adb_shell.exceptions import TcpTimeoutException, UsbReadFailedError, UsbWriteFailedError
 from adb_shell.transport.tcp_transport import TcpTransport
 
+from harness import adb_protocol as wire
 from harness.errors import MissingExtraError, ProtocolError, UnreachableError
 from harness.transports.adb_stream import ANSWER_TIMEOUT
 
 if TYPE_CHECKING:
     from adb_shell.transport.base_transport import BaseTransport
 
-VERSION_NO_CHECKSUM = 0x01000001
-
-#: What both sides may put into one packet, at most.
-MAX_DATA: int = constants.MAX_ADB_DATA
-
 #: Data that costs less to be copied than to be sent by itself.
 _SMALL = 16 * 1024
-
-_HEAD = struct.Struct("<4s4I4s")
 
 #: Seconds between two looks whether the link was closed here, where a read cannot be woken.
 _POLL = 0.5
@@ -62,10 +51,6 @@ class _TcpTransport(TcpTransport):  # type: ignore[misc]  # adb-shell is not typ
                 self._connection.shutdown(socket.SHUT_RDWR)
 
 
-def _sum(data: bytes | memoryview) -> int:
-    return int(np.frombuffer(data, np.uint8).sum(dtype=np.uint64)) & 0xFFFFFFFF if data else 0
-
-
 class PacketLink:
     """Reads packets in one thread and writes them in any.
 
@@ -83,12 +68,9 @@ class PacketLink:
         """The other side does not look at checksums."""
         self._sums = False
 
-    def send(self, command: bytes, arg0: int, arg1: int, data: bytes | memoryview = b"") -> None:
+    def send(self, command: int, arg0: int, arg1: int, data: bytes | memoryview = b"") -> None:
         """Send one packet."""
-        head = _HEAD.pack(
-            command, arg0, arg1, len(data), _sum(data) if self._sums else 0,
-            bytes(byte ^ 0xFF for byte in command),
-        )  # fmt: skip
+        head = wire.header(command, arg0, arg1, data, checked=self._sums)
         # USB wants the head by itself; TCP does not mind, and small things go in one piece.
         whole = self._whole and len(data) <= _SMALL
         parts = [head + data] if whole else [head, data]
@@ -104,12 +86,15 @@ class PacketLink:
                         raise EOFError from None  # closed in another thread
                     left = left[sent:]
 
-    def receive(self) -> tuple[bytes, int, int, bytes]:
+    def receive(self) -> tuple[int, int, int, bytes]:
         """The next packet; waits for ever for its beginning."""
-        head = self._read(_HEAD.size, None)
-        command, arg0, arg1, size, _, complement = _HEAD.unpack(head)
-        if bytes(byte ^ 0xFF for byte in command) != complement or size > MAX_DATA:
-            raise ProtocolError(f"the device sent what is no packet of adb: {bytes(head)!r}")
+        head = self._read(wire.HEADER.size, None)
+        try:
+            command, arg0, arg1, size, _ = wire.parse_header(head, wire.MAX_PAYLOAD)
+        except wire.WireError:
+            raise ProtocolError(
+                f"the device sent what is no packet of adb: {bytes(head)!r}"
+            ) from None
         return command, arg0, arg1, bytes(self._read(size, ANSWER_TIMEOUT))
 
     def _read(self, count: int, timeout: float | None) -> bytearray:

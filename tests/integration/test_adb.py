@@ -7,12 +7,11 @@ import hashlib
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,56 +35,7 @@ from harness.transports import adb_devices, adb_direct, adb_keys
 from harness.transports.adb import AdbTransport
 from harness.transports.adb_server import ServerAddress, server_address
 from harness.transports.transport import MAX_OUTPUT, Upload
-from tests.support.adb import Adb, adb_device, start_adb, start_android
-
-HOSTILE = [
-    "a 'quoted' \"name\"",
-    "two\nlines",
-    "-n",
-    "$(touch /data/local/tmp/pwned)`touch /data/local/tmp/pwned`",
-    "; touch /data/local/tmp/pwned #",
-    "größe,420 ☃",
-    "back\\slash *?",
-]
-
-Opened = Callable[..., AdbTransport]
-
-
-@pytest.fixture(scope="module")
-def adb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adb]:
-    with start_adb(tmp_path_factory.mktemp("adb")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_phone(adb: Adb) -> Iterator[AndroidTarget]:
-    with start_android(adb.key) as target:
-        yield target
-
-
-@pytest.fixture(params=["server", "direct"])
-def way(request: pytest.FixtureRequest, adb: Adb) -> Callable[..., Device]:
-    return adb.by_server if request.param == "server" else adb.directly
-
-
-@pytest.fixture
-def opened() -> Iterator[Opened]:
-    links: list[AdbTransport] = []
-
-    def connect(device: Device) -> AdbTransport:
-        link = AdbTransport(device)
-        links.append(link)
-        link.open()
-        return link
-
-    yield connect
-    for link in links:
-        link.close()
-
-
-@pytest.fixture
-def link(way: Callable[..., Device], shared_phone: AndroidTarget, opened: Opened) -> AdbTransport:
-    return opened(way(shared_phone))
+from tests.support.adb import HOSTILE, Adb, Opened, adb_device, start_adb, start_android
 
 
 def running(link: AdbTransport, word: str) -> bool:
@@ -380,6 +330,19 @@ def test_a_key_that_somebody_accepts(adb: Adb, opened: Opened) -> None:
         assert opened(adb.directly(target)).run(["true"]).exit_code == 0
 
 
+def test_a_private_key_alone_opens_ones_own_emulated_phone(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("ADB_VENDOR_KEYS", raising=False)
+    own = tmp_path / ".android" / "adbkey"
+    adb_keys.make_key(own)
+    own.with_name("adbkey.pub").unlink()
+    with start_android(own, authorized_keys=None) as target:
+        device = adb_device(host="127.0.0.1", port=target.port)
+        assert opened(device).run(["true"]).exit_code == 0
+
+
 def test_keys_are_those_of_adb_and_private(
     adb: Adb, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -566,71 +529,6 @@ def test_what_may_listen_where_a_device_should(adb: Adb, answer: bytes, words: s
     port, thread = answering(answer)
     with pytest.raises(UnreachableError, match=words):
         AdbTransport(adb_device(host="127.0.0.1", port=port, adb_key=str(adb.key))).open()
-    thread.join(5)
-
-
-def packet(command: bytes, arg0: int, arg1: int, data: bytes = b"") -> bytes:
-    complement = bytes(byte ^ 255 for byte in command)
-    return struct.pack("<4s4I4s", command, arg0, arg1, len(data), sum(data), complement) + data
-
-
-SHELL_HEAD = struct.Struct("<BI")
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (packet(b"WRTE", 7, 1, SHELL_HEAD.pack(9, 5) + b"wrong"), "broke the shell protocol"),
-        (packet(b"WRTE", 7, 1, SHELL_HEAD.pack(3, 1 << 31)), "broke the shell protocol"),
-        (
-            packet(b"WRTE", 7, 1, SHELL_HEAD.pack(1, 1 << 31))
-            + packet(b"WRTE", 7, 1, bytes(1 << 20)) * 9,
-            "more than was asked for",
-        ),
-        (b"\xff" * 24, "no packet of adb"),
-        (packet(b"WRTE", 7, 1, SHELL_HEAD.pack(1, 1 << 31) + b"x"), "cut"),
-        (packet(b"CLSE", 7, 1), "cut"),
-    ],
-    ids=["kind", "exit", "flood", "noise", "length", "end"],
-)
-def test_hostile_devices(adb: Adb, opened: Opened, answer: bytes, words: str) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                answer_one(listener.accept()[0])
-
-    def answer_one(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.recv(65536)
-            banner = b"device::features=shell_v2,cmd\0"
-            connection.sendall(packet(b"CNXN", 0x01000001, 1 << 20, banner))
-            connection.recv(65536)
-            connection.sendall(packet(b"OKAY", 7, 1) + answer)
-            connection.shutdown(socket.SHUT_WR)
-            while connection.recv(65536):
-                pass
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    device = adb_device(host="127.0.0.1", port=listener.getsockname()[1], adb_key=str(adb.key))
-
-    def start_and_read(link: AdbTransport) -> None:
-        process = link.start(["true"])
-        assert isinstance(link._link, adb_direct.DirectLink) and link._link._reader
-        link._link._reader.join(20)  # everything has come, and nothing of it was asked for
-        process.read_line(20)
-
-    acts = [start_and_read, lambda link: link.run(["true"], timeout=20)]
-    for act in acts[: 1 if "asked" in words else 2]:
-        link = opened(device)
-        with pytest.raises((ProtocolError, LinkLostError), match=words) as caught:
-            act(link)
-        link.close()
-        assert caught.value.message.startswith("phone: ")
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
     thread.join(5)
 
 

@@ -33,13 +33,16 @@ from harness.errors import (
     AgentSetupError,
     AgentTimeoutError,
     ConfigError,
+    DeviceFullError,
     HarnessError,
     ProtocolError,
     UnsupportedError,
 )
 from harness.orchestrate.environment import known_names
+from harness.transports.adb import AdbTransport
 from harness.transports.scripts import script
 from tests.support import write_suite
+from tests.support.adb import Adb, start_android
 from tests.support.benchmark_model import write_tool
 from tests.support.sshd import Sshd
 
@@ -224,6 +227,26 @@ def test_a_delegate_that_gives_up_in_mid_sweep_is_noticed(tmp_path: Path) -> Non
     )  # fmt: skip
     assert batches.run(b"aabbccdd") == b"aabbccdd"
     assert heard == [[], ["falling back to CPU"]]
+
+
+@pytest.mark.parametrize(
+    ("tool", "size", "count"),
+    [("cat input >output", 200_000, 3), ("cat input input input input inputs >output", 150_000, 2),
+     ("cat input >output", 550_000, 1)],
+    ids=["outputs", "tool", "input"],
+)  # fmt: skip
+def test_a_sweep_on_a_device_that_becomes_full(adb: Adb, tool: str, size: int, count: int) -> None:
+    folder = "/data/local/tmp"
+    with start_android(adb.key, data_mb=1) as target:
+        link = AdbTransport(adb.directly(target))
+        link.open()
+        batches = Batches(
+            link, folder, ["sh", "-c", tool], "phone", "cpu", size, size, lambda lines: None, 30
+        )
+        with pytest.raises(DeviceFullError, match=r"cannot be written in /data.*No space left"):
+            batches.run(bytes(size * count))
+        assert link.run(["ls", folder]).stdout == b"outputs\n"
+        link.close()
 
 
 def test_a_model_that_the_tool_cannot_load(

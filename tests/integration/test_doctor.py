@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from harness.config.suites import load_suite
-from harness.devices.doctor import Check, Mark, examine
+from harness.devices.doctor import Check, Mark, _clock, examine
 from harness.devices.session import Session
+from harness.devices.state import parse_state
 from harness.orchestrate.environment import known_names
 from harness.orchestrate.set_up import examine_set_up
 from tests.support import write_suite
+from tests.support.adb import Adb, start_android
 from tests.support.boards import PHONE, Board
 from tests.support.sshd import Sshd
 
@@ -85,6 +87,16 @@ def test_a_phone_that_is_warm_and_empty(
     assert "2 big (6-7) and 6 little (0-5)" in found["processors"].found
     assert "held at 1.40 of 2.80 GHz" in found["frequency"].found
     assert found["governor"].mark is Mark.WARNING and "tee" in found["governor"].fix
+
+
+def test_a_phone_gets_no_fix_that_only_a_board_has(adb: Adb) -> None:
+    with start_android(adb.key) as target:
+        device = adb.directly(target)
+        found = {check.name: check for check in examine(device)}
+    assert found["governor"].mark is Mark.WARNING and "rooted" in found["governor"].fix
+    (clock,) = _clock(device, parse_state("clock 7\n"))
+    assert clock.mark is Mark.WARNING and "settings" in clock.fix
+    assert not [check for check in (*found.values(), clock) if "sudo" in check.fix]
 
 
 def test_the_command(cli: Cli) -> None:

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.emulation.android import AndroidTarget, Phone, wire
+from harness import adb_protocol as wire
+from harness.emulation.android import AndroidTarget, Phone
 from harness.errors import HarnessError, UsageError
 from tests.support import needed
 from tests.support.android import Adb, Raw, adb_server, started, wait_until
@@ -545,11 +546,24 @@ def test_endless_output_waits_for_its_reader(open_phone: AndroidTarget) -> None:
         struct.pack("<4sI", b"SEND", 12) + b"/data/x,0644" + struct.pack("<4sI", b"DATA", 1 << 31),
         struct.pack("<4sI", b"SEND", 12) + b"/data/x,0644" + struct.pack("<4sI", b"STAT", 0),
         struct.pack("<4sI", b"SEND", 7) + b"/data/x",
+        struct.pack("<4sI", b"SEND", 31) + b"/data/x,99999999999999999999999",
+        struct.pack("<4sI", b"SEND", 10) + b"/data/x,-5",
         struct.pack("<4sI", b"RECV", 9) + b"/dev/zero",
         struct.pack("<4sI", b"RECV", 5) + b"/dat\0",
         struct.pack("<4sI", b"RECV", 5) + b"/data",
     ],
-    ids=["length", "command", "data", "no data", "no mode", "endless", "nul", "folder"],
+    ids=[
+        "length",
+        "command",
+        "data",
+        "no data",
+        "no mode",
+        "large mode",
+        "small mode",
+        "endless",
+        "nul",
+        "folder",
+    ],
 )
 def test_bad_requests_for_files_fail(open_phone: AndroidTarget, request_: bytes) -> None:
     with Raw(open_phone) as client:

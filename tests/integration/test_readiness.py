@@ -13,8 +13,11 @@ import pytest
 from harness.devices.readiness import Readiness
 from harness.devices.state import read_state
 from harness.domain import Policy
+from harness.emulation.android import Phone
 from harness.store import Store
+from harness.transports.adb import AdbTransport
 from harness.transports.scripts import script
+from tests.support.adb import Adb, start_android
 from tests.support.boards import PHONE, Board, until
 from tests.support.sshd import Sshd
 
@@ -186,3 +189,46 @@ def test_a_run_records_readiness_and_says_what_was_missed(
     for trial in trials:
         assert trial.facts["cores"] == [0]
         assert "temperature_c" in trial.facts["readiness"]["before"]
+
+
+def test_a_phone_whose_services_alone_tell(adb: Adb) -> None:
+    phone = Phone(sys_class_closed=True, cpu_temperature=38, remembered_cpu_temperature=71)
+    with start_android(adb.key, phone=phone) as target:
+        link = AdbTransport(adb.directly(target))
+        link.open()
+        state = read_state(link)
+        assert state.temperature_c == 38  # what the HAL says now, not what was hotter once
+        assert (state.battery_percent, state.battery_c, state.powered) == (85, 29.5, False)
+        target.set(ac_powered=True, thermal_status=2, thermal_hal=False)
+        state = read_state(link)
+        assert (state.powered, state.temperature_c, state.thermal_status) == (True, 71, 2)
+        assert state.as_dict()["thermal_status"] == 2
+        link.close()
+
+
+def test_a_device_is_looked_at_after_a_trial_too(adb: Adb) -> None:
+    with start_android(adb.key) as target:
+        link = AdbTransport(adb.directly(target))
+        link.open()
+        found = Readiness(link, Policy()).wait(pause, never)
+        target.set(thermal_status=2)
+        facts = found.as_facts()["readiness"]
+        assert (facts["before"]["thermal_status"], facts["after"]["thermal_status"]) == (0, 2)
+        link.close()
+        assert found.as_facts()["readiness"]["after"] is None
+
+
+@pytest.mark.slow
+def test_a_run_on_a_phone_that_is_throttled_says_so(
+    adb: Adb,
+    suite_file: Callable[..., Path],
+    cli: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    with start_android(adb.key, phone=Phone(thermal_status=1)) as target:
+        table = (  # said to be real: of an emulated device no latency is shown, nor what is of it
+            f'\n[device.phone]\ntransport = "adb"\nkind = "real"\nhost = "127.0.0.1"\n'
+            f'port = {target.port}\nadb_key = "{adb.key}"\n'
+        )
+        done = cli("run", str(suite_file(devices=["phone"], device=table, trials=2)))
+    assert done.returncode == 0, done.stderr
+    assert "throttled: Android's thermal status was 1, before or after 2 of 2 trials" in done.stdout

@@ -8,17 +8,31 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.domain import Backend, Device, DeviceKind
 from harness.emulation.android import AndroidTarget
 from harness.errors import MissingToolError
+from harness.transports.adb import AdbTransport
 from harness.transports.adb_devices import discover
 from harness.transports.adb_keys import make_key
 from harness.transports.adb_server import AttachedDevice, server_address
 from tests.support import needed
+
+#: Names of files and arguments that a careless link would trip over.
+HOSTILE = [
+    "a 'quoted' \"name\"",
+    "two\nlines",
+    "-n",
+    "$(touch /data/local/tmp/pwned)`touch /data/local/tmp/pwned`",
+    "; touch /data/local/tmp/pwned #",
+    "größe,420 ☃",
+    "back\\slash *?",
+]
+
+Opened = Callable[..., AdbTransport]
 
 
 @dataclass

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.emulation.android import AndroidTarget, wire
+from harness import adb_protocol as wire
+from harness.emulation.android import AndroidTarget
 from harness.errors import MissingToolError
 from tests.support import needed
 

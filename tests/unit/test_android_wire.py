@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.emulation.android import auth, phone, shell, wire
+from harness import adb_protocol as wire
+from harness.emulation.android import auth, phone, shell
 from harness.emulation.android.streams import Stream
-from harness.emulation.android.sync import MAX_DATA, Sync
+from harness.emulation.android.sync import Sync
 
 WORDS = st.integers(0, 0xFFFFFFFF)
 
@@ -62,7 +63,7 @@ def _cut(data: bytes, places: list[int]) -> list[memoryview]:
 def test_packets_of_the_shell_come_apart_wherever_they_are_cut(
     packets: list[tuple[int, bytes]], places: list[int]
 ) -> None:
-    data = b"".join(shell.PACKET.pack(kind, len(body)) + body for kind, body in packets)
+    data = b"".join(wire.SHELL_PACKET.pack(kind, len(body)) + body for kind, body in packets)
     reader = shell.Packets()
     found: list[tuple[int, bytes]] = []
     for piece in _cut(data, places):
@@ -77,7 +78,7 @@ def test_packets_of_the_shell_come_apart_wherever_they_are_cut(
 
 def test_a_packet_of_a_huge_length_is_never_gathered() -> None:
     reader = shell.Packets()
-    reader.feed(memoryview(shell.PACKET.pack(shell.STDIN, 0xFFFFFFFF)))
+    reader.feed(memoryview(wire.SHELL_PACKET.pack(wire.STDIN, 0xFFFFFFFF)))
     for _ in range(3):
         assert [len(body) for _, body in reader.feed(memoryview(bytes(1000)))] == [1000]
 
@@ -164,8 +165,8 @@ def test_files_arrive_wherever_their_messages_are_cut(
     content = data * repeat
     spec = f"{path},33188".encode()
     stream = struct.pack("<4sI", b"SEND", len(spec)) + spec
-    for at in range(0, len(content), MAX_DATA):
-        piece = content[at : at + MAX_DATA]
+    for at in range(0, len(content), wire.SYNC_MAX_DATA):
+        piece = content[at : at + wire.SYNC_MAX_DATA]
         stream += struct.pack("<4sI", b"DATA", len(piece)) + piece
     name = str(path).encode()
     stream += struct.pack("<4sI", b"DONE", 12345)
@@ -178,7 +179,7 @@ def test_files_arrive_wherever_their_messages_are_cut(
     back, at = b"", 8
     while answer[at : at + 4] == b"DATA":
         size = struct.unpack_from("<I", answer, at + 4)[0]
-        assert size <= MAX_DATA
+        assert size <= wire.SYNC_MAX_DATA
         back += answer[at + 8 : at + 8 + size]
         at += 8 + size
     assert back == content and answer[at:] == struct.pack("<4sI", b"DONE", 0)

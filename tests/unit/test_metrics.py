@@ -49,6 +49,11 @@ def test_a_clean_job_has_no_advisories() -> None:
         (observe(*QUIET, failed_trials=1), AdvisoryKind.TRIALS_FAILED),
         (observe(*QUIET, trial(MS, threads_asked=4, threads_found=1)),
          AdvisoryKind.THREADS_DIFFER),
+        (observe(*QUIET, trial(MS, readiness={"before": {"thermal_status": 1}})),
+         AdvisoryKind.THROTTLED),
+        (observe(*QUIET, trial(MS, readiness={"before": {"throttled": False, "thermal_status": 0},
+                                              "after": {"throttled": True}})),
+         AdvisoryKind.THROTTLED),
         (observe(*QUIET, clock_resolution_ns=20_000), AdvisoryKind.COARSE_TIMER),
         (observe(*QUIET, calibration_samples=10), AdvisoryKind.FEW_CALIBRATION_SAMPLES),
         (observe(*QUIET, calibration_findings=("x",)), AdvisoryKind.SUSPECT_CALIBRATION),
@@ -57,6 +62,15 @@ def test_a_clean_job_has_no_advisories() -> None:
 )  # fmt: skip
 def test_each_advisory_fires_alone(observations: Observations, kind: AdvisoryKind) -> None:
     assert kinds(observations) == {kind}
+
+
+def test_a_device_that_says_it_is_well_is_not_throttled() -> None:
+    well = {"throttled": False, "thermal_status": 0}
+    assert kinds(observe(*QUIET, trial(MS, readiness={"before": well, "after": None}))) == set()
+    warm = {"before": well, "after": {"throttled": None, "thermal_status": 3}}
+    (found,) = advisories(observe(*QUIET, trial(MS, readiness=warm)))
+    assert found.evidence == "Android's thermal status was 3, before or after 1 of 6 trials"
+    assert "cool down" in found.next_step
 
 
 def test_int16_on_an_accelerator_is_no_matter_of_cpu_kernels() -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.devices import messages
 from harness.devices.benchmark_model import process
-from harness.errors import AgentReportedError, PullError
+from harness.errors import AgentReportedError, DeviceFullError, HarnessError, PullError
 from harness.transports import Transport
 from harness.transports.transport import Upload
 
@@ -19,6 +20,10 @@ from harness.transports.transport import Upload
 BATCH = 500
 BATCH_BYTES = 16 * 1024 * 1024
 
+#: What a device says when nothing more fits.
+_FULL = ("No space left", "Disk quota exceeded")
+
+_PROBLEM = re.compile(r"benchmark_sweep problem (\d{1,6}) (.*)")
 _SAID = re.compile(r"benchmark_sweep (ok|log|end) (\d{1,6})(?: (\d{1,3}) (\d{1,15}))?")
 
 
@@ -66,6 +71,9 @@ class Batches:
         )
         lines: list[str] = []
         for line in said:
+            problem = _PROBLEM.fullmatch(line)
+            if problem is not None and int(problem[1]) == done:
+                raise self._cannot_write(problem[2])
             found = _SAID.fullmatch(line)
             if found is None or int(found[2]) != done:
                 if log is not None:
@@ -79,6 +87,15 @@ class Batches:
                 done += 1
         if done != count:
             raise process.cut_off(self.device, lines)
+
+    def _cannot_write(self, why: str) -> HarnessError:
+        said = messages.clean(why)[:300]
+        text = f"{self.device}: a sweep's files cannot be written in {self.folder}: {said}"
+        if any(word in why for word in _FULL):
+            return DeviceFullError(
+                text, hint="free some space on the device, or set its work_dir to another disk"
+            )
+        return AgentReportedError(text)
 
     def _judge(self, lines: Sequence[str], code: int, size: int) -> Any:
         process.judge(code, lines, self.device, self.accelerator)

@@ -8,7 +8,8 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from harness.emulation.android import auth, wire
+from harness import adb_protocol as wire
+from harness.emulation.android import auth
 from harness.emulation.android.streams import Service, Stream
 
 #: Streams that one client may have open.
@@ -26,6 +27,7 @@ class Host(Protocol):
 
     version: int
     authenticate: bool
+    max_payload: int
     banner: bytes
 
     async def keys(self) -> Sequence[str]:
@@ -50,7 +52,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._transport: asyncio.Transport | None = None
-        self._space = memoryview(bytearray(wire.HEADER.size + wire.MAX_PAYLOAD))
+        self._space = memoryview(bytearray(wire.HEADER.size + host.max_payload))
         self._filled, self._wanted = 0, wire.HEADER.size
         self._header: wire.Header | None = None
         self._version = wire.VERSION_WITH_CHECKSUMS  # until both have said theirs
@@ -165,8 +167,8 @@ class Connection(asyncio.BufferedProtocol):
             raise wire.WireError("a version or size from before this protocol")
         self._version = min(header.arg0, self._host.version)
         self._checked = self._version < wire.VERSION
-        self._limit = wire.MAX_PAYLOAD
-        self._write_limit = min(header.arg1, wire.MAX_PAYLOAD)
+        self._limit = self._host.max_payload
+        self._write_limit = min(header.arg1, self._limit)
         if self._host.authenticate:
             self._background(self._challenge())
         else:
@@ -202,7 +204,7 @@ class Connection(asyncio.BufferedProtocol):
         self._online = True
         # The client learns the version from this one, so it is still checked.
         self._checked, checked = True, self._checked
-        self._send(wire.CNXN, self._host.version, wire.MAX_PAYLOAD, self._host.banner)
+        self._send(wire.CNXN, self._host.version, self._host.max_payload, self._host.banner)
         self._checked = checked
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -12,12 +12,11 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.emulation.android import wire
 from harness.emulation.android.connection import Connection
 from harness.emulation.android.image import Image
 from harness.emulation.android.sandbox import REBOOT, enter
@@ -25,7 +24,7 @@ from harness.emulation.android.shell import Command, parse_request
 from harness.emulation.android.streams import Service, Stream, Text
 from harness.emulation.android.sync import Sync
 
-#: What of adb's features this device has.
+#: What of adb's features a device has since Android 7; before it had none.
 FEATURES = ("shell_v2", "stat_v2", "ls_v2", "fixed_push_mkdir")
 
 MAX_CONNECTIONS = 16
@@ -53,13 +52,20 @@ _REFUSALS = {
 }
 
 
+def banner(properties: Collection[tuple[str, str]], features: Collection[str]) -> bytes:
+    """The device's identity in its CNXN: what ``adb devices -l`` prints, and its abilities."""
+    parts = [f"{name}={value}" for name, value in properties]
+    return ("device::" + ";".join([*parts, "features=" + ",".join(features)])).encode()
+
+
 class Daemon:
     """What connections share; see ``connection.Host``."""
 
     def __init__(self, settings: dict[str, Any], outside: socket.socket) -> None:
         self.version = int(settings["version"])
         self.authenticate = bool(settings["authenticate"])
-        self.banner = wire.banner(settings["identity"], FEATURES)
+        self.max_payload = int(settings["max_payload"])
+        self.banner = banner(settings["identity"], FEATURES if settings["features"] else ())
         self._outside = outside
         self._connections: list[Connection] = []
         self._commands = 0

@@ -18,8 +18,10 @@ BATTERY_STATUS = {"unknown": 1, "charging": 2, "discharging": 3, "not charging":
 class Phone:
     """A made-up phone; temperatures in degrees Celsius, frequencies in kHz.
 
-    ``governor_writable`` is true of no phone that is not rooted. ``properties`` adds to what
-    follows from the other fields, or replaces it.
+    ``governor_writable`` is true of no phone that is not rooted, and on many ``/sys/class`` is
+    closed to their shell: that is for a phone's whole life. What the thermal service remembers of
+    the processor may be older than its HAL's word, where there is a HAL. ``properties`` adds to
+    what follows from the other fields, or replaces it.
     """
 
     model: str = "Emulated Phone"
@@ -39,6 +41,9 @@ class Phone:
     usb_powered: bool = False
     thermal_status: int = 0
     cpu_temperature: float = 38.0
+    remembered_cpu_temperature: float | None = None
+    thermal_hal: bool = True
+    sys_class_closed: bool = False
     skin_temperature: float = 31.0
     governor: str = "schedutil"
     governor_writable: bool = False
@@ -105,16 +110,20 @@ def battery(phone: Phone) -> str:
 
 def thermal_service(phone: Phone) -> str:
     """``dumpsys thermalservice``."""
-    sensors = "\n".join(
-        f"\tTemperature{{mValue={value:.1f}, mType={kind}, mName={name}, "
-        f"mStatus={phone.thermal_status if kind == 3 else 0}}}"
-        for value, kind, name in (
-            (phone.cpu_temperature, 0, "CPU"),
-            (phone.battery_temperature, 2, "BATTERY"),
-            (phone.skin_temperature, 3, "SKIN"),
+
+    def sensors(cpu: float) -> str:
+        return "".join(
+            f"\tTemperature{{mValue={value:.1f}, mType={kind}, mName={name}, "
+            f"mStatus={phone.thermal_status if kind == 3 else 0}}}\n"
+            for value, kind, name in (
+                (cpu, 0, "CPU"),
+                (phone.battery_temperature, 2, "BATTERY"),
+                (phone.skin_temperature, 3, "SKIN"),
+            )
         )
-    )
-    return f"""IsStatusOverride: false
+
+    remembered = phone.remembered_cpu_temperature
+    text = f"""IsStatusOverride: false
 ThermalEventListeners:
 \tcallbacks: 1
 \tkilled: false
@@ -125,12 +134,15 @@ ThermalStatusListeners:
 \tbroadcasts count: -1
 Thermal Status: {phone.thermal_status}
 Cached temperatures:
-{sensors}
-HAL Ready: true
-HAL connection:
+{sensors(phone.cpu_temperature if remembered is None else remembered)}\
+HAL Ready: {_word(phone.thermal_hal)}
+"""
+    if not phone.thermal_hal:
+        return text
+    return f"""{text}HAL connection:
 \tThermalHAL 2.0 connected: yes
 Current temperatures from HAL:
-{sensors}
+{sensors(phone.cpu_temperature)}\
 Current cooling devices from HAL:
 \tCoolingDevice{{mValue=0, mType=2, mName=cpu0}}
 """
@@ -138,6 +150,8 @@ Current cooling devices from HAL:
 
 def class_files(phone: Phone) -> dict[str, str]:
     """Files below ``/sys/class``."""
+    if phone.sys_class_closed:
+        return {}
     zones = (
         ("cpu-0-0", phone.cpu_temperature),
         ("battery", phone.battery_temperature),

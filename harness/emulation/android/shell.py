@@ -1,8 +1,7 @@
 """Commands on the device: ``shell:`` with and without the shell protocol, ``exec:``.
 
-A packet of the shell protocol is an id of one byte, a length of four and data. Source: AOSP
-packages/modules/adb ``shell_protocol.h``, ``daemon/shell_service.cpp`` (arguments before the
-colon, exit codes, the hang-up of a command whose client has gone).
+Source: AOSP packages/modules/adb ``daemon/shell_service.cpp`` (arguments before the colon, exit
+codes, the hang-up of a command whose client has gone).
 """
 
 from __future__ import annotations
@@ -18,10 +17,16 @@ import termios
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness.adb_protocol import (
+    CLOSE_STDIN,
+    EXIT,
+    SHELL_PACKET,
+    STDERR,
+    STDIN,
+    STDOUT,
+    WINDOW,
+)
 from harness.emulation.android.streams import Stream
-
-STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN, WINDOW = range(6)
-PACKET = struct.Struct("<BI")
 
 #: Seconds that a command has after the hang-up before it is killed.
 GRACE = 1.0
@@ -75,12 +80,12 @@ class Packets:
         found = []
         while len(data):
             if not self._left:
-                missing = PACKET.size - len(self._head)
+                missing = SHELL_PACKET.size - len(self._head)
                 self._head += data[:missing]
                 data = data[missing:]
-                if len(self._head) < PACKET.size:
+                if len(self._head) < SHELL_PACKET.size:
                     break
-                self._kind, self._left = PACKET.unpack(self._head)
+                self._kind, self._left = SHELL_PACKET.unpack(self._head)
                 self._head.clear()
                 if not self._left:
                     found.append((self._kind, data[:0]))
@@ -220,7 +225,7 @@ class Command:
         """See ``Service``."""
         for file, kind in list(self._outputs.items()):
             try:
-                data = os.read(file, limit - PACKET.size)
+                data = os.read(file, limit - SHELL_PACKET.size)
             except BlockingIOError:
                 if file not in self._watched:
                     self._watched.add(file)
@@ -231,13 +236,13 @@ class Command:
             if data:
                 if self._packets is None:
                     return data
-                return PACKET.pack(kind, len(data)) + data
+                return SHELL_PACKET.pack(kind, len(data)) + data
             self._forget(file)
         if self._outputs or self._exit is None:
             return None
         code, self._exit, self._done = self._exit, None, True
         self._stream.end()
-        return PACKET.pack(EXIT, 1) + bytes([code]) if self._packets is not None else None
+        return SHELL_PACKET.pack(EXIT, 1) + bytes([code]) if self._packets is not None else None
 
     def _readable(self) -> None:
         for file in list(self._watched):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from harness.emulation.android import wire
+from harness import adb_protocol as wire
 
 
 class Service(Protocol):

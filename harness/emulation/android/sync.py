@@ -14,11 +14,8 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 
+from harness.adb_protocol import SYNC_HEAD, SYNC_MAX_DATA, SYNC_MAX_PATH
 from harness.emulation.android.streams import Stream
-
-REQUEST = struct.Struct("<4sI")
-MAX_PATH = 1024
-MAX_DATA = 64 * 1024
 
 _STAT_1 = struct.Struct("<4s3I")
 _STAT_2 = struct.Struct("<4sIQQIIIIQqqq")
@@ -43,7 +40,7 @@ class Sync:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._head = bytearray()  # of what is being read
-        self._wanted = REQUEST.size
+        self._wanted = SYNC_HEAD.size
         self._then: Callable[[bytes], None] = self._request
         self._command = b""
         self._upload: Upload | None = None
@@ -101,13 +98,13 @@ class Sync:
         self._wanted, self._then = count, then
 
     def _request(self, data: bytes) -> None:
-        self._command, length = REQUEST.unpack(data)
+        self._command, length = SYNC_HEAD.unpack(data)
         if self._command == b"QUIT":
             self._end()
             return
         if self._command not in _COMMANDS:
             raise SyncError(f"unknown command {self._command.hex()}")
-        if length > MAX_PATH:
+        if length > SYNC_MAX_PATH:
             raise SyncError("path too long")
         if length:
             self._expect(length, self._path)
@@ -115,11 +112,11 @@ class Sync:
             self._path(b"")
 
     def _path(self, path: bytes) -> None:
-        self._expect(REQUEST.size, self._request)
+        self._expect(SYNC_HEAD.size, self._request)
         if b"\0" in path:
             raise SyncError("a path with a NUL")
         if self._command == b"SEND":
-            self._expect(REQUEST.size, self._piece)
+            self._expect(SYNC_HEAD.size, self._piece)
             try:
                 self._upload = Upload(path)
             except UploadError as failure:
@@ -134,18 +131,18 @@ class Sync:
             self._answers += stat_2(self._command, path)
 
     def _piece(self, data: bytes) -> None:
-        kind, size = REQUEST.unpack(data)
+        kind, size = SYNC_HEAD.unpack(data)
         if kind == b"DONE":
             upload, self._upload = self._upload, None
             if upload is None:
                 self._end()
                 return
-            self._expect(REQUEST.size, self._request)
+            self._expect(SYNC_HEAD.size, self._request)
             upload.finish(size)
-            self._answers += REQUEST.pack(b"OKAY", 0)
+            self._answers += SYNC_HEAD.pack(b"OKAY", 0)
         elif kind != b"DATA":
             raise SyncError("invalid data message")
-        elif size > MAX_DATA:
+        elif size > SYNC_MAX_DATA:
             raise SyncError("oversize data message")
         else:
             self._left = size
@@ -153,7 +150,7 @@ class Sync:
     def _refuse(self, reason: str) -> None:
         """Tell of a failure; go on reading."""
         text = reason.encode("utf-8", "backslashreplace")
-        self._answers += REQUEST.pack(b"FAIL", len(text)) + text
+        self._answers += SYNC_HEAD.pack(b"FAIL", len(text)) + text
         self._refused = True
         if self._upload is not None:
             self._upload.discard()
@@ -221,6 +218,8 @@ class Upload:
             self._mode = int(mode, 8 if mode.startswith(b"0") else 10)
         except ValueError:
             raise SyncError("bad mode") from None
+        if not 0 <= self._mode <= 0xFFFFFFFF:
+            raise SyncError("bad mode")
         if not self.path:
             raise SyncError("missing , in ID_SEND_V1")
         self._is_link = stat.S_ISLNK(self._mode)
@@ -257,7 +256,7 @@ class Upload:
     def write(self, piece: memoryview) -> None:
         """Append a piece; raises ``UploadError``."""
         if self._is_link:
-            if len(self._target) + len(piece) > MAX_DATA:
+            if len(self._target) + len(piece) > SYNC_MAX_DATA:
                 raise SyncError("oversize data message")
             self._target += piece
         with _failing("write failed"):
@@ -312,22 +311,22 @@ def download(path: bytes) -> Iterator[memoryview]:
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise SyncError("read failed: not a regular file")
-        whole = REQUEST.size + MAX_DATA
-        view = memoryview(bytearray(14 * whole + REQUEST.size))
+        whole = SYNC_HEAD.size + SYNC_MAX_DATA
+        view = memoryview(bytearray(14 * whole + SYNC_HEAD.size))
         while True:
             at, count = 0, 1
             while count and at + whole < len(view):
-                start = at + REQUEST.size
+                start = at + SYNC_HEAD.size
                 try:
-                    count = os.readv(file, [view[start : start + MAX_DATA]])
+                    count = os.readv(file, [view[start : start + SYNC_MAX_DATA]])
                 except OSError as error:
                     raise SyncError(f"read failed: {error.strerror}") from None
                 if count:
-                    REQUEST.pack_into(view, at, b"DATA", count)
+                    SYNC_HEAD.pack_into(view, at, b"DATA", count)
                     at = start + count
             if not count:
-                REQUEST.pack_into(view, at, b"DONE", 0)
-                yield view[: at + REQUEST.size]
+                SYNC_HEAD.pack_into(view, at, b"DONE", 0)
+                yield view[: at + SYNC_HEAD.size]
                 return
             yield view[:at]
     finally:
@@ -350,7 +349,7 @@ def listing(path: bytes, *, second: bool) -> Iterator[bytes]:
                 continue
             fields = (error.errno or 0, *[0] * 10)
         pieces += form.pack(b"DNT2" if second else b"DENT", *fields, len(name)) + name
-        if len(pieces) > MAX_DATA:
+        if len(pieces) > SYNC_MAX_DATA:
             yield bytes(pieces)
             pieces.clear()
     yield bytes(pieces + form.pack(b"DONE", *[0] * (12 if second else 4)))

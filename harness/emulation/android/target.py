@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from harness.adb_protocol import MAX_PAYLOAD, VERSION, VERSION_WITH_CHECKSUMS
 from harness.emulation.android.auth import same_key
 from harness.emulation.android.image import Image
 from harness.emulation.android.phone import Phone
 from harness.emulation.android.sandbox import REBOOT
-from harness.emulation.android.wire import VERSION, VERSION_WITH_CHECKSUMS
 from harness.emulation.target import Target, Tell
 from harness.errors import HarnessError, MissingToolError, UsageError, suggest
 
@@ -44,9 +44,10 @@ class AndroidTarget(Target):
 
     ``port`` 0 takes a free one of the loopback interface. ``folder`` keeps the phone's data;
     without one they go when it stops. ``authorized_keys`` are files like adb's ``adbkey.pub``,
-    by default the user's own; ``accept_new_keys`` decides about others, which stay
-    unauthorised without it. ``checksums`` speaks the protocol's old version. ``data_mb`` makes
-    the data a disk of that size in memory. ``reboot_seconds`` is how long it is away for a
+    by default the user's own key; ``accept_new_keys`` decides about others, which stay
+    unauthorised without it. ``checksums`` speaks the protocol's old version, ``features`` are
+    what adbd can do since Android 7, ``max_payload`` is the longest packet in bytes. ``data_mb``
+    makes the data a disk of that size in memory. ``reboot_seconds`` is how long it is away for a
     reboot.
     """
 
@@ -61,6 +62,8 @@ class AndroidTarget(Target):
         accept_new_keys: bool | Accept = False,
         authenticate: bool = True,
         checksums: bool = False,
+        features: bool = True,
+        max_payload: int = MAX_PAYLOAD,
         phone: Phone | None = None,
         data_mb: int = 0,
         reboot_seconds: float = 1.0,
@@ -73,6 +76,7 @@ class AndroidTarget(Target):
         self._accept = accept_new_keys
         self._authenticate = authenticate
         self._version = VERSION_WITH_CHECKSUMS if checksums else VERSION
+        self._features, self._max_payload = features, max_payload
         self._data_mb = data_mb
         self._reboot_seconds = reboot_seconds
         self._image: Image | None = None
@@ -231,6 +235,8 @@ port = {self.port}
             "outside": theirs.fileno(),
             "version": self._version,
             "authenticate": self._authenticate,
+            "features": self._features,
+            "max_payload": self._max_payload,
             "data_mb": self._data_mb,
             "temporary": self._kept is None,
             "identity": [
@@ -307,14 +313,21 @@ port = {self.port}
             threading.Thread(target=self._tap, args=(message,), daemon=True).start()
 
     def _keys(self) -> list[str]:
-        files = [Path("~/.android/adbkey.pub").expanduser()]
-        if self._key_files is not None:
-            files = list(self._key_files)
-        found = []
-        for path in (*files, self._files.folder / "adb_keys"):
+        found = [] if self._key_files is not None else self._own_keys()
+        for path in (*(self._key_files or ()), self._files.folder / "adb_keys"):
             with contextlib.suppress(OSError):
                 found += path.read_text(errors="replace").splitlines()
         return [line for line in found if line.strip("\0 ")]
+
+    @staticmethod
+    def _own_keys() -> list[str]:
+        """The user's own key: its public half need not be beside the private one."""
+        # Not for the daemon, which imports this module on its way.
+        from harness.transports.adb_keys import public_half, user_key_path
+
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return [public_half(user_key_path()).decode()]
+        return []
 
     def _tap(self, message: dict[str, Any]) -> None:
         key = str(message["key"])
