@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.paths import profiles_dir
-from harness.config.schema import DeviceFile
+from harness.config.schema import DeviceFile, transports_of
 from harness.config.toml_source import Path_, TomlSource
 from harness.domain import Backend, Device, DeviceKind
 from harness.errors import UsageError, suggest
@@ -40,10 +40,19 @@ def own_devices() -> Path:
 
 
 def device_files() -> dict[str, Path]:
-    """Name -> profile file; later ones win: shipped, the user's own, ``$HARNESS_DEVICES``."""
+    """Name -> profile file; later ones win: shipped, the user's own, ``$HARNESS_DEVICES``.
+
+    Raises ``UsageError`` if the last one is no folder.
+    """
     folders = [profiles_dir() / "devices", own_devices()]
     if more := os.environ.get("HARNESS_DEVICES"):
         folders.append(Path(more).expanduser())
+        if not folders[-1].is_dir():
+            wrong = "is not a folder" if folders[-1].exists() else "does not exist"
+            raise UsageError(
+                f"HARNESS_DEVICES: {folders[-1]} {wrong}",
+                hint="set it to a folder of profiles (NAME.toml), or unset it",
+            )
     found: dict[str, Path] = {}
     for folder in folders:
         if folder.is_dir():
@@ -57,6 +66,12 @@ def find_device(name: str, transports: Collection[str]) -> Device:
     if name not in files:
         raise UsageError(f"unknown device {name!r}", hint=suggest(name, files))
     source = TomlSource(files[name])
+    if isinstance(source.data.get("device"), dict):
+        raise source.error(
+            ("device",),
+            "a profile file has these keys without [device.NAME]",
+            hint=f"take that line out: {files[name].name} is the device {name} already",
+        )
     return device_from(source, name, source.data, (), transports)
 
 
@@ -70,6 +85,15 @@ def device_from(
         raise source.error((*where, "name"), f"this device is called {name!r}, not {file.name!r}")
     if file.transport not in transports:
         raise source.unknown((*where, "transport"), "transport", file.transport, transports)
+    for key in DeviceFile.model_fields:
+        of = transports_of(key)
+        if of and key in file.model_fields_set and file.transport not in of:
+            raise source.error(
+                (*where, key),
+                f"device {name}: {key} is a setting of the transport {' and of '.join(of)}, "
+                f"and this one is {file.transport!r}",
+                hint=f'set transport = "{of[0]}", or take {key} out',
+            )
     simulated = file.transport == "simulated"
     kind = DeviceKind(file.kind or ("simulated" if simulated else "real"))
     if (kind is DeviceKind.SIMULATED) != simulated:

@@ -79,7 +79,9 @@ class DatasetFile(_Strict):
     )
     samples_key: str = "images"
     labels_key: str = "labels"
-    image_size: tuple[int, int] | None = Field(default=None, description="[height, width]")
+    image_size: tuple[int, int] | None = Field(
+        default=None, description="[height, width], as in [224, 224]"
+    )
     annotations: str | None = Field(default=None, description="coco: the ground truth, JSON")
     letterbox: bool = Field(
         default=False, description="coco: keep an image's proportions and fill the rest"
@@ -122,6 +124,11 @@ class SimulationFile(_Strict):
 Accelerator = Literal["cpu", "gpu", "npu", "nnapi", "hexagon", "xnnpack", "edgetpu"]
 
 
+def _of(*transports: str, **settings: Any) -> Any:
+    """A setting that these transports alone read, and a device on another one must not have."""
+    return Field(default=None, json_schema_extra={"transports": list(transports)}, **settings)
+
+
 class DeviceFile(_Strict):
     """A device: how to reach it and what it offers."""
 
@@ -132,19 +139,26 @@ class DeviceFile(_Strict):
         default=None, description="by default what the transport implies"
     )
     accelerators: list[Accelerator] = ["cpu"]
-    default_backend: str | None = None
-    host: str | None = Field(
-        default=None,
+    default_backend: str | None = Field(
+        default=None, description='what runs models where the suite names no backends: "cpu x4"'
+    )
+    host: str | None = _of(
+        "ssh",
+        "adb",
         description="ssh: a name, an alias or user@name; adb: connect directly, without a "
         "server, to an address, or to usb or usb:SERIAL",
     )
-    port: int | None = Field(default=None, ge=1, le=65535)
-    user: str | None = None
-    identity_file: str | None = None
-    known_hosts: str | None = None
-    ssh_config: str | None = None
+    port: int | None = _of(
+        "ssh", "adb", ge=1, le=65535, description="default 22 with ssh, 5555 with adb"
+    )
+    user: str | None = _of("ssh", description="default that of the ssh configuration")
+    identity_file: str | None = _of("ssh", description="the private key, such as ~/.ssh/id_ed25519")
+    known_hosts: str | None = _of("ssh", description="the file of accepted host keys")
+    ssh_config: str | None = _of("ssh", description="in place of ~/.ssh/config")
     python: str | None = Field(default=None, description="the device's Python, default python3")
-    runtime: Literal["ai_edge_litert", "tflite_runtime", "tensorflow"] | None = None
+    runtime: Literal["ai_edge_litert", "tflite_runtime", "tensorflow"] | None = Field(
+        default=None, description="Python agent: default the first of these that is installed"
+    )
     work_dir: str | None = Field(
         default=None,
         description="the folder on the device that is ours; default ~/.cache/edge-harness, on "
@@ -170,18 +184,18 @@ class DeviceFile(_Strict):
         description="native agent: libLiteRt.so, or a .whl or .aar that holds it, on this machine; "
         "device:/PATH for one that is on the device",
     )
-    serial: str | None = Field(default=None, description="adb: which device of the server's")
-    adb_server: str | None = Field(
-        default=None, description="adb: HOST:PORT of the server, default 127.0.0.1:5037"
-    )
-    adb_key: str | None = Field(
-        default=None, description="adb, direct: the private key, default that of adb itself"
+    serial: str | None = _of("adb", description="which device of the server's")
+    adb_server: str | None = _of("adb", description="HOST:PORT, default 127.0.0.1:5037")
+    adb_key: str | None = _of(
+        "adb", description="connected directly: the private key, default that of adb itself"
     )
     benchmark_model: str | None = Field(
         default=None, description="the tool's binary for this device, a path or an https:// URL"
     )
     benchmark_model_sha256: str | None = Field(
-        default=None, pattern="^[0-9a-f]{64}$", description="what the URL must give"
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="what the URL must give: 64 digits of 0-9a-f",
     )
     edgetpu: str | None = Field(
         default=None, pattern=r"^(usb|pci)?(:\d{1,2})?$", description="which Edge TPU: usb:0, pci:1"
@@ -241,6 +255,12 @@ class SuiteFile(_Strict):
     dataset: Annotated[dict[str, DatasetFile], Field(min_length=1)]
     device: dict[str, DeviceFile] = {}
     policy: PolicyFile = PolicyFile()
+
+
+def transports_of(setting: str) -> tuple[str, ...]:
+    """The transports that alone read a setting of a device; empty where all do."""
+    extra = DeviceFile.model_fields[setting].json_schema_extra
+    return tuple(map(str, extra["transports"])) if isinstance(extra, dict) else ()  # type: ignore[arg-type]  # a list
 
 
 def schemas() -> dict[str, dict[str, Any]]:

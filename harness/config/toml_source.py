@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.config.mistakes import mistakes
 from harness.errors import ConfigError, suggest
 
 _KEY = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
@@ -20,6 +21,9 @@ _HEADER = re.compile(rf"^\s*\[(\[)?\s*({_DOTTED})\s*\]\]?")
 _ASSIGN = re.compile(rf"^\s*({_DOTTED})\s*=")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _TOKEN = re.compile(r"""\"(?:[^"\\]|\\.)*"|'[^']*'|[#,\[\]{}]|[^\s#,\[\]{}"']+""")
+
+#: The most mistakes that one message lists.
+_MOST = 12
 
 #: A place in a TOML document: keys and list positions from the root.
 Path_ = tuple[str | int, ...]
@@ -86,24 +90,21 @@ class TomlSource:
         return self.error(where, f"unknown {what} {name!r}", hint=suggest(name, known))
 
     def validate(self, model: type[T], data: Any = None, base: Path_ = ()) -> T:
-        """The data as ``model``; the first thing that is wrong becomes a ``ConfigError``."""
+        """The data as ``model``; everything that is wrong becomes one ``ConfigError``."""
+        data = self.data if data is None else data
         try:
-            return model.model_validate(self.data if data is None else data)
+            return model.model_validate(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = (
-                *base,
-                *(part for part in first["loc"] if not str(part).startswith("function")),
-            )
-            if first["type"] == "extra_forbidden":
-                key = str(where[-1])
-                known = _fields_at(model, first["loc"][:-1])
-                raise self.unknown(where, "key", key, known) from None
-            name = ".".join(map(str, where)) or "the file"
-            if first["type"] == "missing":
-                raise self.error(where[:-1], f"{name} is missing") from None
-            message = first["msg"].removeprefix("Value error, ")
-            raise self.error(where, f"{name}: {message}") from None
+            found = mistakes(model, error, data)
+        if len(found) == 1:
+            raise self.error((*base, *found[0].where), found[0].message, hint=found[0].hint)
+        found.sort(key=lambda item: self.line((*base, *item.where)) or 1)
+        lines = [
+            self.error((*base, *item.where), "; ".join(filter(None, (item.message, item.hint))))
+            for item in found[:_MOST]
+        ]
+        more = f"\nand {len(found) - _MOST} more" if len(found) > _MOST else ""
+        raise ConfigError("\n".join(item.message for item in lines) + more)
 
     def printable(self, where: Path_, name: str) -> str:
         """The name, unless it holds control characters, which could fool a terminal."""
@@ -147,20 +148,6 @@ def _nearest_file(path: Path) -> str | None:
         return None
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     return str(path.parent / close[0]) if close else None
-
-
-def _fields_at(model: type[BaseModel], where: Sequence[str | int]) -> list[str]:
-    """Names of the fields that the model allows at a place."""
-    current: Any = model
-    for part in where:
-        field = getattr(current, "model_fields", {}).get(part)
-        annotation = field.annotation if field is not None else current
-        arguments = getattr(annotation, "__args__", ())
-        current = next(
-            (item for item in (annotation, *arguments) if hasattr(item, "model_fields")),
-            current,
-        )
-    return list(getattr(current, "model_fields", {}))
 
 
 def _table_line(lines: Sequence[str], at: int, index: int) -> int:

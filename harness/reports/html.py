@@ -90,7 +90,7 @@ def _line(
         "accuracy_text": numbers.named_accuracy(row) if named else numbers.accuracy(row),
         "difference_text": numbers.difference(row),
         "latency_text": numbers.latency(row),
-        "notes": [note for note in found if note.letter in notes.letters(record, found).split()],
+        "notes": notes.of_job(record, found),
     }
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.domain import Advisory, DeviceKind, JobStatus, Policy
+from harness.domain import Advisory, AdvisoryKind, DeviceKind, JobStatus, Policy
 from harness.store import JobRecord
 
 KIND_NOTES = {
     DeviceKind.REAL: "measured on the device",
-    DeviceKind.EMULATED: "real code on an emulated processor: no latency",
+    DeviceKind.EMULATED: "real code on an emulated device: no latency",
     DeviceKind.SIMULATED: "modelled latency, really computed accuracy",
 }
 
@@ -38,22 +38,30 @@ def policy_line(policy: Policy) -> str:
 
 
 def collect(records: Sequence[JobRecord]) -> list[Note]:
-    """Every different advisory once, in the order of appearance, with its letter."""
-    by_kind: dict[str, tuple[Advisory, list[str]]] = {}
+    """Every different advisory once, with its letter: those of one kind stand together.
+
+    Jobs that miss different things are told apart, so the same kind may have several letters.
+    """
+    by_kind: dict[AdvisoryKind, dict[Advisory, list[str]]] = {}
     for record in records:
         for advisory in record.advisories:
-            entry = by_kind.setdefault(advisory.kind.value, (advisory, []))
-            entry[1].append(record.job.label)
+            same = by_kind.setdefault(advisory.kind, {})
+            same.setdefault(advisory, []).append(record.job.label)
+    different = (item for same in by_kind.values() for item in same.items())
     return [
         Note(_letter(index), advisory, tuple(jobs))
-        for index, (advisory, jobs) in enumerate(by_kind.values())
+        for index, (advisory, jobs) in enumerate(different)
     ]
+
+
+def of_job(record: JobRecord, notes: Sequence[Note]) -> list[Note]:
+    """The notes that a job carries."""
+    return [note for note in notes if note.advisory in record.advisories]
 
 
 def letters(record: JobRecord, notes: Sequence[Note]) -> str:
     """The letters of a job's advisories."""
-    kinds = {advisory.kind for advisory in record.advisories}
-    return " ".join(note.letter for note in notes if note.advisory.kind in kinds)
+    return " ".join(note.letter for note in of_job(record, notes))
 
 
 def unsuccessful(records: Sequence[JobRecord]) -> list[JobRecord]:

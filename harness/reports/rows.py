@@ -113,7 +113,7 @@ def job_row(record: JobRecord) -> dict[str, Any]:
         "memory_peak_mb": memory / MB if memory is not None else None,
         "runtime": record.runtime,
         "runtime_version": record.runtime_version,
-        "advisories": [advisory.kind.value for advisory in record.advisories],
+        "advisories": list(dict.fromkeys(item.kind.value for item in record.advisories)),
         "metric_value": main.value if main else None,
         "metric_low": main.low if main else None,
         "metric_high": main.high if main else None,

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.domain import DeviceKind, JobStatus
+from harness.domain.advisory import NEXT_STEP
 from harness.reports import notes, numbers
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
@@ -123,15 +124,14 @@ def _columns(
 
 
 def _legend(found: Sequence[notes.Note]) -> Iterator[RenderableType]:
+    """What to do stands once for all notes of a kind, which may be as many as there are jobs."""
     if found:
         yield Text("\nNotes", style="bold")
-    for note in found:
-        text = Text.assemble(
-            (f"{note.letter} ", "bold"),
-            (note.advisory.kind.value, "yellow"),
-            f": {note.advisory.evidence}; {note.advisory.next_step}",
-        )
-        yield Padding(text, (0, 0, 0, 1))
+    for kind, same in groupby(found, key=lambda note: note.advisory.kind):
+        yield Padding(Text.assemble((kind.value, "yellow"), f": {NEXT_STEP[kind]}"), (0, 0, 0, 1))
+        for note in same:
+            line = Text.assemble((f"{note.letter} ", "bold"), note.advisory.evidence)
+            yield Padding(line, (0, 0, 0, 3))
 
 
 def _failures(records: Sequence[JobRecord]) -> Iterator[RenderableType]:

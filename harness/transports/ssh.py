@@ -14,21 +14,18 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import paramiko
 
 from harness.domain import Device
 from harness.errors import (
     AgentTimeoutError,
-    AuthenticationError,
-    HostKeyError,
     LinkLostError,
     ProtocolError,
     TransportError,
-    UnreachableError,
 )
-from harness.transports.lines import Tail, printable
+from harness.transports.lines import Tail
 from harness.transports.quoting import command_line
 from harness.transports.scripts import script
 from harness.transports.ssh_agent import agent_of
@@ -36,10 +33,11 @@ from harness.transports.ssh_alive import Heartbeat
 from harness.transports.ssh_config import SshTarget, resolve
 from harness.transports.ssh_fast import fast_transport
 from harness.transports.ssh_helper import SshHelper
-from harness.transports.ssh_host_keys import RefuseUnknown, fingerprint, load_known_hosts
-from harness.transports.ssh_keys import unlocked
+from harness.transports.ssh_host_keys import RefuseUnknown, load_known_hosts
+from harness.transports.ssh_keys import meant, unlocked
 from harness.transports.ssh_process import SshProcess, end, feed, read_stderr
 from harness.transports.ssh_pull import receive
+from harness.transports.ssh_refusals import raise_refusal
 from harness.transports.transport import MAX_OUTPUT, Completed, Process, Upload
 
 # paramiko tells its log of each link that fails, and who has set none up reads it on stderr.
@@ -133,7 +131,8 @@ class SshTransport:
             self.close()
             if through is not None:
                 through.close()
-            self._raise_connect_error(error)
+            said = self._proxy_said.text() if self._proxy_said is not None else None
+            raise_refusal(error, self._device, target, said)
         self._client = client
         self._helper.wire.hashing = "after" if self.runs_on_host else "beside"
         self._helper.get_ready()
@@ -171,65 +170,11 @@ class SshTransport:
                 # A link through a proxy is used up by a refusal; another key needs a new one.
                 if index == len(listed) or through is not None:
                     raise
-
-    def _raise_connect_error(self, error: BaseException) -> NoReturn:
-        target, name = self.target, self._device.name
-        where = f"{target.hostname} port {target.port}"
-        if isinstance(error, paramiko.BadHostKeyException):
-            file = target.known_hosts[0] if target.known_hosts else "~/.ssh/known_hosts"
-            port = f"[{target.hostname}]:{target.port}" if target.port != 22 else target.hostname
-            raise HostKeyError(
-                f"{name}: the host key of {where} has CHANGED: it shows "
-                f"{fingerprint(error.key)}, known is {fingerprint(error.expected_key)}",
-                hint="someone may be in between; if the device was set up anew: "
-                f"ssh-keygen -f {shlex.quote(file)} -R {shlex.quote(port)}",
-            ) from None
-        if isinstance(error, paramiko.PasswordRequiredException):
-            raise AuthenticationError(
-                f"{name}: the key for {where} is encrypted, and nobody gave its passphrase",
-                hint=f"unlock it once with: ssh-add {shlex.join(target.identity_files[:1])}; or "
-                "run this at a terminal, or set SSH_ASKPASS",
-            ) from None
-        if "shut down or saw EOF" in str(error):
-            raise UnreachableError(
-                f"{name}: {where} ended the connection while keys were offered",
-                hint="if that stays so: too many keys in the agent? try IdentitiesOnly yes in "
-                "~/.ssh/config",
-            ) from None
-        no_key = "No authentication methods available" in str(error)
-        # A board that is short of time answers late; that is no verdict on the key.
-        late = isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error)
-        if (isinstance(error, paramiko.AuthenticationException) and not late) or no_key:
-            user = target.user or "the current user"
-            tried = ", ".join(target.identity_files) or "no key file"
-            raise AuthenticationError(
-                f"{name}: {where} refuses the key for {user} (tried: {tried}"
-                f"{' and the agent' if target.use_agent else ''})",
-                hint=f"install your key: ssh-copy-id -p {target.port} "
-                f"{target.user + '@' if target.user else ''}{target.hostname}",
-            ) from None
-        if isinstance(error, (OSError, EOFError, paramiko.SSHException)):
-            reason = "no such host" if isinstance(error, socket.gaierror) else str(error)
-            if self._proxy_said is not None:
-                self._raise_proxy_error(where, reason, self._proxy_said.text())
-            raise UnreachableError(
-                f"{name}: no ssh answer from {where}: {reason or type(error).__name__}",
-                hint=f"is it switched on and in this network? try: ssh -p {target.port} "
-                f"{target.hostname} true",
-            ) from None
-        raise error
-
-    def _raise_proxy_error(self, where: str, reason: str, said: str) -> NoReturn:
-        """The link to a device behind others: what is on the way has said why it failed."""
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        hint = f"try: ssh {shlex.quote(str(self._device.link['host']))} true"
-        why = printable(lines[-1] if lines else reason)
-        message = f"{self._device.name}: no way to {where} through what is in between: {why}"
-        if "Host key verification failed" in said:
-            raise HostKeyError(message, hint=hint) from None
-        if "Permission denied" in said:
-            raise AuthenticationError(message, hint=hint) from None
-        raise UnreachableError(message, hint=hint) from None
+            except (OSError, ValueError, paramiko.SSHException) as error:
+                link = client.get_transport()
+                if link is None or not link.initial_kex_done:
+                    raise
+                raise meant(error, target.identity_files) from None
 
     def close(self) -> None:
         """See ``Transport``."""

@@ -1,4 +1,4 @@
-"""Encrypted private keys: their passphrases, asked for once, as ``ssh`` does."""
+"""Private keys: passphrases, asked for once, as ``ssh`` does, and files that are none."""
 
 from __future__ import annotations
 
@@ -36,14 +36,44 @@ def unlocked(files: Sequence[str], why: str) -> list[paramiko.PKey]:
         return [key for file in files if (key := _known.get(file)) is not None]
 
 
-def _encrypted(file: str) -> bool:
+class NoPrivateKeyError(paramiko.SSHException):
+    """A file that was named as a key and holds none that can be read."""
+
+    def __init__(self, file: str, why: str) -> None:
+        super().__init__(f"{file} {why}")
+        self.file = file
+
+
+def meant(error: Exception, files: Sequence[str]) -> Exception:
+    """What is wrong, where a server that answers was offered the keys of these files.
+
+    paramiko tries a file as each type of key and tells only of the last type, whatever the
+    server said of the key.
+    """
+    of_link = isinstance(error, OSError) and error.filename not in files
+    of_server = isinstance(error, paramiko.BadHostKeyException)
+    if of_link or of_server or not files:
+        return error
+    found = [_problem(file) for file in files]
+    known = [problem for problem in found if problem is not None]
+    known.sort(key=lambda item: isinstance(item, NoPrivateKeyError))  # others can be unlocked
+    return known[0] if known else paramiko.AuthenticationException("refused")
+
+
+def _problem(file: str) -> paramiko.SSHException | None:
     try:
         paramiko.PKey.from_path(file)
     except (TypeError, paramiko.PasswordRequiredException):  # the former: the ciphers' library
-        return True
-    except (OSError, ValueError, paramiko.SSHException):
-        return False
-    return False
+        return paramiko.PasswordRequiredException(f"{file} is encrypted")
+    except OSError as error:
+        return NoPrivateKeyError(file, f"cannot be read: {error.strerror}")
+    except (ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType):
+        return NoPrivateKeyError(file, "is no private key")
+    return None
+
+
+def _encrypted(file: str) -> bool:
+    return isinstance(_problem(file), paramiko.PasswordRequiredException)
 
 
 def _ask_for(file: str, why: str) -> paramiko.PKey | None:

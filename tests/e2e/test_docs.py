@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.config.schema import PolicyFile
+from harness.config.devices import find_device
+from harness.config.schema import DeviceFile, PolicyFile
 from harness.config.suites import load_suite
 from harness.datasets.digits import split
 from harness.domain import AdvisoryKind
 from harness.orchestrate.environment import known_names
 from harness.reports import COLUMNS
+from harness.transports import TRANSPORTS
 from tests.conftest import ROOT
 from tests.support import harness_command
 
@@ -93,6 +95,29 @@ def test_suites_shown_are_valid(folder: Path) -> None:
     assert len(blocks(ROOT / "README.md", "toml")[0].splitlines()) <= 11
 
 
+def test_devices_shown_are_valid(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block that begins with ``# NAME.toml`` is a whole profile, as a user pastes it."""
+    monkeypatch.setenv("HARNESS_DEVICES", str(tmp_path))
+    (tmp_path / "bin").mkdir()
+    pages = [ROOT / "docs" / "devices.md", *sorted((ROOT / "docs" / "devices").glob("*.md"))]
+    shown: set[str] = set()
+    for block in [block for page in pages for block in blocks(page, "toml")]:
+        for file in re.findall(r'^(?:runtime_library|benchmark_model) = "([^"]+)"', block, re.M):
+            (tmp_path / file).touch()
+        if found := re.match(r"# ([\w-]+)\.toml", block):
+            (tmp_path / f"{found[1]}.toml").write_text(block)
+            assert find_device(found[1], TRANSPORTS).name == found[1]
+            shown.add(found[1])
+        else:
+            suite = folder / "devices.toml"
+            suite.write_text((folder / "mine.toml").read_text() + block)
+            names = re.findall(r"^\[device\.(\w+)\]", block, re.M)
+            assert load_suite(suite, known_names(), devices=names).devices
+    assert {"pi", "phone", "phone-on-wifi", "coral", "coral-board"} <= shown
+
+
 def test_python_shown_does_run(folder: Path) -> None:
     pages = ("guide.md", "quantization.md")
     for code in [code for page in pages for code in blocks(ROOT / "docs" / page, "python")]:
@@ -110,7 +135,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-def test_columns_policy_and_advisories_are_documented() -> None:
+def test_columns_settings_and_advisories_are_documented() -> None:
     columns = (ROOT / "docs" / "columns.md").read_text()
     for name in COLUMNS:
         assert f"`{name}`" in columns, name
@@ -121,6 +146,9 @@ def test_columns_policy_and_advisories_are_documented() -> None:
             assert f"`{name} = {json.dumps(field.default)}`" in guide, name
     for kind in AdvisoryKind:
         assert f"`{kind.value}`" in guide, kind
+    devices = (ROOT / "docs" / "devices.md").read_text()
+    for name in DeviceFile.model_fields.keys() - {"name", "simulation"}:
+        assert f"`{name}`" in devices, name
 
 
 def test_the_protocol_page_names_what_the_agent_says() -> None:

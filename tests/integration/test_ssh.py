@@ -122,6 +122,53 @@ def test_refused_key(sshd: Sshd, tmp_path: Path) -> None:
     assert "ssh-copy-id" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "form", [["ed25519"], ["ecdsa"], ["rsa"], ["rsa", "-m", "PEM"]], ids=" ".join
+)
+def test_a_refused_key_of_any_type(sshd: Sshd, tmp_path: Path, form: list[str]) -> None:
+    """paramiko tells of the type that it tried last; that is no verdict on the device."""
+    key = tmp_path / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", *form, "-N", "", "-f", str(key)], check=True)
+    wrong = device(sshd, tmp_path, identity_file=str(key))
+    with pytest.raises(AuthenticationError, match="refuses the key") as caught, Session(wrong, "t"):
+        pass
+    assert not caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("user_key.pub", None, "the .pub is the public half"),
+        ("notes", b"what I wanted to say", "ssh-keygen"),
+        ("empty", b"", "ssh-keygen"),
+        ("bytes", bytes(range(128, 256)), "ssh-keygen"),
+    ],
+)
+def test_a_file_that_is_no_private_key(
+    sshd: Sshd, tmp_path: Path, name: str, content: bytes | None, hint: str
+) -> None:
+    key = sshd.folder / name
+    if content is not None:
+        key.write_bytes(content)
+    wrong = device(sshd, tmp_path, identity_file=str(key))
+    with (
+        pytest.raises(AuthenticationError, match=f"{name} is no private key") as caught,
+        Session(wrong, "test"),
+    ):
+        pass
+    assert hint in str(caught.value.hint) and not caught.value.transient
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_key_that_this_user_may_not_read(sshd: Sshd, tmp_path: Path) -> None:
+    sshd.key.chmod(0)
+    with (
+        pytest.raises(AuthenticationError, match="cannot be read: Permission denied"),
+        Session(device(sshd, tmp_path), "test"),
+    ):
+        pass
+
+
 @pytest.fixture
 def locked(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A key that the server accepts, whose passphrase is ``secret word``."""
@@ -143,6 +190,18 @@ def test_encrypted_key_says_how_to_unlock_it(sshd: Sshd, tmp_path: Path, locked:
     ):
         pass
     assert f"ssh-add '{locked}'" in str(caught.value.hint)
+
+
+def test_an_encrypted_key_of_an_older_form(sshd: Sshd, tmp_path: Path, locked: Path) -> None:
+    old = tmp_path / "old"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", "secret", "-f", str(old)], check=True
+    )
+    with (
+        pytest.raises(AuthenticationError, match="encrypted"),
+        Session(device(sshd, tmp_path, identity_file=str(old)), "test"),
+    ):
+        pass
 
 
 def test_the_passphrase_is_asked_for_once(
@@ -287,7 +346,19 @@ def test_nobody_answers(sshd: Sshd, tmp_path: Path) -> None:
     sshd.stop()
     with pytest.raises(UnreachableError, match="no ssh answer") as caught, Session(gone, "test"):
         pass
-    assert caught.value.transient
+    assert caught.value.transient and caught.value.message.endswith(": Connection refused")
+    shown = f"ssh -p {sshd.port} -i {sshd.key} {sshd.user}@127.0.0.1 true"
+    assert str(caught.value.hint).endswith(f"try: {shown}")
+
+
+def test_an_alias_is_tried_as_an_alias(sshd: Sshd, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host pi\n  HostName 127.0.0.1\n  Port 1\n  User someone\n")
+    own = {"port": None, "user": None, "identity_file": None}
+    gone = device(sshd, tmp_path, host="pi", ssh_config=str(config), **own)
+    with pytest.raises(UnreachableError, match="port 1: Connection refused") as caught:
+        SshTransport(gone).open()
+    assert str(caught.value.hint).endswith(f"try: ssh -F {config} pi true")
 
 
 @pytest.mark.parametrize("name", ["a b", "$(touch /tmp/owned)", "quo'te", 'dou"ble', "naïve", "-x",
