@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from harness.devices.doctor import Check
+    from harness.domain import Check
 
 _SIGNS = {"good": "✓", "warning": "!", "bad": "✗", "unknown": "?"}
 _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red", "unknown": "dim"}

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from harness.devices.session import Session
 from harness.devices.state import DeviceState, read_state
-from harness.domain import Device, DeviceKind, Stage
+from harness.domain import Check, Device, DeviceKind, Mark, Stage
 from harness.errors import DeviceBusyError, HarnessError
 
 #: A device's clock may be off by so many seconds before it is worth a word.
@@ -28,25 +26,6 @@ BUSY = 0.10
 
 #: What the arm64 wheels of ai-edge-litert need in spite of their tag.
 _GLIBC_OF_LITERT = (2, 34)
-
-
-class Mark(StrEnum):
-    """How a check ended."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    BAD = "bad"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding: its name, how it ended, what was found, and what to do about it."""
-
-    name: str
-    mark: Mark
-    found: str
-    fix: str = ""
 
 
 def examine(device: Device) -> Iterator[Check]:

@@ -19,12 +19,22 @@ from pathlib import Path
 from harness.config.suites import load_suite
 from harness.devices.agents import AGENTS, agent_for
 from harness.devices.blobs import Blob
-from harness.devices.doctor import Check, Mark, examine
+from harness.devices.doctor import examine
 from harness.devices.lease import DeviceLease, leased
 from harness.devices.readiness import Readiness
 from harness.devices.session import Session
 from harness.devices.state import read_state
-from harness.domain import AdvisoryKind, Backend, Device, DeviceKind, JobStatus, Policy, Stage
+from harness.domain import (
+    AdvisoryKind,
+    Backend,
+    Check,
+    Device,
+    DeviceKind,
+    JobStatus,
+    Mark,
+    Policy,
+    Stage,
+)
 from harness.errors import DeviceBusyError, HarnessError, TransportError
 from harness.orchestrate.environment import known_names
 from harness.orchestrate.events import Listener
@@ -61,7 +71,7 @@ def accept(device: Device, tell: Listener, stop: Stop) -> Iterator[Check]:
     yield from examine(device)
     try:
         with Session(device, "harness doctor --acceptance") as session:
-            for step in (_commands, _push, _second_session, _governor, _cores):
+            for step in _STEPS:
                 if stop():
                     return
                 yield from _guarded(step, session)
@@ -190,6 +200,15 @@ def _cores(session: Session) -> Iterator[Check]:
     big = state.cores("big")
     found = f"big: {big}, little: {state.cores('little')}" if big else "all processors are alike"
     yield Check("kinds of cores", Mark.GOOD, found)
+
+
+_STEPS: tuple[Callable[[Session], Iterator[Check]], ...] = (
+    _commands,
+    _push,
+    _second_session,
+    _governor,
+    _cores,
+)
 
 
 # -- what it runs ----------------------------------------------------------------------------

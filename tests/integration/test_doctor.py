@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.config.suites import load_suite
-from harness.devices.doctor import Check, Mark, examine
+from harness.devices.doctor import examine
 from harness.devices.session import Session
+from harness.domain import Check, Mark
 from harness.orchestrate.environment import known_names
 from harness.orchestrate.set_up import examine_set_up
 from tests.support import write_suite
