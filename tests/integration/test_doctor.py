@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from harness.config.suites import load_suite
+from harness.devices.accelerators import plugged_in
 from harness.devices.doctor import examine
 from harness.devices.session import Session
 from harness.domain import Check, Mark
 from harness.orchestrate.environment import known_names
 from harness.orchestrate.set_up import examine_set_up
 from tests.support import write_suite
+from tests.support.benchmark_model import write_tool
 from tests.support.boards import PHONE, Board
+from tests.support.coral import BEFORE_FIRMWARE, fake_library, plug_usb
 from tests.support.sshd import Sshd
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -51,7 +54,60 @@ def test_a_board_that_lacks_things(tmp_path: Path, sshd: Sshd) -> None:
     found = checks(tmp_path, table)
     assert found["runtime"].mark is Mark.BAD and "NumPy" in found["runtime"].found
     assert "pip install" in found["runtime"].fix
-    assert found["edgetpu"].mark is Mark.BAD and "libedgetpu1-std" in found["edgetpu"].fix
+    assert found["edgetpu library"].mark is Mark.BAD
+    assert "libedgetpu1-std" in found["edgetpu library"].fix
+
+
+def test_a_coral_that_cannot_work_is_no_green_one(tmp_path: Path, sshd: Sshd) -> None:
+    """The library is named and not there; nothing is plugged in, or that cannot be seen."""
+    coral = 'accelerators = ["edgetpu"]\nedgetpu = "usb:9"\n'
+    named = coral + 'edgetpu_library = "/opt/nothing/libedgetpu.so.1.0"\n'
+    here = checks(tmp_path, '[device.board]\ntransport = "local"\n' + named)
+    there = checks(tmp_path, sshd.device("board") + named)
+    for found in (here, there):
+        assert found["edgetpu library"].mark is Mark.BAD
+        assert "/opt/nothing/libedgetpu.so.1.0 does not load" in found["edgetpu library"].found
+    assert here["edgetpu"].mark is Mark.BAD and "usb:9 is not plugged in" in here["edgetpu"].found
+    assert there["edgetpu"].mark is Mark.UNKNOWN and "usb:9" in there["edgetpu"].found
+
+
+def test_a_coral_that_can_work(tmp_path: Path) -> None:
+    plug_usb(tmp_path, "2-1", BEFORE_FIRMWARE, 5)
+    suite = write_suite(
+        tmp_path / "suite.toml", devices=["board"],
+        device='[device.board]\ntransport = "local"\naccelerators = ["edgetpu"]\n'
+        f'edgetpu = "usb:0"\nedgetpu_library = "{fake_library(tmp_path)}"\n',
+    )  # fmt: skip
+    device = load_suite(suite, known_names()).devices[0]
+    library = next(check for check in examine(device) if check.name == "edgetpu library")
+    assert library.mark is Mark.GOOD, library
+    found = plugged_in(device, tmp_path)
+    assert found is not None and found.mark is Mark.GOOD and "usb:0" in found.found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("#!/bin/sh\n", "benchmark_model does not run there"),
+        ("\x7fELF of another machine", "benchmark_model does not run there"),
+        ("https://127.0.0.1:1/benchmark_model", "cannot fetch benchmark_model"),
+    ],
+)
+def test_a_benchmark_model_that_cannot_work(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "tool"
+    table = f'[device.board]\ntransport = "local"\nbenchmark_model = "{path}"\n'
+    if text.startswith("https"):
+        table = table.replace(str(path), text) + f'benchmark_model_sha256 = "{"0" * 64}"\n'
+    else:
+        path.write_text(text)
+    found = checks(tmp_path, table)["benchmark_model"]
+    assert found.mark is Mark.BAD and said in found.found, found
+
+
+def test_a_benchmark_model_that_works(tmp_path: Path) -> None:
+    table = f'[device.board]\ntransport = "local"\nbenchmark_model = "{write_tool(tmp_path)}"\n'
+    found = checks(tmp_path, table)["benchmark_model"]
+    assert found.mark is Mark.GOOD and "sha256:" in found.found
 
 
 def test_a_board_that_another_session_holds(tmp_path: Path, sshd: Sshd) -> None:
