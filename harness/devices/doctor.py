@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from harness.devices.accelerators import check_accelerators
@@ -32,7 +32,7 @@ _EMULATED = {"ssh": "linux-arm64", "adb": "android"}
 _GLIBC_OF_LITERT = (2, 34)
 
 
-def examine(device: Device) -> Iterator[Check]:
+def examine(device: Device) -> Generator[Check, None, None]:
     """Every check of a device, as it ends; the link and the device's lock are given back.
 
     Never raises for what is wrong with the device: that is a check too.
