@@ -6,6 +6,7 @@ Everything in it is named by what determines it, and written whole or not at all
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -58,9 +59,10 @@ def whole_file(target: Path) -> Iterator[Path]:
         yield part
         os.replace(part, target)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise HarnessError(
             f"cannot write {target}: {error.strerror or error}",
-            hint="free some space, or write to another disk",
+            hint="free some space, or write to another disk" if full else None,
         ) from None
     finally:
         if part is not None:

@@ -11,6 +11,8 @@ from harness.cli.clean import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.text import Text
+
     from harness.devices.fleet import Entry
 
 app = typer.Typer(rich_markup_mode=None)
@@ -38,15 +40,21 @@ def devices(
         str, typer.Option("--format", help="table or json.", metavar="FORMAT")
     ] = "table",
 ) -> None:
-    """List the devices: those with a profile and how they are, and what else is found.
+    """List the devices and how they are, and what else is found.
 
     Found without a profile: devices of the running adb server, Coral accelerators of this
     machine, hosts of ~/.ssh/config. A suite may declare more devices.
     """
-    if context.invoked_subcommand is not None:
-        return
     from harness.cli import output
+    from harness.errors import UsageError
 
+    if context.invoked_subcommand is not None:
+        for name in ("look", "format"):
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                command = context.invoked_subcommand
+                raise UsageError(f"--{name} is no option of harness devices {command}")
+        return
     output.check_format(format, ("table", "json"))
     from harness.devices.fleet import configured, unconfigured
 
@@ -71,6 +79,8 @@ def _print_json(entries: Sequence[Entry]) -> None:
             "default_backend": str(entry.device.default_backend) if entry.device else None,
             "link": entry.link,
             "note": entry.note,
+            "fix": entry.fix,
+            "profile": entry.profile,
         }
         for entry in entries
     ]
@@ -85,8 +95,10 @@ def _print_table(entries: Sequence[Entry], found: Sequence[Entry]) -> None:
     from harness.cli.output import console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("device", "kind", "link", "default", "offers", "state"):
+    for name in ("device", "kind", "link", "default"):
         table.add_column(name, no_wrap=True)
+    table.add_column("offers", overflow="fold")
+    table.add_column("state", no_wrap=True)
     table.add_column("", overflow="fold")
     for entry in entries:
         device, condition = entry.device, entry.condition.value
@@ -97,15 +109,31 @@ def _print_table(entries: Sequence[Entry], found: Sequence[Entry]) -> None:
             str(device.default_backend) if device else "",
             ", ".join(device.accelerators) if device else "",
             Text(condition, style=_STYLES.get(condition, "dim")),
-            Text(entry.note or (device.title if device else "")),
+            Text(device.title if device else ""),
         )
-    console().print(table)
+    screen = console()
+    screen.print(table)
+    ill = [entry for entry in entries if entry.note]
+    if ill:
+        screen.print()
+    for entry in ill:
+        screen.print(_said(entry))
     if found:
-        console().print(Text("\nWithout a profile", style="bold"))
-        rest = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        screen.print(Text("\nWithout a profile", style="bold"))
         for entry in found:
-            rest.add_row(Text(f" {entry.name}"), Text(entry.note))
-        console().print(rest)
-        console().print(
+            screen.print(_said(entry))
+        screen.print(
             Text("A profile is a file ~/.config/edge-harness/devices/NAME.toml.", style="dim")
         )
+
+
+def _said(entry: Entry) -> Text:
+    """What is said of one device, as wide as the screen, and what to do about it."""
+    from rich.text import Text
+
+    text = Text(f"{entry.name}: {entry.note}" if entry.note else entry.name)
+    if entry.fix:
+        text.append(f"\n→ {entry.fix}", style="dim")
+    for line in entry.profile.splitlines():
+        text.append(f"\n    {line}", style="dim")
+    return text

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.table import Table
 
-    from harness.devices.doctor import Check
+    from harness.domain import Check, Device
+
+    #: Looks at one device; the checks come as they end.
+    Examine = Callable[[Device], Iterator[Check]]
 
 _SIGNS = {"good": "✓", "warning": "!", "bad": "✗", "unknown": "?"}
 _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red", "unknown": "dim"}
@@ -20,7 +23,7 @@ _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red", "unknown": "
 def doctor(
     device: Annotated[
         list[str] | None,
-        typer.Argument(help="Devices that have a profile; without any: this machine's set-up."),
+        typer.Argument(help="Devices; without any: this machine's set-up."),
     ] = None,
     acceptance: Annotated[
         bool,
@@ -30,11 +33,14 @@ def doctor(
             "networks with each agent: what only the device itself can show. Some minutes.",
         ),
     ] = False,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Take the devices from this suite's tables.")
+    ] = None,
     format: Annotated[
         str, typer.Option("--format", help="table or json.", metavar="FORMAT")
     ] = "table",
 ) -> None:
-    """Check devices, or this machine's set-up: what is wrong, and the fix.
+    """Say what is wrong with devices or this machine.
 
     Exit code 1 if anything is wrong. A device is only looked at, but for the agent, which is
     pushed and started once.
@@ -43,39 +49,50 @@ def doctor(
     from harness.errors import UsageError
 
     output.check_format(format, ("table", "json"))
-    if acceptance and not device:
-        raise UsageError("--acceptance needs a device", hint="harness devices lists them")
+    names = device or []
+    for given, option in ((acceptance, "--acceptance"), (suite, "--suite")):
+        if given and not names:
+            raise UsageError(f"{option} needs a device", hint="harness devices lists them")
     found: dict[str, list[Check]] = {}
-    for name, checks in _examinations(device or [], acceptance=acceptance):
-        found[name] = _collect(name, checks, shown=format == "table")
+    with _examining(acceptance) as (examine, stopped):
+        for name, checks in _examinations(names, suite, examine):
+            found[name] = _collect(name, checks, shown=format == "table")
+            if stopped():
+                break
     if format == "json":
         _print_json(found)
     bad = any(check.mark == "bad" for checks in found.values() for check in checks)
-    raise typer.Exit(1 if bad else 0)
+    raise typer.Exit(130 if stopped() else 1 if bad else 0)
 
 
-def _examinations(names: list[str], *, acceptance: bool) -> Iterator[tuple[str, Iterator[Check]]]:
+@contextmanager
+def _examining(acceptance: bool) -> Iterator[tuple[Examine, Callable[[], bool]]]:
+    """What looks at one device, and whether that was interrupted."""
+    if not acceptance:
+        from harness.devices.doctor import examine
+
+        yield examine, lambda: False
+        return
+    from harness.cli import progress
+    from harness.cli.interrupts import stop_on_signals
+    from harness.orchestrate.acceptance import accept
+
+    with progress.listener() as tell, stop_on_signals("stopping after this step") as stop:
+        yield lambda device: accept(device, tell, stop), stop
+
+
+def _examinations(
+    names: list[str], suite: str | None, examine: Examine
+) -> Iterator[tuple[str, Iterator[Check]]]:
     if not names:
         from harness.orchestrate.set_up import examine_set_up
 
         yield "this machine", examine_set_up()
         return
-    from harness.config.devices import find_device
-    from harness.transports import TRANSPORTS
+    from harness.cli.named import named_devices
 
-    devices = [find_device(name, TRANSPORTS) for name in names]
-    for device in devices:
-        if not acceptance:
-            from harness.devices.doctor import examine
-
-            yield device.name, examine(device)
-            continue
-        from harness.cli import progress
-        from harness.cli.interrupts import stop_on_signals
-        from harness.orchestrate.acceptance import accept
-
-        with progress.listener() as tell, stop_on_signals() as stop:
-            yield device.name, accept(device, tell, stop)
+    for device in named_devices(names, suite):
+        yield device.name, examine(device)
 
 
 def _collect(name: str, checks: Iterator[Check], *, shown: bool) -> list[Check]:

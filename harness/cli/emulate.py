@@ -57,12 +57,18 @@ def emulate(
         options["port"] = port
     if cpu:
         options["cpu"] = cpu
+    if prepare:
+        if command or name or save or profile or port:
+            raise UsageError(
+                "--prepare starts nothing: no command, --name, --save, --profile or --port with it"
+            )
+        if not emulator.prepared:
+            raise UsageError(f"nothing of {target} is made once and kept: there is no need")
+        made = emulator.make(options)
+        assert isinstance(made, Preparable)
+        made.prepare(emulating.tell)
+        return
     device = name or emulator.device
     emulating.check_name(device)
-    made = emulator.make(options)
-    if prepare:
-        if isinstance(made, Preparable):
-            made.prepare(emulating.tell)
-        return
     places = emulating.places(device, save=save, profile=profile)
-    raise typer.Exit(emulating.serve(made, device, places, command or []))
+    raise typer.Exit(emulating.serve(emulator.make(options), device, places, command or []))

@@ -1,4 +1,4 @@
-"""Ctrl-C once: finish the running trial. Twice: stop at once."""
+"""Ctrl-C once: stop after the trial that is running. Twice: stop at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def stop_on_signals(first: str = "finishing the running trial") -> Iterator[Stop]:
+def stop_on_signals(first: str = "stopping; a trial that is running is finished") -> Iterator[Stop]:
     """A ``Stop`` that SIGINT and SIGTERM set; the second signal ends the process.
 
     ``first`` is what the first signal is answered with.

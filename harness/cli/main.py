@@ -29,6 +29,7 @@ from harness.errors import HarnessError
 app = typer.Typer(
     name="harness",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich help costs more than all the rest of --help
@@ -55,10 +56,22 @@ app.command("recipes")(recipes.recipes)
 app.add_typer(agent.app, name="agent")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from harness import __version__
+
+        print(f"harness {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks of errors."),
+    version: bool = typer.Option(
+        False, "--version", help="Show the version.", callback=_version, is_eager=True
+    ),
 ) -> None:
+    del version
     if debug:
         os.environ["HARNESS_DEBUG"] = "1"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,8 @@ _UDEV = (
     "install libedgetpu1-std for its udev rules, then: sudo usermod -aG plugdev $USER; log in "
     "again and plug the accelerator in anew"
 )
-_APEX = (
+#: What lets this user open a card's device file.
+APEX = (
     'write SUBSYSTEM=="apex", MODE="0660", GROUP="apex" to /etc/udev/rules.d/65-apex.rules, then: '
     "sudo groupadd -f apex; sudo usermod -aG apex $USER; restart"
 )
@@ -59,7 +61,7 @@ class Coral:
     def fix(self) -> str:
         """What to do about its state."""
         if self.state is CoralState.NOT_ALLOWED:
-            return _UDEV if self.name.startswith("usb") else _APEX
+            return _UDEV if self.name.startswith("usb") else APEX
         return _DRIVER if self.state is CoralState.NO_DRIVER else ""
 
 
@@ -74,6 +76,15 @@ def discover(root: Path = Path("/")) -> tuple[Coral, ...]:
             Coral(f"usb:{number}", path, node, state if allowed else CoralState.NOT_ALLOWED)
         )
     return tuple(found)
+
+
+def choose(found: Sequence[Coral], wanted: str) -> Coral | None:
+    """The one that ``edgetpu`` of a profile means: ``usb:1``, ``pci``, or empty for any."""
+    kind, _, index = wanted.partition(":")
+    alike = [one for one in found if one.name.startswith(kind)]
+    if index:
+        return alike[int(index)] if int(index) < len(alike) else None
+    return next((one for one in alike if one.usable), alike[0] if alike else None)
 
 
 def _usb(root: Path) -> list[tuple[str, str, bool]]:

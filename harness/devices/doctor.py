@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from harness.devices.session import Session
+from harness.devices.accelerators import check_accelerators
+from harness.devices.session import Answer, Session
 from harness.devices.state import DeviceState, read_state
-from harness.domain import Device, DeviceKind, Stage
-from harness.errors import DeviceBusyError, HarnessError
+from harness.domain import Check, Device, DeviceKind, Mark, Stage
+from harness.errors import DeviceBusyError, HarnessError, UnreachableError
 
 #: A device's clock may be off by so many seconds before it is worth a word.
 CLOCK_SECONDS = 30
@@ -26,30 +25,14 @@ WARM = 70.0
 #: A device that computes more than this by itself disturbs what is measured, share.
 BUSY = 0.10
 
+#: The link of a device that ``harness emulate`` makes -> the target's name there.
+_EMULATED = {"ssh": "linux-arm64", "adb": "android"}
+
 #: What the arm64 wheels of ai-edge-litert need in spite of their tag.
 _GLIBC_OF_LITERT = (2, 34)
 
 
-class Mark(StrEnum):
-    """How a check ended."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    BAD = "bad"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding: its name, how it ended, what was found, and what to do about it."""
-
-    name: str
-    mark: Mark
-    found: str
-    fix: str = ""
-
-
-def examine(device: Device) -> Iterator[Check]:
+def examine(device: Device) -> Generator[Check, None, None]:
     """Every check of a device, as it ends; the link and the device's lock are given back.
 
     Never raises for what is wrong with the device: that is a check too.
@@ -62,7 +45,15 @@ def examine(device: Device) -> Iterator[Check]:
     except DeviceBusyError as error:
         yield Check("free", Mark.BAD, error.message, error.hint or "")
     except HarnessError as error:
-        yield Check("reachable", Mark.BAD, error.message, error.hint or "")
+        yield Check("reachable", Mark.BAD, error.message, next_step(device, error))
+
+
+def next_step(device: Device, error: HarnessError) -> str:
+    """What to do about a device that could not be had."""
+    target = _EMULATED.get(device.transport)
+    if device.kind is DeviceKind.EMULATED and isinstance(error, UnreachableError) and target:
+        return f"harness emulate {target} --name {device.name} --save starts it"
+    return error.hint or ""
 
 
 def _of_session(device: Device, session: Session) -> Iterator[Check]:
@@ -74,14 +65,36 @@ def _of_session(device: Device, session: Session) -> Iterator[Check]:
             return
         for check in _STATE_CHECKS:
             yield from check(device, state)
+        yield from check_accelerators(device, state, session.transport)
+    yield from _agent(session)
+    if device.link.get("benchmark_model"):
+        yield _benchmark_model(session)
+
+
+def _agent(session: Session) -> Iterator[Check]:
     try:
         session.push([], lambda *_: None)
         yield Check("push", Mark.GOOD, "the agent is there, verified on the device")
-        answer = session.ask({"action": "probe"}, lambda *_: None, purpose=Stage.START, silence=60)
+        answer = _probe(session, "cpu")
     except HarnessError as error:
         yield Check("agent", Mark.BAD, error.message, error.hint or "")
         return
     yield from _of_agent(answer.hello)
+
+
+def _benchmark_model(session: Session) -> Check:
+    """The user's own program: it can be had, is as pinned, and runs on this device."""
+    try:
+        session.push([], lambda *_: None, ["benchmark_model"])
+        hello = _probe(session, "cpu (runner=benchmark_model)").hello
+    except HarnessError as error:
+        return Check("benchmark_model", Mark.BAD, error.message, error.hint or "")
+    return Check("benchmark_model", Mark.GOOD, f"runs there, {hello['runtime']['version']}")
+
+
+def _probe(session: Session, backend: str) -> Answer:
+    request = {"action": "probe", "backend": backend}
+    return session.ask(request, lambda *_: None, purpose=Stage.START, silence=60)
 
 
 def _of_agent(hello: dict[str, Any]) -> Iterator[Check]:
@@ -280,25 +293,6 @@ def _load(_device: Device, state: DeviceState) -> Iterator[Check]:
         yield Check("other load", Mark.GOOD, f"{state.busy:.0%} of all processors' time")
 
 
-def _delegates(device: Device, state: DeviceState) -> Iterator[Check]:
-    wanted = {
-        "edgetpu": ("libedgetpu.so.1", "sudo apt install libedgetpu1-std, from Coral's repository"),
-        "gpu": ("libOpenCL.so", "the GPU's driver with OpenCL"),
-        "nnapi": ("libneuralnetworks.so", "Android 8.1 or later"),
-    }
-    for accelerator in device.accelerators:
-        if accelerator not in wanted:
-            continue
-        library, fix = wanted[accelerator]
-        place = state.facts.get(f"library.{library}")
-        if accelerator == "edgetpu" and device.link.get("edgetpu_library"):
-            continue  # named by the profile: the agent itself will say
-        if place:
-            yield Check(accelerator, Mark.GOOD, f"{place}/{library}")
-        else:
-            yield Check(accelerator, Mark.BAD, f"{library} is not there", fix)
-
-
 _STATE_CHECKS: tuple[Callable[[Device, DeviceState], Iterator[Check]], ...] = (
     _clock,
     _disk,
@@ -308,7 +302,6 @@ _STATE_CHECKS: tuple[Callable[[Device, DeviceState], Iterator[Check]], ...] = (
     _temperature,
     _battery,
     _load,
-    _delegates,
 )
 
 

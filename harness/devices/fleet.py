@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,12 @@ from pathlib import Path
 
 from harness.config.devices import device_files, find_device
 from harness.devices import coral
-from harness.devices.doctor import WARM
+from harness.devices.accelerators import plugged_in
+from harness.devices.doctor import WARM, next_step
 from harness.devices.readiness import LOW_BATTERY
 from harness.devices.session import Session
 from harness.devices.state import DeviceState, read_state
-from harness.domain import Device, DeviceKind
+from harness.domain import Device, DeviceKind, Mark
 from harness.errors import AuthenticationError, DeviceBusyError, HarnessError, HostKeyError
 from harness.transports import TRANSPORTS
 
@@ -44,13 +46,19 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One device: ``device`` is its profile, if it has a good one; ``note`` says more."""
+    """One device: ``device`` is its profile, if it has a good one.
+
+    ``note`` says what is wrong or was found, ``fix`` what to do about it; ``profile`` are lines
+    of TOML for a device that has none.
+    """
 
     name: str
     condition: Condition
     device: Device | None = None
     link: str = ""
     note: str = ""
+    fix: str = ""
+    profile: str = ""
 
 
 def configured(*, look: bool) -> list[Entry]:
@@ -64,7 +72,7 @@ def configured(*, look: bool) -> list[Entry]:
         try:
             device = find_device(name, TRANSPORTS)
         except HarnessError as error:
-            return Entry(name, Condition.WRONG, note=error.one_line)
+            return Entry(name, Condition.WRONG, note=error.message, fix=error.hint or "")
         return _look(device, turns) if look else Entry(name, Condition.UNKNOWN, device)
 
     names = list(device_files())
@@ -75,21 +83,30 @@ def configured(*, look: bool) -> list[Entry]:
 def _look(device: Device, turns: Mapping[str, threading.Lock]) -> Entry:
     """One device; several profiles of one address take turns."""
     if device.kind is DeviceKind.SIMULATED:
-        return Entry(device.name, Condition.MODELLED, device, "here", device.title)
+        return Entry(device.name, Condition.MODELLED, device, "here")
     link = ""
     try:
         session = Session(device, "harness devices")
         link = session.transport.address
         with turns[link], session:
             ills = list(_ills(read_state(session.transport)))
-    except DeviceBusyError as error:
-        return Entry(device.name, Condition.BUSY, device, link, error.message)
-    except (AuthenticationError, HostKeyError) as error:
-        return Entry(device.name, Condition.REFUSED, device, link, error.message)
     except HarnessError as error:
-        return Entry(device.name, Condition.AWAY, device, link, error.message)
+        fix = next_step(device, error)
+        return Entry(device.name, _condition(error), device, link, error.message, fix)
+    tpu = plugged_in(device)
+    fix = ""
+    if tpu is not None and tpu.mark is Mark.BAD:
+        ills.append(tpu.found)
+        fix = tpu.fix
     condition = Condition.POORLY if ills else Condition.READY
-    return Entry(device.name, condition, device, link, ", ".join(ills) or device.title)
+    return Entry(device.name, condition, device, link, ", ".join(ills), fix)
+
+
+def _condition(error: HarnessError) -> Condition:
+    if isinstance(error, DeviceBusyError):
+        return Condition.BUSY
+    refused = isinstance(error, (AuthenticationError, HostKeyError))
+    return Condition.REFUSED if refused else Condition.AWAY
 
 
 def _ills(state: DeviceState) -> Iterator[str]:
@@ -121,16 +138,18 @@ def _phones(known: set[str]) -> Iterator[Entry]:
         for phone in discover():
             if phone.serial not in known:
                 what = " ".join(filter(None, (phone.model, f"({phone.state})")))
-                snippet = f'transport = "adb", serial = "{phone.serial}"'
-                yield Entry(phone.serial, Condition.FOUND, None, "adb", f"{what}: {snippet}")
+                profile = _profile(transport="adb", serial=phone.serial)
+                yield Entry(phone.serial, Condition.FOUND, None, "adb", what, profile=profile)
 
 
 def _corals(known: set[str]) -> Iterator[Entry]:
     for found in coral.discover():
         if found.name not in known:
-            snippet = f'transport = "local", accelerators = ["edgetpu"], edgetpu = "{found.name}"'
-            note = f"Edge TPU ({found.state.value}): {snippet}"
-            yield Entry(found.name, Condition.FOUND, None, found.path, note)
+            profile = _profile(transport="local", accelerators=["edgetpu"], edgetpu=found.name)
+            note = f"Edge TPU ({found.state.value})"
+            yield Entry(
+                found.name, Condition.FOUND, None, found.path, note, found.fix, profile=profile
+            )
 
 
 def _aliases(known: set[str]) -> Iterator[Entry]:
@@ -147,4 +166,10 @@ def _aliases(known: set[str]) -> Iterator[Entry]:
         if not set(name) & set("*?!") and name not in known
     ]
     for name in list(dict.fromkeys(names))[:_MOST_ALIASES]:
-        yield Entry(name, Condition.FOUND, None, "ssh", f'transport = "ssh", host = "{name}"')
+        profile = _profile(transport="ssh", host=name)
+        yield Entry(name, Condition.FOUND, None, "ssh", profile=profile)
+
+
+def _profile(**values: str | list[str]) -> str:
+    """Lines of TOML; a string of JSON is one of TOML."""
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import hashlib
 import json
 import os
@@ -90,12 +91,7 @@ class DeviceLock:
                 f"device {self._device} is in use by {who}",
                 hint="wait for it to end, or leave the device out with --device",
             ) from None
-        since = datetime.now().astimezone().isoformat(timespec="seconds")
-        text = json.dumps({"owner": self._owner, "pid": os.getpid(), "since": since})
-        with suppress(OSError):  # who holds it is for messages; the lock itself is the kernel's
-            # Padded, not cut to length: ext4 lets a truncated file wait for the disk, which took
-            # 20 to 150 ms after a large push.
-            os.pwrite(file, text.encode()[:_MOST].ljust(_MOST), 0)
+        _note_holder(file, self._owner)
         self._file = file
 
     def release(self) -> None:
@@ -105,12 +101,30 @@ class DeviceLock:
             self._file = None
 
 
+def _note_holder(file: int, owner: str) -> None:
+    """Who holds it is for messages; the lock itself is the kernel's."""
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    said = {"owner": owner, "user": _user(), "pid": os.getpid(), "since": since}
+    with suppress(OSError):
+        # Padded, not cut to length: ext4 lets a truncated file wait for the disk, which took
+        # 20 to 150 ms after a large push.
+        os.pwrite(file, json.dumps(said).encode()[:_MOST].ljust(_MOST), 0)
+
+
 def _holder(file: int) -> str:
     try:
         said = messages.clean(json.loads(os.pread(file, _MOST, 0)))
-        return f"{said['owner']} (process {said['pid']}) since {said['since']}"[:300]
+        of = f" of {said['user']}" if "user" in said else ""
+        return f"{said['owner']} (process {said['pid']}{of}) since {said['since']}"[:300]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 class HostLock:
@@ -120,20 +134,28 @@ class HostLock:
     which load its processors, share it. The kernel frees it with its process.
     """
 
-    def __init__(self, *, exclusive: bool) -> None:
+    def __init__(self, owner: str, *, exclusive: bool) -> None:
+        self._owner = owner
         self._kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         self._file: int | None = None
 
-    def try_acquire(self) -> bool:
-        """Take the lock if nobody is in the way."""
+    def acquire(self) -> None:
+        """Take the lock; raises ``DeviceBusyError`` naming who has it.
+
+        Of several that share it, that is the last one to have come.
+        """
         file = _open(shared_folder() / "host.lock")
         try:
             fcntl.flock(file, self._kind | fcntl.LOCK_NB)
         except OSError:
+            who = _holder(file)
             os.close(file)
-            return False
+            raise DeviceBusyError(
+                f"this machine measures or computes for {who}",
+                hint="wait for it to end; busy_timeout of the Policy says how long",
+            ) from None
+        _note_holder(file, self._owner)
         self._file = file
-        return True
 
     def release(self) -> None:
         """Let go; never raises."""

@@ -7,6 +7,7 @@ the documentation and the output.
 
 from harness.domain.advisory import Advisory, AdvisoryKind
 from harness.domain.backend import Backend
+from harness.domain.check import Check, Mark
 from harness.domain.device import Device, DeviceKind, Fence
 from harness.domain.job import Job, JobStatus, Stage, TrialStatus
 from harness.domain.measurement import Direction, Measurement
@@ -19,6 +20,7 @@ __all__ = [
     "Advisory",
     "AdvisoryKind",
     "Backend",
+    "Check",
     "Dataset",
     "Device",
     "DeviceKind",
@@ -26,6 +28,7 @@ __all__ = [
     "Fence",
     "Job",
     "JobStatus",
+    "Mark",
     "Measurement",
     "Model",
     "Policy",

@@ -17,7 +17,8 @@ class Policy:
     ``warmup_seconds``, then measures at least ``min_runs`` and ``min_seconds``, and ends
     in any case at ``max_seconds`` or ``max_runs``. ``trials`` fresh agent processes are
     measured per job. ``silence_timeout`` is how long an agent may say nothing,
-    ``busy_timeout`` how long to wait for a device that another session holds.
+    ``busy_timeout`` how long to wait for a device that another session holds, and for this
+    machine's processors.
     ``output_checks`` samples are compared with the host's reference, and up to
     ``agreement_samples`` with the float32 variant of the same model (0: none). A conversion
     is ended after ``convert_timeout`` without a sign of life, or when it uses more than

@@ -16,12 +16,16 @@ from harness.errors import UsageError, suggest
 
 @dataclass(frozen=True)
 class Emulator:
-    """How a target is made: ``factory`` is ``module:class``, ``options`` what that takes."""
+    """How a target is made: ``factory`` is ``module:class``, ``options`` what that takes.
+
+    ``prepared``: something of it is made once and kept, see ``Preparable``.
+    """
 
     title: str
     device: str
     factory: str
     options: tuple[str, ...] = ()
+    prepared: bool = False
 
     def make(self, options: Mapping[str, object]) -> Target:
         """A target that is not started; raises ``UsageError`` for an option it does not know."""
@@ -42,6 +46,7 @@ EMULATORS: dict[str, Emulator] = {
         device="emulated-arm64",
         factory="harness.emulation.linux_arm64.target:LinuxArm64Target",
         options=("port", "cpu"),
+        prepared=True,
     ),
     "android": Emulator(
         title="an Android's daemon with a sandboxed folder, by adb",

@@ -7,6 +7,7 @@ unknown, not bad.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -16,15 +17,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from harness.config.devices import device_from
+from harness.config.paths import profiles_dir
 from harness.config.suites import load_suite
+from harness.config.toml_source import TomlSource
 from harness.devices.agents import AGENTS, agent_for
 from harness.devices.blobs import Blob
-from harness.devices.doctor import Check, Mark, examine
+from harness.devices.doctor import examine
 from harness.devices.lease import DeviceLease, leased
 from harness.devices.readiness import Readiness
 from harness.devices.session import Session
 from harness.devices.state import read_state
-from harness.domain import AdvisoryKind, Backend, Device, DeviceKind, JobStatus, Policy, Stage
+from harness.domain import (
+    AdvisoryKind,
+    Backend,
+    Check,
+    Device,
+    DeviceKind,
+    JobStatus,
+    Mark,
+    Policy,
+    Stage,
+)
 from harness.errors import DeviceBusyError, HarnessError, TransportError
 from harness.orchestrate.environment import known_names
 from harness.orchestrate.events import Listener
@@ -53,15 +67,25 @@ ODD_NAMES = (
 #: Accuracies of one variant on two machines may differ by so much: roundings of a runtime.
 SAME_SHARE = 0.005
 
+#: Seconds within which a process that waits for a lease asks again; see ``lease.sh``.
+_ASKED_AGAIN = 3.0
+
 _RECIPES = ("float32", "int8")
 
 
 def accept(device: Device, tell: Listener, stop: Stop) -> Iterator[Check]:
-    """Every check, as it ends; none raises for what is wrong with the device."""
-    yield from examine(device)
+    """Every check, as it ends; none raises for what is wrong with the device.
+
+    No further step begins once ``stop`` is asked for.
+    """
+    with contextlib.closing(examine(device)) as checks:
+        for check in checks:
+            yield check
+            if stop():
+                return
     try:
         with Session(device, "harness doctor --acceptance") as session:
-            for step in (_commands, _push, _second_session, _governor, _cores):
+            for step in _STEPS:
                 if stop():
                     return
                 yield from _guarded(step, session)
@@ -92,8 +116,10 @@ def _commands(session: Session) -> Iterator[Check]:
     yield _told("exit codes", code == 7, f"exit 7 gave {code}")
     wanted = "".join(f"[{name}]" for name in ODD_NAMES).encode()
     seen = link.run(["printf", "[%s]", *ODD_NAMES]).stdout
-    came = "each came as it was sent" if seen == wanted else f"{seen[:80]!r} came"
-    yield _told("odd names", seen == wanted, f"of {len(ODD_NAMES)} names {came}")
+    count = len(ODD_NAMES)
+    same = f"{count} of {count} names came as they were sent"
+    found = same if seen == wanted else f"{count} names came as {seen[:80]!r}"
+    yield _told("odd names", seen == wanted, found)
     process = link.start(["sh", "-c", "echo $$; cat; exit 0"])
     pid = process.read_line(20).decode("utf-8", "replace").strip()
     process.kill()
@@ -132,7 +158,8 @@ def _push(session: Session) -> Iterator[Check]:
             again = f"{sent_before_cut / 1e6:.0f} MB in, then {sent / 1e6:.0f} MB more"
             good = error.transient and (sent < PUSH_BYTES or not link.resumes)
             yield _told("cut link", good, again)
-            yield Check("push", Mark.GOOD, f"{sent / 1e6 / seconds:.0f} MB/s, verified there")
+            rate = f"{sent / 1e6 / seconds:.0f} MB/s, verified there"
+            yield Check(f"push {PUSH_BYTES / 1e6:.0f} MB", Mark.GOOD, rate)
         sent = session.push([blob], lambda *_: None)
         yield _told("second push", sent == 0, f"{sent} bytes sent of a file that is there")
         link.run(["rm", "-f", session.path(blob)])
@@ -151,17 +178,19 @@ def _second_session(session: Session) -> Iterator[Check]:
         return
     link = TRANSPORTS[device.transport](device)
     link.open()
+    other = DeviceLease(link, device, f"another one {secrets.token_hex(2)}")
     try:
-        other = DeviceLease(link, device, f"another one {secrets.token_hex(2)}")
-        try:
-            other.acquire()
-        except DeviceBusyError as error:
-            yield Check("one session", Mark.GOOD, error.message)
-        else:
-            other.release()
-            yield Check("one session", Mark.BAD, "a second session got the device")
+        other.acquire()
+    except DeviceBusyError as error:
+        yield Check("one session", Mark.GOOD, error.message)
+    else:
+        yield Check("one session", Mark.BAD, "a second session got the device")
     finally:
+        other.release()
         link.close()
+    # Its process on the device notices when it asks again that nobody listens. Were our session
+    # over by then, it would get the device, and the next one would take over from it.
+    time.sleep(_ASKED_AGAIN)
 
 
 def _governor(session: Session) -> Iterator[Check]:
@@ -192,17 +221,24 @@ def _cores(session: Session) -> Iterator[Check]:
     yield Check("kinds of cores", Mark.GOOD, found)
 
 
+_STEPS: tuple[Callable[[Session], Iterator[Check]], ...] = (
+    _commands,
+    _push,
+    _second_session,
+    _governor,
+    _cores,
+)
+
+
 # -- what it runs ----------------------------------------------------------------------------
 
 
 def _runs(device: Device, tell: Listener, stop: Stop) -> Iterator[Check]:
     """Small networks with each agent and backend, held against this machine."""
-    known = known_names()
     suite = load_suite(
-        "demo", known, devices=["local"], recipes=_RECIPES,
+        "demo", known_names(), devices=["local"], recipes=_RECIPES,
         policy={"trials": 2, "min_seconds": 0.2, "warmup_seconds": 0.1, "min_runs": 20},
     )  # fmt: skip
-    local = suite.devices[0]
     with tempfile.TemporaryDirectory() as folder:
         with Store(f"sqlite:///{folder}/acceptance.db") as store:
 
@@ -211,16 +247,31 @@ def _runs(device: Device, tell: Listener, stop: Stop) -> Iterator[Check]:
                 outcome = execute(store, plan=plan, tell=tell, stop=stop)
                 return list(store.jobs(outcome.run))
 
-            wanted = {item.job.recipe: item for item in run(local, "cpu")}
+            reference = run(_this_machine(), "cpu")
+            if stop():
+                return
+            failed = [item for item in reference if item.status is not JobStatus.OK]
+            if failed:
+                why = failed[0].error or "no record"
+                yield Check("reference", Mark.BAD, f"this machine's own run failed: {why}")
+                return
+            wanted = {item.job.recipe: item for item in reference}
             modelled = device.kind is DeviceKind.SIMULATED
             for agent in ("python",) if modelled else AGENTS:
                 one = replace(device, link={**device.link, "agent": agent})
                 # A device need not have every agent, only its own.
                 spare = not modelled and AGENTS[agent] is not agent_for(device)
-                for record in run(one, str(device.default_backend)):
-                    if stop():
-                        return
+                records = run(one, str(device.default_backend))
+                if stop():
+                    return
+                for record in records:
                     yield _judged(agent, record, wanted[record.job.recipe], spare=spare)
+
+
+def _this_machine() -> Device:
+    """As the shipped profile has it: a user's own ``local`` may be set up otherwise."""
+    source = TomlSource(profiles_dir() / "devices" / "local.toml")
+    return device_from(source, "local", source.data, (), TRANSPORTS)
 
 
 def _judged(agent: str, record: JobRecord, wanted: JobRecord, *, spare: bool) -> Check:

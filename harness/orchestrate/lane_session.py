@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +28,7 @@ from harness.orchestrate.events import (
     TrialStarted,
 )
 from harness.orchestrate.lane_job import LaneJob, as_job_errors
-from harness.orchestrate.patience import blames_device, delay
+from harness.orchestrate.patience import blames_device, delay, waiting
 from harness.orchestrate.stop import Stop
 from harness.store import Store
 
@@ -132,19 +131,7 @@ class LaneSession:
             self._store.claim(self._session.fence)
 
     def _waiting(self) -> Busy:
-        deadline = time.monotonic() + self._policy.busy_timeout
-        told = False
-
-        def busy(error: DeviceBusyError) -> None:
-            nonlocal told
-            if time.monotonic() >= deadline or self._stopped():
-                raise error
-            if not told:
-                self._tell(Preparing(f"waiting: {error.message}"))
-                told = True
-            self._stopped.wait(0.5)
-
-        return busy
+        return waiting(self._policy, self._tell, self._stopped)
 
     # -- failures --------------------------------------------------------------------------
 
@@ -211,6 +198,11 @@ class LaneSession:
                 self._fail(item, error, stage)
             if gone is not None:
                 self._set_aside(gone)
+
+    def refuse(self, error: DeviceBusyError) -> None:
+        """What the lane needs was not to be had in time: its jobs are as of a busy device."""
+        if not self._to_be_resumed(error):
+            self._set_aside(Aside(error, Stage.CONNECT))
 
     def _gone_after_a_cut(self) -> Aside | None:
         """A new link for the jobs that are left, or why there is none."""

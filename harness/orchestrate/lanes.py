@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
+from harness.devices.lease import Busy
 from harness.devices.lock import HostLock
 from harness.domain import Device, DeviceKind, Suite
-from harness.errors import HarnessError
+from harness.errors import DeviceBusyError, HarnessError
 from harness.orchestrate.events import Listener, Preparing
 from harness.orchestrate.lane import Lane
 from harness.orchestrate.lane_job import LaneJob
+from harness.orchestrate.patience import waiting
 from harness.orchestrate.stop import Stop
 from harness.store import Store
 from harness.transports import TRANSPORTS
@@ -71,9 +73,12 @@ class Lanes:
                 continue
             # Only what is timed needs this machine for itself.
             timed = lane.device.kind is DeviceKind.REAL
-            with host(self._stopped, self._tell, exclusive=timed):
-                if not self._stopped():
+            lock = HostLock(self._owner, exclusive=timed)
+            try:
+                with host(lock, waiting(self._suite.policy, self._tell, self._stopped)):
                     lane.run()
+            except DeviceBusyError as error:
+                lane.refuse(error)
         return lanes
 
     def _hand_on(self, lane: Lane) -> None:
@@ -134,17 +139,17 @@ def _group(device: Device) -> str:
 
 
 @contextmanager
-def host(stopped: Stop, tell: Listener, *, exclusive: bool) -> Iterator[None]:
-    """This machine's processors: alone for measuring, shared for conversions and simulations."""
-    lock = HostLock(exclusive=exclusive)
-    told = False
-    while not lock.try_acquire():
-        if not told:
-            tell(Preparing("waiting: another run measures or computes on this machine"))
-            told = True
-        stopped.wait(0.2)
-        if stopped():
+def host(lock: HostLock, busy: Busy) -> Iterator[None]:
+    """This machine's processors: alone for measuring, shared for conversions and simulations.
+
+    Raises ``DeviceBusyError`` through ``busy``.
+    """
+    while True:
+        try:
+            lock.acquire()
             break
+        except DeviceBusyError as error:
+            busy(error)
     try:
         yield
     finally:

@@ -1,20 +1,25 @@
-"""Which failures are the device's, and how long to wait before the next try."""
+"""Which failures are the device's, and how long to wait: for another try, for one's turn."""
 
 from __future__ import annotations
 
 import random
+import time
 
+from harness.devices.lease import Busy
 from harness.domain import Policy
 from harness.errors import (
     AgentCrashedError,
     AgentSetupError,
     AgentTimeoutError,
+    DeviceBusyError,
     DeviceFullError,
     HarnessError,
     LeaseLostError,
     ProtocolError,
     TransportError,
 )
+from harness.orchestrate.events import Listener, Preparing
+from harness.orchestrate.stop import Stop
 
 #: The longest pause before another try, seconds, unless the Policy's own delay is longer.
 MOST_DELAY = 120.0
@@ -43,3 +48,20 @@ def blames_device(error: HarnessError) -> bool:
         error,
         (TransportError, AgentSetupError, AgentCrashedError, AgentTimeoutError, ProtocolError),
     )
+
+
+def waiting(policy: Policy, tell: Listener, stopped: Stop) -> Busy:
+    """Waits ``busy_timeout`` in all for whoever has the device, and says once who that is."""
+    deadline = time.monotonic() + policy.busy_timeout
+    told = False
+
+    def busy(error: DeviceBusyError) -> None:
+        nonlocal told
+        if time.monotonic() >= deadline or stopped():
+            raise error
+        if not told:
+            tell(Preparing(f"waiting: {error.message}"))
+            told = True
+        stopped.wait(0.5)
+
+    return busy

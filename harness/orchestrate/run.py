@@ -12,8 +12,10 @@ from datetime import datetime
 
 from harness.cache import cache_dir
 from harness.config.suites import suite_from_json, suite_to_json
+from harness.devices.lock import HostLock
 from harness.domain import DeviceKind, JobStatus, Stage, Suite, TrialStatus
 from harness.errors import (
+    DeviceBusyError,
     HarnessError,
     JobError,
     NotDeployableError,
@@ -26,6 +28,7 @@ from harness.orchestrate.environment import snapshot
 from harness.orchestrate.events import Event, JobSealed, Listener, Preparing, RunStarted
 from harness.orchestrate.lane_job import LaneJob
 from harness.orchestrate.lanes import Lanes, host
+from harness.orchestrate.patience import waiting
 from harness.orchestrate.plan import Plan, make_plan
 from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
 from harness.orchestrate.stop import Stop
@@ -111,12 +114,27 @@ def _carry_on(
     if not pending:
         return
     pairs = [(item.job.model, item.job.recipe) for item in pending]
-    with host(stopped, tell, exclusive=False):
-        prepared = prepare(suite, pairs, tell, stopped)
+    owner = f"run {run_id}"
+    try:
+        lock = HostLock(owner, exclusive=False)
+        with host(lock, waiting(suite.policy, tell, stopped)):
+            prepared = prepare(suite, pairs, tell, stopped)
+    except DeviceBusyError as error:
+        if not stopped():
+            for item in pending:
+                _fail(store, item, suite, tell, error.one_line)
+        return
     if stopped():
         return
     jobs = _lane_jobs(store, pending, prepared, suite, tell)
-    Lanes(suite, store, f"run {run_id}", tell, stopped).run(jobs)
+    Lanes(suite, store, owner, tell, stopped).run(jobs)
+
+
+def _fail(store: Store, item: JobRecord, suite: Suite, tell: Listener, error: str) -> None:
+    """This machine could not be had for preparing: as of a device that stays busy."""
+    conclude.seal_failure(store, item.id, JobStatus.FAILED, Stage.CONNECT, error, None)
+    dropped = 1 + _trials_per_job(suite)
+    tell(JobSealed(item.job, JobStatus.FAILED, Stage.CONNECT, error, dropped))
 
 
 def _trials_per_job(suite: Suite) -> int:

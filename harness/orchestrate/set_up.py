@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata, util
 
 from harness.cache import cache_dir
-from harness.devices.doctor import Check, Mark
+from harness.domain import Check, Mark
 
 #: Free space below which a night of conversions may fill the disk, bytes.
 _DISK_WANTED = 5_000_000_000
@@ -39,7 +39,15 @@ _PROGRAMS = {
 
 def examine_set_up() -> Iterator[Check]:
     """Python, packages, programs and disk; only what every command needs can be bad."""
+    for check in _CHECKS:
+        yield from check()
+
+
+def _python() -> Iterator[Check]:
     yield Check("python", Mark.GOOD, f"{platform.python_version()} on {platform.platform()}")
+
+
+def _runtime() -> Iterator[Check]:
     version = _version("ai-edge-litert")
     if version:
         yield Check("runtime", Mark.GOOD, f"ai-edge-litert {version}")
@@ -51,6 +59,9 @@ def examine_set_up() -> Iterator[Check]:
             "device is checked",
             "pip install ai-edge-litert",
         )
+
+
+def _extras() -> Iterator[Check]:
     for extra, (module, distribution, purpose) in _EXTRAS.items():
         if util.find_spec(module) is not None:
             yield Check(extra, Mark.GOOD, f"{distribution} {_version(distribution)}")
@@ -58,12 +69,18 @@ def examine_set_up() -> Iterator[Check]:
             yield Check(
                 extra, Mark.UNKNOWN, f"for {purpose}", f"pip install 'edge-harness[{extra}]'"
             )
+
+
+def _programs() -> Iterator[Check]:
     for program, (purpose, source) in _PROGRAMS.items():
         path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         if path:
             yield Check(program, Mark.GOOD, path)
         else:
             yield Check(program, Mark.UNKNOWN, f"for {purpose}", source)
+
+
+def _cache() -> Iterator[Check]:
     folder = cache_dir()
     free = shutil.disk_usage(folder).free
     yield Check(
@@ -72,6 +89,15 @@ def examine_set_up() -> Iterator[Check]:
         f"{folder}, {free / 1e9:,.1f} GB free",
         "" if free > _DISK_WANTED else "set HARNESS_CACHE to a folder on another disk",
     )
+
+
+_CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
+    _python,
+    _runtime,
+    _extras,
+    _programs,
+    _cache,
+)
 
 
 def _version(distribution: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import random
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.devices import find_device
+from harness.devices.lock import HostLock
 from harness.devices.session import Session
 from harness.domain import JobStatus, TrialStatus
 from harness.store import Store
@@ -188,7 +190,7 @@ def test_two_orchestrators_of_one_run(tmp_path: Path, cli: Cli, digits: dict[str
     assert second.returncode == 2 and "another process" in second.stderr
     other = cli("run", str(suite), "--format", "json")
     assert other.returncode == 0, other.stderr  # it waited for its turn on this machine
-    assert "waiting: another run measures" in other.stderr
+    assert f"waiting: this machine measures or computes for run {run} (process " in other.stderr
     assert json.loads(other.stdout)[0]["status"] == "ok"
     process.communicate(timeout=60)
     assert process.returncode == 0
@@ -205,6 +207,25 @@ def test_a_device_that_stays_busy_is_a_record(
     (row,) = json.loads(done.stdout)
     assert row["status"] == "failed" and row["stage"] == "connect"
     assert "in use by somebody else" in row["error"] and "waiting" in done.stderr
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_machine_that_stays_busy_is_a_record(
+    tmp_path: Path, cli: Cli, digits: dict[str, Path], exclusive: bool
+) -> None:
+    """Measured by another, it is not to be had for preparing; else not for measuring."""
+    suite = write_suite(tmp_path / "suite.toml", policy="busy_timeout = 1.0")
+    lock = HostLock("run of somebody else", exclusive=exclusive)
+    lock.acquire()
+    done = cli("run", str(suite), "--format", "json")
+    lock.release()
+    assert done.returncode == 3, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["status"] == "failed" and row["stage"] == "connect"
+    said = f"for run of somebody else (process {os.getpid()} of {getpass.getuser()}) since "
+    assert said in row["error"] and f"waiting: this machine measures or computes {said}" in (
+        done.stderr
+    )
 
 
 @pytest.mark.slow

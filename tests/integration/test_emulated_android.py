@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from harness import adb_protocol as wire
 from harness.emulation.android import AndroidTarget, Phone
 from harness.errors import HarnessError, UsageError
-from tests.support import needed
+from tests.support import harness_command, needed
 from tests.support.android import Adb, Raw, adb_server, started, wait_until
 
 TMP = "/data/local/tmp"
@@ -395,6 +395,23 @@ except MissingToolError as error:
         needed("/proc/sys cannot be written, even in a user namespace")
     assert "cannot make the emulated Android: make namespaces" in done.stdout, done
     assert "user.max_user_namespaces" in done.stdout
+
+
+@pytest.mark.usefixtures("phone")  # where there is none, this is skipped too
+def test_a_device_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*harness_command(), "emulate", "android", "--profile", str(tmp_path / "it.toml")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while "Ctrl-C ends it" not in (line := process.stderr.readline()):
+        assert line
+    daemon = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True,
+                            check=True)  # fmt: skip
+    os.kill(int(daemon.stdout), signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 3 and "the device ended by itself" in said
+    assert not (tmp_path / "it.toml").exists()
 
 
 # -- clients that mean it ill -------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ def home(tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Path:
     (profiles / "board-too.toml").write_text(board)
     (profiles / "away.toml").write_text('transport = "ssh"\nhost = "127.0.0.1"\nport = 1\n')
     (profiles / "typo.toml").write_text('transport = "shh"\n')
+    (profiles / "phone.toml").write_text(
+        'transport = "adb"\nhost = "127.0.0.1"\nport = 1\nkind = "emulated"\n'
+    )
+    (profiles / "coral.toml").write_text(
+        'transport = "local"\naccelerators = ["edgetpu"]\nedgetpu = "usb:7"\n'
+    )
     (home / ".ssh").mkdir()
     (home / ".ssh" / "config").write_text("Host pi5 127.0.0.1\n  User pi\nHost *.lab !x\n")
     for name in ("HOME", "XDG_CONFIG_HOME"):
@@ -48,14 +55,38 @@ def test_what_there_is_and_how_it_is(cli: Cli) -> None:
     found = rows(cli)
     assert {name: row["condition"] for name, row in found.items()} == {
         "board": "ready", "board-too": "ready", "away": "away", "typo": "wrong profile",
-        "local": "ready", "pi5": "no profile", "pixel-3": "modelled",
-        "raspberry-pi-4": "modelled", "coral-usb": "modelled",
+        "phone": "away", "coral": "poorly", "local": "ready", "pi5": "no profile",
+        "pixel-3": "modelled", "raspberry-pi-4": "modelled", "coral-usb": "modelled",
     }  # fmt: skip
-    assert "did you mean 'ssh'" in found["typo"]["note"]
+    assert "did you mean 'ssh'" in found["typo"]["fix"]
     assert "no ssh answer from 127.0.0.1 port 1" in found["away"]["note"]
-    assert found["pi5"]["note"] == 'transport = "ssh", host = "pi5"'
-    table = cli("devices").stdout
-    assert max(map(len, table.splitlines())) <= 100 and "Without a profile" in table
+    assert "switched on" in found["away"]["fix"]
+    assert found["phone"]["fix"] == "harness emulate android --name phone --save starts it"
+    assert "usb:7 is not plugged in" in found["coral"]["note"]
+    assert "1a6e:089a" in found["coral"]["fix"]
+    assert tomllib.loads(found["pi5"]["profile"]) == {"transport": "ssh", "host": "pi5"}
+
+
+@pytest.mark.usefixtures("home")
+def test_what_is_wrong_stands_below_the_table_as_wide_as_the_screen(cli: Cli) -> None:
+    lines = cli("devices").stdout.splitlines()
+    assert max(map(len, lines)) <= 100 and "Without a profile" in lines
+    # Facts stay one line a device, whatever is wrong with others.
+    assert len([line for line in lines if line.startswith("raspberry-pi-4")]) == 1
+    away = next(at for at, line in enumerate(lines) if line.startswith("away: "))
+    assert "no ssh answer" in lines[away]
+    fix = next(line for line in lines[away:] if line.startswith("→ "))
+    assert "switched on" in fix
+    assert '    host = "pi5"' in lines
+
+
+@pytest.mark.usefixtures("home")
+def test_options_of_the_list_are_none_of_its_commands(cli: Cli) -> None:
+    for option in (["--format", "json"], ["--no-look"]):
+        done = cli("devices", *option, "clean", "local")
+        assert (
+            done.returncode == 2 and f"{option[0].replace('no-', '')} is no option" in done.stderr
+        )
 
 
 @pytest.mark.usefixtures("home")

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.cache import whole_file
+from harness.cli import emulating
 from harness.config.devices import device_files
 from harness.emulation import EMULATORS
 from harness.emulation.linux_arm64 import binfmt, cpu, packages, root, states
-from harness.errors import MissingToolError, UsageError
+from harness.errors import HarnessError, MissingToolError, UsageError
 from tests.conftest import ROOT
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -93,6 +95,11 @@ def test_options_that_a_target_does_not_have(name: str) -> None:
         (["linux-arm64", "--name", "../x"], "is not a device's name"),
         (["android", "--cpu", "max"], "--cpu is not an option of this target"),
         (["linux-arm64", "--profile", "mine.toml"], "harness emulate has not written it"),
+        (["android", "--profile", "."], ". is a folder"),
+        (["android", "--name", "local"], "there is a device local already"),
+        (["android", "--prepare"], "nothing of android is made once and kept"),
+        (["linux-arm64", "--prepare", "--", "true"], "--prepare starts nothing"),
+        (["linux-arm64", "--prepare", "--save"], "--prepare starts nothing"),
     ],
 )
 def test_what_cannot_be_emulated(cli: Cli, tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -113,3 +120,32 @@ def test_profiles_of_a_folder_win(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("HARNESS_DEVICES", str(tmp_path / "more"))
     assert device_files()["board"] == tmp_path / "more" / "board.toml"
     assert "pixel-3" in device_files()
+
+
+def test_a_profile_is_its_targets_for_as_long_as_that_is_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    saved = tmp_path / "edge-harness" / "devices" / "board.toml"
+    saved.parent.mkdir(parents=True)
+    saved.write_text(emulating._marked("port = 1\n"))
+    emulating.check_name("board")
+    with pytest.raises(UsageError, match=f"process {os.getpid()} of harness emulate"):
+        emulating.places("board", save=True, profile=None)
+    # As after a kill: the number is another process's, or nobody's.
+    for line in (
+        f"# Process {os.getpid()}, begun at tick 1.",
+        "# Process 4194304, begun at tick 1.",
+    ):
+        saved.write_text(f"{emulating.MARK}\n{line}\nport = 1\n")
+        assert emulating.places("board", save=True, profile=None) == [saved]
+
+
+def test_only_a_full_disk_is_told_to_free_some_space(tmp_path: Path) -> None:
+    for target in (tmp_path, Path("/proc/x.toml")):
+        with pytest.raises(HarnessError, match="cannot write") as caught, whole_file(target):
+            pass
+        assert caught.value.hint is None
+    with pytest.raises(HarnessError, match="No space") as caught, whole_file(tmp_path / "file"):
+        Path("/dev/full").write_text("x")
+    assert "free some space" in (caught.value.hint or "")

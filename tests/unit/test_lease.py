@@ -187,7 +187,7 @@ def test_locks_of_a_machine_are_shared_but_nobodys_links_are_followed(
         if cache == "one":
             first = lock
             first.acquire()
-    with pytest.raises(DeviceBusyError, match=rf"user one \(process {os.getpid()}\) since"):
+    with pytest.raises(DeviceBusyError, match=rf"user one \(process {os.getpid()} of \S+\) since"):
         lock.acquire()
     first.release()
     lock.acquire()
@@ -222,14 +222,20 @@ def test_locks_of_a_machine_are_shared_but_nobodys_links_are_followed(
 
 def test_a_quiet_host_for_all_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_LOCKS", str(tmp_path / "locks"))
-    measuring, computing = HostLock(exclusive=True), HostLock(exclusive=False)
-    assert measuring.try_acquire()
+    measuring, computing = HostLock("a", exclusive=True), HostLock("b", exclusive=False)
+    measuring.acquire()
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "of-another-user"))
-    assert not computing.try_acquire()
+    with pytest.raises(DeviceBusyError, match=rf"for a \(process {os.getpid()} of \S+\) since 2"):
+        computing.acquire()
     measuring.release()
-    assert computing.try_acquire() and not measuring.try_acquire()
+    computing.acquire()
+    too = HostLock("c", exclusive=False)
+    too.acquire()
+    with pytest.raises(DeviceBusyError, match="for c "):
+        measuring.acquire()
+    too.release()
     computing.release()
     monkeypatch.setenv("HARNESS_LOCKS", str(tmp_path / "a-file"))
     (tmp_path / "a-file").touch()
     with pytest.raises(HarnessError, match="HARNESS_LOCKS"):
-        measuring.try_acquire()
+        measuring.acquire()

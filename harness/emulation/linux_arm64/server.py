@@ -12,8 +12,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from harness.emulation.loopback import HOST
+
 USER = "edge"
-HOST = "127.0.0.1"
 COMMAND = ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/sshd_config"]
 
 # A server forgets its environment for each session: the CPU is set anew. It runs as the user
@@ -34,24 +35,6 @@ MaxStartups 50
 MaxSessions 50
 Subsystem sftp /usr/lib/openssh/sftp-server
 """
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def write_settings(inside: Path, ours: Path, port: int, cpu: str) -> None:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from harness.emulation import loopback
 from harness.emulation.linux_arm64 import cpu as cpus
 from harness.emulation.linux_arm64 import held, root, server, states
 from harness.emulation.linux_arm64.inside import USER_ID, Spec
@@ -42,12 +43,12 @@ class LinuxArm64Target(Target):
             raise HarnessError(f"{self.title} runs already")
         where = root.ensure_root(tell)
         qemu = root.check_machine()
-        if self._port and not server.is_free(self._port):
+        if self._port and not loopback.is_free(self._port):
             raise HarnessError(
-                f"port {self._port} of {server.HOST} is in use", hint="choose another --port"
+                f"port {self._port} of {loopback.HOST} is in use", hint="choose another --port"
             )
         for attempt in range(_ATTEMPTS):
-            port = self._port or server.free_port()
+            port = self._port or loopback.free_port()
             # Its files go with the server; what it said must be readable after that.
             with tempfile.TemporaryFile() as log:
                 state = self._launch(where, qemu, port, log)
@@ -55,7 +56,7 @@ class LinuxArm64Target(Target):
                     break
                 log.seek(0)
                 self._failed(log.read().decode(errors="replace"), attempt)
-        tell(f"OpenSSH's server for arm64 listens on {server.HOST}:{port}")
+        tell(f"OpenSSH's server for arm64 listens on {loopback.HOST}:{port}")
         return self._profile(state, port)
 
     def stop(self) -> None:
@@ -108,7 +109,7 @@ class LinuxArm64Target(Target):
             "title": self.title,
             "transport": "ssh",
             "kind": "emulated",
-            "host": server.HOST,
+            "host": loopback.HOST,
             "port": port,
             "user": server.USER,
             "identity_file": str(state / "identity"),
