@@ -2178,9 +2178,14 @@ static bool feed(Engine *engine, const Tensor *tensor, const Prepare *prepare,
 
 /* ---------------------------------------------------------------- latency */
 
+/* What ends a phase: both minima, or a maximum (of seconds: 0 is none). */
 typedef struct {
-    int64_t warmup_runs, min_runs, max_runs;
-    double warmup_seconds, min_seconds, max_seconds;
+    int64_t min_runs, max_runs;
+    double min_seconds, max_seconds;
+} Bounds;
+
+typedef struct {
+    Bounds warm_up, measure;
 } Limits;
 
 static bool read_limits(const Json *request, const char *stage, Limits *limits, Failure *failure)
@@ -2191,12 +2196,12 @@ static bool read_limits(const Json *request, const char *stage, Limits *limits, 
         double *seconds;
         double fallback;
     } wanted[] = {
-        {"warmup_runs", &limits->warmup_runs, NULL, 1},
-        {"warmup_seconds", NULL, &limits->warmup_seconds, 0.5},
-        {"min_runs", &limits->min_runs, NULL, 50},
-        {"min_seconds", NULL, &limits->min_seconds, 1.0},
-        {"max_runs", &limits->max_runs, NULL, 100000},
-        {"max_seconds", NULL, &limits->max_seconds, 150.0},
+        {"warmup_runs", &limits->warm_up.min_runs, NULL, 1},
+        {"warmup_seconds", NULL, &limits->warm_up.min_seconds, 0.5},
+        {"min_runs", &limits->measure.min_runs, NULL, 50},
+        {"min_seconds", NULL, &limits->measure.min_seconds, 1.0},
+        {"max_runs", &limits->measure.max_runs, NULL, 100000},
+        {"max_seconds", NULL, &limits->measure.max_seconds, 150.0},
     };
     size_t index;
     for (index = 0; index < sizeof wanted / sizeof *wanted; index++) {
@@ -2212,6 +2217,10 @@ static bool read_limits(const Json *request, const char *stage, Limits *limits, 
         else
             *wanted[index].seconds = value != NULL ? value->real : wanted[index].fallback;
     }
+    limits->warm_up.max_seconds = limits->measure.max_seconds;
+    limits->warm_up.max_runs = limits->measure.max_runs > limits->warm_up.min_runs
+                                   ? limits->measure.max_runs
+                                   : limits->warm_up.min_runs;
     return true;
 }
 
@@ -2262,16 +2271,29 @@ static void recorder_open(Recorder *recorder, Engine *engine)
     recorder->origin = now_ns();
 }
 
-/* Infer until both minima are reached, or a maximum is; `ended_by` says which ended it. */
-static bool measure(Recorder *recorder, const char *phase, int64_t min_runs, double min_seconds,
-                    int64_t max_runs, double max_seconds, const char **ended_by, Failure *failure)
+static bool has_warm_up(const Limits *limits)
+{
+    return limits->warm_up.min_runs > 0 || limits->warm_up.min_seconds > 0;
+}
+
+/* The bound that ends a phase of so many runs since `begin`; NULL where it goes on. */
+static const char *end_of(const Bounds *bounds, int64_t runs, int64_t begin, int64_t now)
+{
+    if (runs >= bounds->min_runs && now >= later(begin, bounds->min_seconds))
+        return "enough";
+    if (runs >= bounds->max_runs)
+        return "max_runs";
+    return bounds->max_seconds > 0 && now >= later(begin, bounds->max_seconds) ? "max_seconds"
+                                                                                : NULL;
+}
+
+/* Infer until a bound ends it; `ended_by` says which. */
+static bool measure(Recorder *recorder, const char *phase, Bounds bounds, const char **ended_by,
+                    Failure *failure)
 {
     Engine *engine = recorder->engine;
     int64_t begin = now_ns(), flushed = begin, runs = 0;
-    int64_t enough = later(begin, min_seconds);
-    int64_t deadline = max_seconds > 0 ? later(begin, max_seconds) : INT64_MAX;
     recorder->phase = phase;
-    *ended_by = "enough";
     for (;;) {
         int64_t start = now_ns();
         Status status = run(engine);
@@ -2282,17 +2304,9 @@ static bool measure(Recorder *recorder, const char *phase, int64_t min_runs, dou
         }
         recorder->starts[recorder->count] = start;
         recorder->durations[recorder->count++] = stop - start;
-        runs++;
-        if (runs >= min_runs && stop >= enough)
+        *ended_by = end_of(&bounds, ++runs, begin, stop);
+        if (*ended_by != NULL)
             break;
-        if (runs >= max_runs) {
-            *ended_by = "max_runs";
-            break;
-        }
-        if (stop >= deadline) {
-            *ended_by = "max_seconds";
-            break;
-        }
         if (stop - flushed >= FLUSH_NS || recorder->count == FLUSH_SAMPLES) {
             recorder_flush(recorder);
             flushed = now_ns();
@@ -2300,16 +2314,6 @@ static bool measure(Recorder *recorder, const char *phase, int64_t min_runs, dou
     }
     recorder_flush(recorder);
     return true;
-}
-
-static bool warm_up(Recorder *recorder, const Limits *limits, Failure *failure)
-{
-    const char *ended_by;
-    int64_t most = limits->max_runs > limits->warmup_runs ? limits->max_runs : limits->warmup_runs;
-    if (limits->warmup_runs == 0 && limits->warmup_seconds == 0)
-        return true;
-    return measure(recorder, "warmup", limits->warmup_runs, limits->warmup_seconds, most,
-                   limits->max_seconds, &ended_by, failure);
 }
 
 /* The first sample into the first input, zeros into the others. */
@@ -2347,12 +2351,13 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     if (!feed_first(request, &engine, "latency", failure))
         return false;
     recorder_open(&recorder, &engine);
-    if (!measure(&recorder, "first", 1, 0, 1, 0, &ended_by, failure))
+    if (!measure(&recorder, "first", (Bounds){.max_runs = 1}, &ended_by, failure))
         return false;
     after = thread_count();
-    if (!warm_up(&recorder, &limits, failure) ||
-        !measure(&recorder, "measure", limits.min_runs, limits.min_seconds, limits.max_runs,
-                 limits.max_seconds, &ended_by, failure))
+    if (has_warm_up(&limits) &&
+        !measure(&recorder, "warmup", limits.warm_up, &ended_by, failure))
+        return false;
+    if (!measure(&recorder, "measure", limits.measure, &ended_by, failure))
         return false;
     member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
     put(facts, "\"stopped_by\":");
@@ -2609,34 +2614,43 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
 typedef struct {
     char name[120];
     bool delegated;
-    int64_t node, elapsed_us, calls;
+    uint64_t node;
+    int64_t elapsed_us, calls;
 } Operator;
 
 typedef struct {
     Operator *list;
     size_t count, at; /* `at`: where the current run has come to */
+    bool differs;     /* the current run from the first, at `at` */
 } Profile;
 
-/* Every run has the same events in the same order, so an operator is known by its place there:
- * the numbers of a delegate's nodes begin anew in each of its partitions. */
-static void add_event(Profile *profile, const ProfilerEvent *event)
+/* An operator is known by its place in a run: the numbers of a delegate's nodes begin anew in
+ * each of its partitions. That only holds as long as every run has the same events. */
+static void add_event(Profile *profile, const ProfilerEvent *event, bool first)
 {
     Operator *operator = &profile->list[profile->at];
-    bool delegated = event->type != EVENT_OPERATOR || strstr(event->tag, "Delegate") != NULL;
+    char name[sizeof operator->name];
     if (profile->at == MAX_OPERATORS)
         return;
-    if (profile->at == profile->count) {
-        snprintf(operator->name, sizeof operator->name, "%s", event->tag);
-        operator->delegated = delegated;
-        operator->node = delegated ? -1 : (int64_t)event->node;
+    snprintf(name, sizeof name, "%s", event->tag);
+    if (first) {
+        memcpy(operator->name, name, sizeof name);
+        operator->delegated =
+            event->type != EVENT_OPERATOR || strstr(event->tag, "Delegate") != NULL;
+        operator->node = event->node;
         profile->count++;
+    } else if (profile->at == profile->count || operator->node != event->node ||
+               strcmp(operator->name, name) != 0) {
+        profile->differs = true;
+        return;
     }
     operator->elapsed_us += (int64_t)event->elapsed_us;
     operator->calls++;
     profile->at++;
 }
 
-static Status profile_run(Engine *engine, Handle profiler, Profile *profile)
+/* One inference with the profiler on; the `first` tells which operators there are. */
+static Status profile_run(Engine *engine, Handle profiler, Profile *profile, bool first)
 {
     ProfilerEvent *events;
     int count = 0, index;
@@ -2646,16 +2660,18 @@ static Status profile_run(Engine *engine, Handle profiler, Profile *profile)
     rt.profiler_stop(profiler);
     if (status == STATUS_OK)
         status = rt.event_count(profiler, &count);
-    if (status != STATUS_OK || count <= 0)
+    if (status != STATUS_OK)
         return status;
-    events = allocate((size_t)count, sizeof *events);
-    status = rt.events(profiler, count, events);
+    events = allocate((size_t)(count > 0 ? count : 0), sizeof *events);
+    if (count > 0)
+        status = rt.events(profiler, count, events);
     profile->at = 0;
-    for (index = 0; index < count && status == STATUS_OK; index++)
+    for (index = 0; index < count && status == STATUS_OK && !profile->differs; index++)
         if (events[index].tag != NULL &&
             (events[index].type == EVENT_OPERATOR || events[index].type == EVENT_DELEGATE ||
              events[index].type == EVENT_DELEGATE_PROFILED))
-            add_event(profile, &events[index]);
+            add_event(profile, &events[index], first);
+    profile->differs |= profile->at < profile->count;
     free(events);
     return status;
 }
@@ -2672,7 +2688,7 @@ static void send_operators(const Profile *profile, int64_t runs)
         put(&text, index > 0 ? ",{\"name\":" : "{\"name\":");
         put_string(&text, operator->name);
         put(&text, ",\"node\":");
-        put_count_or_null(&text, operator->node);
+        put_count_or_null(&text, operator->delegated ? -1 : (int64_t)operator->node);
         put(&text, ",\"time\":");
         put_int(&text, operator->elapsed_us * 1000);
         put(&text, ",\"calls\":");
@@ -2691,7 +2707,7 @@ static bool run_operators(const Json *request, Text *facts, Failure *failure)
     Profile profile = {0};
     Handle profiler = NULL;
     Status status = STATUS_OK;
-    int64_t runs, done, enough;
+    int64_t runs, done, begin;
     if (!read_limits(request, "operators", &limits, failure))
         return false;
     if (!member_int(request, "runs", 50, 1, 100000, &runs))
@@ -2706,19 +2722,24 @@ static bool run_operators(const Json *request, Text *facts, Failure *failure)
         return false;
     if (rt.profiler(engine.compiled, &profiler) != STATUS_OK || profiler == NULL)
         return fail(failure, "unsupported", "operators", "", "this LiteRT gives no profiler");
-    enough = later(now_ns(), limits.warmup_seconds);
+    begin = now_ns();
     done = 0;
-    while (status == STATUS_OK && (done++ < limits.warmup_runs || now_ns() < enough)) {
-        tell_progress();
-        status = run(&engine);
-    }
+    if (has_warm_up(&limits))
+        do {
+            tell_progress();
+            status = run(&engine);
+        } while (status == STATUS_OK && end_of(&limits.warm_up, ++done, begin, now_ns()) == NULL);
     profile.list = allocate(MAX_OPERATORS, sizeof *profile.list);
-    for (done = 0; status == STATUS_OK && done < runs; done++) {
+    for (done = 0; status == STATUS_OK && !profile.differs && done < runs; done++) {
         tell_progress();
-        status = profile_run(&engine, profiler, &profile);
+        status = profile_run(&engine, profiler, &profile, done == 0);
     }
     if (status != STATUS_OK)
         return invoke_failed("operators", status, failure);
+    if (profile.differs)
+        return fail(failure, "invoke_failed", "operators", "",
+                    "run %" PRId64 " had other operators than the first from place %zu on", done,
+                    profile.at);
     send_operators(&profile, runs);
     put(facts, "\"memory_peak_bytes\":{\"end\":");
     put_count_or_null(facts, peak_memory());

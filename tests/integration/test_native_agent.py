@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +28,14 @@ from harness.transports.local import LocalTransport
 from tests.conftest import ROOT
 from tests.contracts.test_transports import blob
 from tests.support import needed
-from tests.support.agent import AgentProcess, command_of, exchange, newer_library, request
+from tests.support.agent import (
+    AgentProcess,
+    command_of,
+    exchange,
+    library_over,
+    newer_library,
+    request,
+)
 
 LOCAL = Device("here", DeviceKind.REAL, "local", link={"agent": "native"})
 
@@ -267,6 +275,59 @@ def test_operators_that_the_runtime_lacks_and_states_that_it_cannot_keep(
     stateful = folder / "keras_lstm_mnist_ptq.tflite"
     error = exchange(request("sweep", stateful, digits["samples"]), command=command)[-1]
     assert error["kind"] == "unsupported" and "Python agent" in error["hint"]
+
+
+@pytest.mark.parametrize("bound", [{"max_seconds": 0.2}, {"max_runs": 5}])
+def test_the_warm_up_of_operators_ends_as_that_of_latency(
+    command: list[str], digits: dict[str, Path], bound: dict[str, float]
+) -> None:
+    begin = time.monotonic()
+    asked = request("operators", digits["int8"], digits["samples"], runs=2, **bound)
+    answers = exchange({**asked, "warmup_runs": 1, "warmup_seconds": 60}, command=command)
+    assert answers[-1]["type"] == "done" and time.monotonic() - begin < 30
+
+
+#: Does something to the first operator's event of the third run that is profiled.
+THIRD_RUN = """
+struct event {
+    const char *tag;
+    int type;
+    uint64_t start, elapsed;
+    size_t memory[6];
+    uint64_t node, extra;
+    int source;
+};
+int LiteRtGetProfilerEvents(void *profiler, int count, struct event *events)
+{
+    static int runs;
+    int (*real)(void *, int, struct event *) = real_one("LiteRtGetProfilerEvents");
+    int status = real(profiler, count, events);
+    struct event *event = events;
+    while (event->type != 2)
+        event++;
+    if (++runs == 3)
+        CHANGE;
+    return status;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    ['event->tag = "OTHER"', "event->node += 1", "event->type = 0", "event->elapsed += 1"],
+)
+def test_runs_with_other_operators_are_not_added_up(
+    command: list[str], digits: dict[str, Path], tmp_path: Path, change: str
+) -> None:
+    over = library_over(command[2], tmp_path, THIRD_RUN.replace("CHANGE", change))
+    asked = request("operators", digits["int16x8"], digits["samples"], runs=5, warmup_seconds=0)
+    answers = exchange(asked, command=with_library(command, over))
+    if "elapsed" in change:
+        assert answers[-1]["type"] == "done", answers[-1]
+        return
+    assert [message["type"] for message in answers] == ["hello", "loaded", "error"], answers
+    assert answers[-1]["kind"] == "invoke_failed" and answers[-1]["stage"] == "operators"
+    assert re.search(r"run 3 had other operators .* place \d+", answers[-1]["message"])
 
 
 def test_stderr_still_has_what_the_library_says(
