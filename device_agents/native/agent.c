@@ -950,6 +950,8 @@ typedef struct {
     int saved, pipe[2];
 } Listening;
 
+static Listening *volatile listening_now; /* for crashed() */
+
 static void listen_begin(Listening *listening)
 {
     listening->saved = -1;
@@ -962,6 +964,7 @@ static void listen_begin(Listening *listening)
     if (listening->saved >= 0)
         dup2(listening->pipe[1], 2);
     close(listening->pipe[1]);
+    listening_now = listening;
 }
 
 /* What was said, on one line and without mere information, in `room`; the host's record of
@@ -972,6 +975,7 @@ static void listen_end(Listening *listening, char *room, size_t size)
     size_t used = 0, kept = 0;
     ssize_t got;
     room[0] = '\0';
+    listening_now = NULL;
     if (listening->saved < 0)
         return;
     dup2(listening->saved, 2);
@@ -998,6 +1002,13 @@ static void crashed(int number)
         "{\"type\":\"error\",\"kind\":\"bad_model\",\"stage\":\"load\",\"message\":\"LiteRT crashed "
         "while it loaded the model\",\"hint\":\"is the file whole, and a model?\"}\n";
     (void)number;
+    if (listening_now != NULL && listening_now->saved >= 0) {
+        char heard[512];
+        ssize_t got;
+        while ((got = read(listening_now->pipe[0], heard, sizeof heard)) > 0)
+            if (write(listening_now->saved, heard, (size_t)got) < 0)
+                break;
+    }
     (void)write_all(line, sizeof line - 1);
     _exit(1);
 }
@@ -2340,6 +2351,7 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     Recorder recorder;
     const char *ended_by;
     int64_t at_start, at_load, before, after, threads;
+    bool counted;
     if (!read_limits(request, "latency", &limits, failure))
         return false;
     at_start = peak_memory();
@@ -2371,7 +2383,9 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     put(facts, "},\"threads_asked\":");
     put_int(facts, threads);
     put(facts, ",\"threads_found\":");
-    put_count_or_null(facts, before >= 0 && after >= 0 ? after - before + 1 : -1);
+    /* Libraries of accelerators have threads of their own. */
+    counted = engine.accelerator == ACCELERATOR_CPU && before >= 0 && after >= 0;
+    put_count_or_null(facts, counted ? after - before + 1 : -1);
     put_engine_facts(facts, &engine);
     return true;
 }
@@ -2760,7 +2774,7 @@ static void *watch_host(void *unused)
     _exit(3); /* the host has gone: a cut link leaves no process behind */
 }
 
-/* The request line, without its end; NULL at the end of stdin. */
+/* The request line, without its end but with C's; NULL at the end of stdin. */
 static char *read_request(size_t *size)
 {
     size_t room = 4096;
@@ -2768,11 +2782,11 @@ static char *read_request(size_t *size)
     *size = 0;
     while (end == NULL && *size <= MAX_LINE) {
         ssize_t got;
-        if (*size == room) {
+        if (*size + 1 == room) {
             room *= 2;
             line = resize(line, room, 1);
         }
-        got = read(0, line + *size, room - *size);
+        got = read(0, line + *size, room - *size - 1);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -2782,6 +2796,7 @@ static char *read_request(size_t *size)
     }
     if (end != NULL)
         *size = (size_t)(end - line);
+    line[*size] = '\0';
     return end == NULL && *size == 0 ? NULL : line;
 }
 

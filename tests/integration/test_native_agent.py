@@ -277,6 +277,13 @@ def test_operators_that_the_runtime_lacks_and_states_that_it_cannot_keep(
     assert error["kind"] == "unsupported" and "Python agent" in error["hint"]
 
 
+def test_what_follows_a_request_in_memory_is_not_sent(command: list[str]) -> None:
+    agent = AgentProcess(command=command, env={**os.environ, "MALLOC_PERTURB_": "165"})
+    agent.say(b"{\n")
+    (_, answer), _, _ = agent.rest()
+    assert answer["message"] == "not a JSON line: {"
+
+
 @pytest.mark.parametrize("bound", [{"max_seconds": 0.2}, {"max_runs": 5}])
 def test_the_warm_up_of_operators_ends_as_that_of_latency(
     command: list[str], digits: dict[str, Path], bound: dict[str, float]
@@ -328,6 +335,46 @@ def test_runs_with_other_operators_are_not_added_up(
     assert [message["type"] for message in answers] == ["hello", "loaded", "error"], answers
     assert answers[-1]["kind"] == "invoke_failed" and answers[-1]["stage"] == "operators"
     assert re.search(r"run 3 had other operators .* place \d+", answers[-1]["message"])
+
+
+def test_threads_of_accelerators_are_not_counted(
+    command: list[str], digits: dict[str, Path], tmp_path: Path
+) -> None:
+    """A library that says of the CPU that it was the GPU."""
+    code = """
+int LiteRtSetOptionsHardwareAccelerators(void *options, int chosen)
+{
+    int (*real)(void *, int) = real_one("LiteRtSetOptionsHardwareAccelerators");
+    return real(options, chosen == 2 ? 1 : chosen);
+}
+int LiteRtCompiledModelIsNonCpuFullyAccelerated(void *compiled, bool *all)
+{
+    return (void)compiled, *all = true, 0;
+}
+"""
+    over = with_library(command, library_over(command[2], tmp_path, code))
+    asked = request("latency", digits["int8"], digits["samples"], min_runs=1, min_seconds=0)
+    for accelerator, found in (("gpu", None), ("cpu", 1)):
+        done = exchange({**asked, "accelerator": accelerator}, command=over)[-1]
+        assert done["type"] == "done", done
+        assert done["facts"]["threads_found"] == found and done["facts"]["threads_asked"] == 1
+
+
+def test_what_the_library_said_before_it_crashed_reaches_stderr(
+    command: list[str], digits: dict[str, Path], tmp_path: Path
+) -> None:
+    code = """
+int LiteRtCreateCompiledModel(void)
+{
+    (void)!write(2, "ERROR: its own words\\n", 21);
+    abort();
+}
+"""
+    agent = AgentProcess(command=with_library(command, library_over(command[2], tmp_path, code)))
+    agent.say(request("sweep", digits["int8"], digits["samples"]))
+    (_, answer), code_, stderr = agent.rest()
+    assert (answer["kind"], code_) == ("bad_model", 1) and "crashed" in answer["message"]
+    assert "ERROR: its own words" in stderr
 
 
 def test_stderr_still_has_what_the_library_says(
