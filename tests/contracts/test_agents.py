@@ -14,7 +14,7 @@ from device_agents.python import wire
 from harness.devices import messages as checked
 from harness.devices.agents import AGENTS
 from tests.support.agent import AgentProcess, command_of, exchange, request, swept
-from tests.support.models import adding_model
+from tests.support.models import adding_model, pack, unpack
 
 RECIPES = ("float32", "float16", "dynamic_int8", "int8", "uint8_io", "int16x8")
 QUICK = {"warmup_runs": 3, "warmup_seconds": 0, "min_runs": 20, "min_seconds": 0.02}
@@ -274,21 +274,29 @@ def test_a_line_without_end(agent: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["truncated", "cut", "empty", "foreign", "text after its name", "no operators"]
-)
+    "damage",
+    ["truncated", "cut", "tail", "empty", "foreign", "text after its name", "no operators",
+     "operators of version 0"],
+)  # fmt: skip
 def test_damaged_models_are_refused(
     agent: list[str], digits: dict[str, Path], tmp_path: Path, damage: str
 ) -> None:
     data = digits["float32"].read_bytes()
     path = tmp_path / "model.tflite"
     contents = {
-        "truncated": data[:200], "cut": data[: len(data) // 2], "empty": b"",
+        "truncated": data[:100], "cut": data[: len(data) // 2], "tail": data[:-16], "empty": b"",
         "foreign": b"PK\3\4" * 99, "text after its name": b"\x1c\0\0\0TFL3" + b"hello" * 99,
         "no operators": b"\x08\0\0\0TFL3" + bytes(64),
     }  # fmt: skip
-    path.write_bytes(contents[damage])
+    if damage in contents:
+        path.write_bytes(contents[damage])
+    else:
+        model = unpack(adding_model())
+        model.operatorCodes[0].version = 0
+        path.write_bytes(pack(model))
     message = exchange(request("sweep", path, digits["samples"]), command=agent)[-1]
     assert message["type"] == "error" and message["kind"] == "bad_model", message
+    assert "crashed" not in message["message"]
 
 
 @pytest.mark.parametrize(

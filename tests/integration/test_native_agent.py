@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from device_agents.python.tensors import LACKING
 from harness.devices.agents import building
 from harness.devices.agents.building import FLAGS, LIBRARIES, built, one_line, source
 from harness.devices.agents.libraries import library_for
@@ -275,6 +276,14 @@ def test_operators_that_the_runtime_lacks_and_states_that_it_cannot_keep(
     stateful = folder / "keras_lstm_mnist_ptq.tflite"
     error = exchange(request("sweep", stateful, digits["samples"]), command=command)[-1]
     assert error["kind"] == "unsupported" and "Python agent" in error["hint"]
+
+
+def test_both_agents_know_the_same_words_for_operators_that_lack() -> None:
+    listed = re.search(rb"lacking\[\] = \{(.*?), NULL\}", source(), re.DOTALL)
+    assert listed and tuple(re.findall(rb'"([^"]+)"', listed[1])) == tuple(
+        word.encode() for word in LACKING
+    )
+    assert [word for word in LACKING if word != word.lower()] == []
 
 
 def test_what_follows_a_request_in_memory_is_not_sent(command: list[str]) -> None:
