@@ -52,6 +52,7 @@ enum {
     MAX_NAME = 500, /* of a tensor, as it is sent */
     MAX_TEXT = 2000,
     MAX_RANK = 8,
+    MAX_SAMPLE_RANK = 32,
     MAX_TENSORS = 256, /* inputs, and outputs, of a model */
     MAX_OUTPUTS = 16,  /* that one sweep sends */
     MAX_WORKERS = 256,
@@ -1415,7 +1416,7 @@ static void store_integer(Type type, unsigned char *to, int64_t value)
 typedef struct {
     Type type;
     int rank;
-    int64_t size[32];
+    int64_t size[MAX_SAMPLE_RANK];
     const unsigned char *data;
     size_t count, row; /* samples, and bytes of one */
 } Samples;
@@ -1435,49 +1436,48 @@ static char *expanded(const char *path)
     return whole_path;
 }
 
-static const char *after(const char *text, const char *key)
+/* Step over `literal`; false where `*at` does not begin with it. */
+static bool skip(const char **at, const char *literal)
 {
-    const char *found = strstr(text, key);
-    if (found == NULL)
-        return NULL;
-    found += strlen(key);
-    return found + strspn(found, " ");
+    size_t size = strlen(literal);
+    if (strncmp(*at, literal, size) != 0)
+        return false;
+    *at += size;
+    return true;
 }
 
-/* The dictionary of the header; NULL, or what is wrong with it. */
-static const char *read_header(const char *header, Samples *samples)
+/* The header, to the letter as NumPy writes it; NULL, or what is wrong with it. */
+static const char *read_header(const char *header, size_t size, Samples *samples)
 {
-    const char *at = after(header, "'descr':");
-    if (at == NULL || *at++ != '\'')
-        return "no descr";
-    if (*at != '|' && *at != '<')
+    const char *at = header;
+    char *end;
+    if (!skip(&at, "{'descr': '"))
+        return "no header of NumPy's";
+    if (!skip(&at, "<") && !skip(&at, "|"))
         return "values that are not little-endian";
-    at++;
     for (samples->type = 0; samples->type < OTHER; samples->type++)
-        if (strncmp(at, types[samples->type].npy, 2) == 0 && at[2] == '\'')
+        if (skip(&at, types[samples->type].npy))
             break;
-    if (samples->type == OTHER)
+    if (samples->type == OTHER || !skip(&at, "', "))
         return "values that are not numbers";
-    at = after(header, "'fortran_order':");
-    if (at == NULL || strncmp(at, "False", 5) != 0)
+    if (!skip(&at, "'fortran_order': False, 'shape': ("))
         return "not in C order";
-    at = after(header, "'shape':");
-    if (at == NULL || *at++ != '(')
-        return "no shape";
-    for (samples->rank = 0; *at != ')'; samples->rank++) {
-        char *end;
-        at += strspn(at, " ");
-        if (*at == ')')
+    for (samples->rank = 0; samples->rank < MAX_SAMPLE_RANK; at = end) {
+        if (samples->rank > 0 && !skip(&at, ", "))
             break;
-        if (samples->rank == 32 || *at < '0' || *at > '9')
-            return "no shape";
+        if (*at < '0' || *at > '9')
+            return "no list of numbers";
         errno = 0;
-        samples->size[samples->rank] = strtoll(at, &end, 10);
-        if (errno != 0 || (*end != ',' && *end != ')'))
-            return "no shape";
-        at = *end == ',' ? end + 1 : end;
+        samples->size[samples->rank++] = strtoll(at, &end, 10);
+        if (errno != 0)
+            return "a size of more than 64 bits";
     }
-    return samples->rank == 0 ? "a single value" : NULL;
+    if (samples->rank == 1 && !skip(&at, ","))
+        return "no shape";
+    if (!skip(&at, "), }"))
+        return "no shape";
+    at += strspn(at, " ");
+    return skip(&at, "\n") && at == header + size ? NULL : "no header of NumPy's";
 }
 
 static bool open_samples(const Json *request, const char *stage, Samples *samples, Failure *failure)
@@ -1509,7 +1509,7 @@ static bool open_samples(const Json *request, const char *stage, Samples *sample
                     "cannot read the samples: not a .npy file of format 1.0");
     header = allocate(begin - 10 + 1, 1);
     memcpy(header, data + 10, begin - 10);
-    wrong = read_header(header, samples);
+    wrong = read_header(header, begin - 10, samples);
     free(header);
     if (wrong != NULL)
         return fail(failure, "bad_samples", stage, "", "cannot read the samples: %s", wrong);
@@ -2207,7 +2207,7 @@ static bool prepare_open(const Json *request, const Tensor *tensor, const Sample
                          const char *stage, Prepare *prepare, Failure *failure)
 {
     const Json *preprocessing = member(request, "preprocessing");
-    int64_t shape[MAX_RANK], ours[MAX_RANK], theirs[32];
+    int64_t shape[MAX_RANK], ours[MAX_RANK], theirs[MAX_SAMPLE_RANK];
     char first[128], second[256];
     int rank = (int)tensor->layout.rank, index, count;
     float *scale;

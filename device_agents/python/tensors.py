@@ -1,15 +1,27 @@
 """Loading a model, and turning stored samples into its input tensor."""
 
+import mmap
 import os
+import re
 
 from device_agents.python.edgetpu import COMPILED
 from device_agents.python.failures import AgentFailure
+
+#: Axes of a model's input or output, and of stored samples, at most.
+MAX_RANK = 8
+MAX_SAMPLE_RANK = 32
 
 #: What runtimes say of operators that they lack, in lower case; agent.c has the same list.
 LACKING = ("unresolved custom op", "op version", "op code", "didn't find op", "select tf")
 
 #: No operator has this version: the file is damaged.
 NO_VERSION = "version '0'"
+
+#: The header of a .npy in C order, little-endian, as NumPy writes it.
+_HEADER = re.compile(
+    rb"\{'descr': '[|<](f[248]|[iu][1248]|b1)', 'fortran_order': False, "
+    rb"'shape': \(([0-9]{1,19},|[0-9]{1,19}(?:, [0-9]{1,19})+)\), \} *\n\Z"
+)
 
 
 class Loaded:
@@ -103,21 +115,39 @@ def load(request, runtime, clock, purpose):
 
 
 def open_samples(numpy, request, stage):
-    """The pushed samples as a read-only memory map; never unpickles."""
+    """The pushed samples (n, ...), mapped and read-only.
+
+    Raises ``AgentFailure``: ``bad_request``, or ``bad_samples`` for what is no ``.npy`` of
+    PROTOCOL.md.
+    """
     declared = request.get("samples")
     path = declared.get("path") if isinstance(declared, dict) else None
     if not isinstance(path, str):
         raise AgentFailure("bad_request", stage, "samples.path is missing")
     try:
-        mapped = numpy.load(os.path.expanduser(path), mmap_mode="r", allow_pickle=False)
-        samples = numpy.asarray(mapped)  # still mapped; a memmap's own slices are slow
-    except (OSError, ValueError, EOFError) as error:
+        with open(os.path.expanduser(path), "rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # ValueError: an empty file
         raise AgentFailure("bad_samples", stage, "cannot read the samples: %s" % error) from None
-    if samples.ndim < 1 or samples.dtype.kind not in "biuf":
-        raise AgentFailure("bad_samples", stage, "the samples are no list of numbers")
-    if not samples.size:
+    begin = 10 + int.from_bytes(mapped[8:10], "little")
+    header = _HEADER.match(mapped[10:begin])
+    if mapped[:8] != b"\x93NUMPY\x01\x00" or len(mapped) < begin or not header:
+        raise AgentFailure(
+            "bad_samples",
+            stage,
+            "cannot read the samples: not a .npy file of format 1.0 with little-endian numbers in "
+            "C order",
+        )
+    dtype = numpy.dtype("<" + header.group(1).decode("ascii"))
+    shape = [int(size) for size in header.group(2).rstrip(b",").split(b", ")]
+    count = 1
+    for size in shape:
+        count *= size
+    if len(shape) > MAX_SAMPLE_RANK or count * dtype.itemsize > len(mapped) - begin:
+        raise AgentFailure("bad_samples", stage, "cannot read the samples: cut off")
+    if not count:
         raise AgentFailure("bad_samples", stage, "there are no samples")
-    return samples
+    return numpy.frombuffer(mapped, dtype, count, begin).reshape(shape)
 
 
 class Preprocessor:

@@ -297,11 +297,48 @@ def test_damaged_models_are_refused(
     message = exchange(request("sweep", path, digits["samples"]), command=agent)[-1]
     assert message["type"] == "error" and message["kind"] == "bad_model", message
     assert "crashed" not in message["message"]
+def npy(header: str, body: bytes = bytes(8 * 64), form: bytes = b"\1\0") -> bytes:
+    """A ``.npy`` with such a header."""
+    return b"\x93NUMPY" + form + len(header).to_bytes(2, "little") + header.encode() + body
+
+
+HEADER = "{'descr': '|u1', 'fortran_order': False, 'shape': (8, 8, 8, 1), }   \n"
+
+WRONG_FILES = {
+    "empty": b"",
+    "text": b"hello" * 99,
+    "cut header": npy(HEADER)[:40],
+    "header without a bracket": npy(HEADER.replace("1), }", "1    ")),
+    "header without an end": npy(HEADER.rstrip()),
+    "format 2.0": npy(HEADER, form=b"\2\0"),
+    "negative size": npy(HEADER.replace("(8,", "(-5,")),
+    "vast size": npy(HEADER.replace("(8,", f"({2**63 - 1},")),
+    "vast sizes": npy(HEADER.replace("(8, 8,", f"({2**32}, {2**32},")),
+    "long size": npy(HEADER.replace("(8,", f"({'9' * 5000},")),
+    "33 axes": npy(HEADER.replace("(8,", "(" + "1, " * 29 + "8,")),
+    "double quotes": npy(HEADER.replace("'", '"')),
+    "other order": npy(HEADER.replace("'descr': '|u1', ", "").replace("}", "'descr': '|u1', }")),
+    "other spaces": npy(HEADER.replace(": ", ":")),
+    "code": npy(HEADER.replace("8, 8,", "8, 4 + 4,")),
+    "complex": npy(HEADER.replace("|u1", "<c8")),
+    "native order": npy(HEADER.replace("|u1", "=u2")),
+}
+
+
+def test_samples_with_a_header_of_numpys(
+    agent: list[str], digits: dict[str, Path], tmp_path: Path
+) -> None:
+    """What the wrong ones are wrong in: this one differs from each in that alone."""
+    (tmp_path / "s.npy").write_bytes(npy(HEADER))
+    asked = request("sweep", digits["float32"], tmp_path / "s.npy")
+    assert exchange(asked, command=agent)[-1]["type"] == "done"
 
 
 @pytest.mark.parametrize(
-    "damage", ["shape", "cut", "empty", "object", "text", "strings", "scalar", "none"]
-)
+    "damage",
+    ["shape", "cut", "object", "strings", "scalar", "none", "Fortran order", "big-endian",
+     "archive", *WRONG_FILES],
+)  # fmt: skip
 def test_samples_that_cannot_be_used(
     agent: list[str], digits: dict[str, Path], tmp_path: Path, damage: str
 ) -> None:
@@ -310,12 +347,16 @@ def test_samples_that_cannot_be_used(
     arrays = {
         "shape": np.zeros((4, 5, 5), np.uint8), "strings": np.array(["ab"] * 64),
         "scalar": np.array(5, np.uint8), "object": np.array([{}], dtype=object),
-        "none": np.zeros((0, 8, 8, 1), np.uint8),
+        "none": np.zeros((0, 8, 8, 1), np.uint8), "big-endian": np.zeros((4, 8, 8, 1), ">u2"),
+        "Fortran order": np.asfortranarray(np.zeros((4, 8, 8, 1), np.uint8)),
     }  # fmt: skip
     if damage in arrays:
         np.save(path, arrays[damage], allow_pickle=True)
+    elif damage == "archive":
+        with path.open("wb") as stream:
+            np.savez(stream, samples=np.zeros((4, 8, 8, 1), np.uint8))
     else:
-        path.write_bytes({"cut": good[:1000], "empty": b"", "text": b"hello" * 99}[damage])
+        path.write_bytes(good[:1000] if damage == "cut" else WRONG_FILES[damage])
     message = exchange(request("sweep", digits["float32"], path), command=agent)[-1]
     assert message["type"] == "error" and message["kind"] == "bad_samples", message
     if damage == "shape":
