@@ -1637,7 +1637,7 @@ static bool is_whole(const char *path)
 typedef struct {
     char name[MAX_NAME + 1];
     Type type;
-    int element; /* LiteRT's word, where `type` is OTHER */
+    int element; /* LiteRT's word */
     Layout layout;
     size_t count, bytes;
     float scale; /* 0: not quantized */
@@ -1654,7 +1654,8 @@ typedef struct {
     int64_t load_ns, init_ns;
     int accelerator, threads;
     bool profile;
-    char said[1200]; /* by LiteRT, while it loaded */
+    const Tensor *odd; /* an input or output that holds no numbers */
+    char said[1200];   /* by LiteRT, while it loaded */
 } Engine;
 
 static bool add_option(Engine *engine, const char *name, const char *toml)
@@ -1833,7 +1834,7 @@ static bool make_buffers(Engine *engine)
                                                        tensor->place, &needs) != STATUS_OK ||
             rt.buffer(engine->environment, &type, needs, buffer) != STATUS_OK ||
             rt.buffer_size(*buffer, &size) != STATUS_OK ||
-            (tensor->type != OTHER && size < tensor->bytes))
+            size < tensor->bytes)
             return false;
     }
     return true;
@@ -1890,7 +1891,8 @@ static bool refused(const Engine *engine, const char *accelerator, Status status
     if (status == STATUS_NO_MEMORY)
         return fail(failure, "out_of_memory", "load", "", "the device is out of memory");
     if (status == STATUS_UNSUPPORTED)
-        return fail(failure, "unsupported", "load", "use the Python agent for this model",
+        return fail(failure, "unsupported", "load",
+                    "if it has a state, use the Python agent; no agent runs more than 8 axes",
                     "LiteRT %s has no C interface for this model: %s", library_version, said);
     for (word = lacking; *word != NULL && !damaged; word++)
         if (strcasestr(engine->said, *word) != NULL)
@@ -1905,6 +1907,15 @@ static bool refused(const Engine *engine, const char *accelerator, Status status
     return fail(failure, "bad_model", "load", "",
                 "LiteRT %s cannot load the model: %s (status %d): %s", library_version,
                 status_meaning(status), status, said);
+}
+
+static const Tensor *odd_one(const Tensor *tensors, Index count)
+{
+    while (count > 0 && tensors->type != OTHER) {
+        tensors++;
+        count--;
+    }
+    return count > 0 ? tensors : NULL;
 }
 
 static Status open_model(Engine *engine, const char *path)
@@ -1926,6 +1937,11 @@ static Status open_model(Engine *engine, const char *path)
         !list_tensors(signature, rt.signature_outputs, rt.signature_output, graph,
                       rt.graph_outputs, rt.graph_output, &engine->outputs, &engine->output_count))
         return STATUS_NO_MODEL;
+    engine->odd = odd_one(engine->inputs, engine->input_count);
+    if (engine->odd == NULL)
+        engine->odd = odd_one(engine->outputs, engine->output_count);
+    if (engine->odd != NULL)
+        return STATUS_UNSUPPORTED;
     loaded = now_ns();
     engine->load_ns = loaded - begin;
     if (!prepare_options(engine))
@@ -1980,6 +1996,10 @@ static bool load(const Json *request, Handle environment, bool profile, Engine *
     watch_crashes(false);
     listen_end(&listening, engine->said, sizeof engine->said);
     free(path);
+    if (engine->odd != NULL)
+        return fail(failure, "unsupported", "load", "",
+                    "the tensor '%.100s' holds no numbers; agents carry nothing else",
+                    engine->odd->name);
     if (result != STATUS_OK)
         return refused(engine, accelerator, result, failure);
     if (engine->accelerator == ACCELERATOR_CPU)
@@ -2637,10 +2657,6 @@ static bool read_wanted(const Json *request, const Engine *engine, Sweep *sweep,
             return fail(failure, "bad_request", "accuracy", "", "outputs %s of a model with %zu",
                         shown(request, "outputs", room, sizeof room), engine->output_count);
     }
-    for (index = 0; index < sweep->wanted_count; index++)
-        if (engine->outputs[sweep->wanted[index]].type == OTHER)
-            return fail(failure, "bad_samples", "accuracy", "", "output %d holds no numbers",
-                        (int)sweep->wanted[index]);
     return true;
 }
 
@@ -2667,7 +2683,7 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
     int64_t count, asked, used, started, begin;
     size_t largest = 1, index;
     char room[64];
-    const Json *reset;
+    const Json *reset = member(request, "reset_variables");
     if (!load(request, NULL, false, &first, failure))
         return false;
     send_loaded(&first);
@@ -2679,6 +2695,9 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
     if (!member_int(request, "workers", 1, 1, MAX_WORKERS, &asked))
         return fail(failure, "bad_request", "accuracy", "", "workers is wrong: %s",
                     shown(request, "workers", room, sizeof room));
+    if (reset != NULL && reset->type != JSON_BOOL)
+        return fail(failure, "bad_request", "accuracy", "", "reset_variables is wrong: %s",
+                    shown(request, "reset_variables", room, sizeof room));
     if (first.input_count != 1)
         return fail(failure, "bad_samples", "accuracy", "",
                     "the model has %zu inputs; a sweep feeds exactly one", first.input_count);
@@ -2686,7 +2705,6 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
     pthread_mutex_init(&sweep.lock, NULL);
     sweep.samples = &samples;
     sweep.count = (size_t)count;
-    reset = member(request, "reset_variables");
     sweep.reset = reset != NULL && reset->truth;
     if (!read_wanted(request, &first, &sweep, failure))
         return false;
@@ -2921,7 +2939,7 @@ static bool serve(const Failure *problem, Failure *failure)
     size_t size, index;
     pthread_t watcher;
     char *line = read_request(&size), room[64];
-    const Json *request;
+    const Json *request, *id;
     const char *name;
     int64_t protocol;
     Text facts = {0};
@@ -2941,8 +2959,11 @@ static bool serve(const Failure *problem, Failure *failure)
                     "use a host and an agent of the same release",
                     "protocol %s is not spoken here, only %d",
                     shown(request, "protocol", room, sizeof room), PROTOCOL);
-    if (member(request, "id") != NULL && member(request, "id")->raw_size > MAX_ID)
-        return fail(failure, "bad_request", "start", "", "an id of that length");
+    id = member(request, "id");
+    if (id != NULL && id->type != JSON_NULL &&
+        (id->type != JSON_STRING || strlen(id->text) > MAX_ID))
+        return fail(failure, "bad_request", "start", "", "id is no text of at most %d bytes",
+                    MAX_ID);
     name = member_text(request, "action");
     if (name != NULL && strcmp(name, "probe") == 0) {
         send_done(request, &facts);

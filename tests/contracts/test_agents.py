@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as tfl
 
 from device_agents.python import wire
 from harness.devices import messages as checked
@@ -37,6 +38,12 @@ def agent(commands: dict[str, list[str]], name: str) -> list[str]:
 
 def both(commands: dict[str, list[str]], asked: dict[str, Any]) -> list[list[dict[str, Any]]]:
     return [exchange(asked, command=command) for command in commands.values()]
+
+
+def probe(extra: bytes) -> bytes:
+    """A request of a long id that asks for nothing and has another member."""
+    identity = "\u00e9" * 2048
+    return b'{"protocol": 1, "action": "probe", "id": "%s", "x": %s}\n' % (identity.encode(), extra)
 
 
 def specs(message: dict[str, Any]) -> tuple[Any, Any]:
@@ -211,12 +218,22 @@ def test_operators(agent: list[str], name: str, digits: dict[str, Path]) -> None
         ({"protocol": None}, "bad_request", "start"),
         ({"action": "reboot"}, "bad_request", "start"),
         ({"action": 7}, "bad_request", "start"),
+        ({"action": ["latency"]}, "bad_request", "start"),
+        ({"action": {}}, "bad_request", "start"),
+        ({"protocol": 1.0}, "bad_request", "start"),
+        ({"protocol": True}, "bad_request", "start"),
+        ({"id": 7}, "bad_request", "start"),
+        ({"id": "x" * 4097}, "bad_request", "start"),
         ({"cores": []}, "bad_request", "start"),
         ({"cores": [-1]}, "bad_request", "start"),
         ({"cores": ["0"]}, "bad_request", "start"),
         ({"threads": "many"}, "bad_request", "load"),
         ({"threads": 0}, "bad_request", "load"),
         ({"threads": 257}, "bad_request", "load"),
+        ({"threads": True}, "bad_request", "load"),
+        ({"threads": 1.0}, "bad_request", "load"),
+        ({"accelerator": None}, "bad_request", "load"),
+        ({"accelerator": ["cpu"]}, "bad_request", "load"),
         ({"model": None}, "bad_request", "load"),
         ({"model": {"path": "/nonexistent"}}, "bad_model", "load"),
         ({"model": {"path": "/"}}, "bad_model", "load"),
@@ -229,6 +246,10 @@ def test_operators(agent: list[str], name: str, digits: dict[str, Path]) -> None
         ({"count": 10**9}, "bad_request", "accuracy"),
         ({"count": 0}, "bad_request", "accuracy"),
         ({"count": 1.5}, "bad_request", "accuracy"),
+        ({"count": True}, "bad_request", "accuracy"),
+        ({"workers": True}, "bad_request", "accuracy"),
+        ({"reset_variables": 1}, "bad_request", "accuracy"),
+        ({"reset_variables": None}, "bad_request", "accuracy"),
         ({"workers": -1}, "bad_request", "accuracy"),
         ({"outputs": [1]}, "bad_request", "accuracy"),
         ({"outputs": [0, 0]}, "bad_request", "accuracy"),
@@ -236,10 +257,26 @@ def test_operators(agent: list[str], name: str, digits: dict[str, Path]) -> None
         ({"outputs": [False]}, "bad_request", "accuracy"),
         ({"outputs": 0}, "bad_request", "accuracy"),
         ({"preprocessing": {"std": [0]}}, "bad_request", "accuracy"),
-        ({"preprocessing": {"scale": "x"}}, "bad_request", "accuracy"),
+        *(
+            ({"preprocessing": wrong}, "bad_request", "accuracy")
+            for wrong in (
+                "x",
+                [],
+                7,
+                False,
+                *(
+                    {key: value}
+                    for key in ("scale", "mean", "std")
+                    for value in ("2", None, True, {}, [], [1, 2], [1, 2, 3], [None], ["1"], [[1]])
+                ),
+            )
+        ),
         ({"action": "latency", "min_runs": -1}, "bad_request", "latency"),
         ({"action": "latency", "max_seconds": "1"}, "bad_request", "latency"),
         ({"action": "latency", "min_runs": 1.5}, "bad_request", "latency"),
+        ({"action": "latency", "min_runs": True}, "bad_request", "latency"),
+        ({"action": "latency", "max_runs": 1 << 63}, "bad_request", "latency"),
+        ({"action": "latency", "preprocessing": "x"}, "bad_request", "latency"),
     ],
 )
 def test_wrong_requests_are_refused_alike(
@@ -255,7 +292,11 @@ def test_wrong_requests_are_refused_alike(
     "line",
     [b"\xff\xfenot json\n", b"\n", b"[1]\n", b'{"protocol": 1,}\n', b"[" * 100_000 + b"\n",
      b'{"protocol": 1, "action": "\xc3\x28"}\n', b'{"protocol": 1} {}\n', b"{\n",
-     b'{"protocol": 1, "action": "probe\n', b'{"protocol": 01, "action": "probe"}\n'],
+     b'{"protocol": 1, "action": "probe\n', b'{"protocol": 01, "action": "probe"}\n',
+     probe(b"[" * 33 + b"]" * 33), probe(b"[" + b"1," * 99_994 + b"1,1]"), probe(b"1" * 64),
+     probe(b"1e400"), probe(b"NaN"), probe(b"-Infinity"), probe(b'"\\u0000"'), probe(b'"\0"'),
+     probe(b'"\\ud800"'), probe(b'"\\udc00\\ud800"'), probe(b'{"\\udfff": 1}')],
+    ids=lambda line: repr(line[-40:]),
 )  # fmt: skip
 def test_garbage_instead_of_a_request(agent: list[str], line: bytes) -> None:
     process = AgentProcess(command=agent)
@@ -263,6 +304,34 @@ def test_garbage_instead_of_a_request(agent: list[str], line: bytes) -> None:
     process.say(line)
     (answer,), code, _ = process.rest()
     assert (answer["kind"], answer["stage"], code) == ("bad_request", "start", 1), answer
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [b"[" * 32 + b"]" * 32, b"[" + b"1," * 99_993 + b"1,1]", b"1" * 63, b"-1.5e+300",
+     b'"\\ud83d\\ude00"'],
+    ids=lambda extra: repr(extra[-40:]),
+)  # fmt: skip
+def test_requests_at_the_limits(agent: list[str], extra: bytes) -> None:
+    process = AgentProcess(command=agent)
+    assert process.hear()["type"] == "hello"
+    process.say(probe(extra))
+    (answer,), code, _ = process.rest()
+    assert (answer["type"], answer["id"], code) == ("done", "\u00e9" * 2048, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"max_seconds": 1e300}, {"warmup_seconds": 1e308, "max_runs": 3, "warmup_runs": 1},
+     {"preprocessing": None}, {"preprocessing": {"mean": 0.5, "std": 2, "scale": [0.1]}},
+     {"preprocessing": {"mean": 1e300, "scale": 1 << 70}}],
+)  # fmt: skip
+def test_odd_requests_that_make_sense(
+    agent: list[str], digits: dict[str, Path], change: dict[str, Any]
+) -> None:
+    asked = request("latency", digits["float32"], digits["samples"], min_runs=1, min_seconds=0)
+    answers = exchange({**asked, "warmup_seconds": 0, **change}, command=agent)
+    assert answers[-1]["type"] == "done", answers[-1]
 
 
 def test_a_line_without_end(agent: list[str]) -> None:
@@ -297,6 +366,39 @@ def test_damaged_models_are_refused(
     message = exchange(request("sweep", path, digits["samples"]), command=agent)[-1]
     assert message["type"] == "error" and message["kind"] == "bad_model", message
     assert "crashed" not in message["message"]
+
+
+@pytest.mark.parametrize("action", ["latency", "sweep"])
+@pytest.mark.parametrize("odd", ["text", "text beside numbers", "many axes", "truth"])
+def test_models_that_no_agent_can_feed(
+    agent: list[str], tmp_path: Path, action: str, odd: str
+) -> None:
+    model = unpack(adding_model((1,) * (99 if odd == "many axes" else 1) + (3,), inputs=2))
+    graph = model.subgraphs[0]
+    if odd == "text":
+        for tensor in graph.tensors:
+            tensor.type = tfl.TensorType.STRING
+    elif odd == "text beside numbers":
+        text = tfl.TensorT()
+        text.name, text.shape, text.type = "text", [1], tfl.TensorType.STRING
+        graph.tensors.append(text)
+        graph.inputs = [*graph.inputs, len(graph.tensors) - 1]
+    elif odd == "truth":
+        code, operator = model.operatorCodes[0], graph.operators[0]
+        code.builtinCode = code.deprecatedBuiltinCode = tfl.BuiltinOperator.LOGICAL_NOT
+        operator.inputs, operator.builtinOptionsType = operator.inputs[:1], 0
+        operator.builtinOptions, graph.inputs = None, graph.inputs[:1]
+        for index in (*operator.inputs, *graph.outputs):
+            graph.tensors[index].type = tfl.TensorType.BOOL
+    (tmp_path / "m.tflite").write_bytes(pack(model))
+    np.save(tmp_path / "s.npy", np.ones((2, 3), np.float32))
+    asked = request(action, tmp_path / "m.tflite", tmp_path / "s.npy")
+    message = exchange(asked, command=agent)[-1]
+    stage = "accuracy" if action == "sweep" else action
+    expected = ("bad_samples", stage) if odd == "truth" else ("unsupported", "load")
+    assert (message.get("kind"), message.get("stage")) == expected, message
+
+
 def npy(header: str, body: bytes = bytes(8 * 64), form: bytes = b"\1\0") -> bytes:
     """A ``.npy`` with such a header."""
     return b"\x93NUMPY" + form + len(header).to_bytes(2, "little") + header.encode() + body
