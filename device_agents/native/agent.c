@@ -52,6 +52,7 @@ enum {
     MAX_NAME = 500, /* of a tensor, as it is sent */
     MAX_TEXT = 2000,
     MAX_RANK = 8,
+    MAX_SAMPLE_RANK = 32,
     MAX_TENSORS = 256, /* inputs, and outputs, of a model */
     MAX_OUTPUTS = 16,  /* that one sweep sends */
     MAX_WORKERS = 256,
@@ -950,6 +951,8 @@ typedef struct {
     int saved, pipe[2];
 } Listening;
 
+static Listening *volatile listening_now; /* for crashed() */
+
 static void listen_begin(Listening *listening)
 {
     listening->saved = -1;
@@ -962,6 +965,7 @@ static void listen_begin(Listening *listening)
     if (listening->saved >= 0)
         dup2(listening->pipe[1], 2);
     close(listening->pipe[1]);
+    listening_now = listening;
 }
 
 /* What was said, on one line and without mere information, in `room`; the host's record of
@@ -972,6 +976,7 @@ static void listen_end(Listening *listening, char *room, size_t size)
     size_t used = 0, kept = 0;
     ssize_t got;
     room[0] = '\0';
+    listening_now = NULL;
     if (listening->saved < 0)
         return;
     dup2(listening->saved, 2);
@@ -998,6 +1003,13 @@ static void crashed(int number)
         "{\"type\":\"error\",\"kind\":\"bad_model\",\"stage\":\"load\",\"message\":\"LiteRT crashed "
         "while it loaded the model\",\"hint\":\"is the file whole, and a model?\"}\n";
     (void)number;
+    if (listening_now != NULL && listening_now->saved >= 0) {
+        char heard[512];
+        ssize_t got;
+        while ((got = read(listening_now->pipe[0], heard, sizeof heard)) > 0)
+            if (write(listening_now->saved, heard, (size_t)got) < 0)
+                break;
+    }
     (void)write_all(line, sizeof line - 1);
     _exit(1);
 }
@@ -1404,7 +1416,7 @@ static void store_integer(Type type, unsigned char *to, int64_t value)
 typedef struct {
     Type type;
     int rank;
-    int64_t size[32];
+    int64_t size[MAX_SAMPLE_RANK];
     const unsigned char *data;
     size_t count, row; /* samples, and bytes of one */
 } Samples;
@@ -1424,49 +1436,48 @@ static char *expanded(const char *path)
     return whole_path;
 }
 
-static const char *after(const char *text, const char *key)
+/* Step over `literal`; false where `*at` does not begin with it. */
+static bool skip(const char **at, const char *literal)
 {
-    const char *found = strstr(text, key);
-    if (found == NULL)
-        return NULL;
-    found += strlen(key);
-    return found + strspn(found, " ");
+    size_t size = strlen(literal);
+    if (strncmp(*at, literal, size) != 0)
+        return false;
+    *at += size;
+    return true;
 }
 
-/* The dictionary of the header; NULL, or what is wrong with it. */
-static const char *read_header(const char *header, Samples *samples)
+/* The header, to the letter as NumPy writes it; NULL, or what is wrong with it. */
+static const char *read_header(const char *header, size_t size, Samples *samples)
 {
-    const char *at = after(header, "'descr':");
-    if (at == NULL || *at++ != '\'')
-        return "no descr";
-    if (*at != '|' && *at != '<')
+    const char *at = header;
+    char *end;
+    if (!skip(&at, "{'descr': '"))
+        return "no header of NumPy's";
+    if (!skip(&at, "<") && !skip(&at, "|"))
         return "values that are not little-endian";
-    at++;
     for (samples->type = 0; samples->type < OTHER; samples->type++)
-        if (strncmp(at, types[samples->type].npy, 2) == 0 && at[2] == '\'')
+        if (skip(&at, types[samples->type].npy))
             break;
-    if (samples->type == OTHER)
+    if (samples->type == OTHER || !skip(&at, "', "))
         return "values that are not numbers";
-    at = after(header, "'fortran_order':");
-    if (at == NULL || strncmp(at, "False", 5) != 0)
+    if (!skip(&at, "'fortran_order': False, 'shape': ("))
         return "not in C order";
-    at = after(header, "'shape':");
-    if (at == NULL || *at++ != '(')
-        return "no shape";
-    for (samples->rank = 0; *at != ')'; samples->rank++) {
-        char *end;
-        at += strspn(at, " ");
-        if (*at == ')')
+    for (samples->rank = 0; samples->rank < MAX_SAMPLE_RANK; at = end) {
+        if (samples->rank > 0 && !skip(&at, ", "))
             break;
-        if (samples->rank == 32 || *at < '0' || *at > '9')
-            return "no shape";
+        if (*at < '0' || *at > '9')
+            return "no list of numbers";
         errno = 0;
-        samples->size[samples->rank] = strtoll(at, &end, 10);
-        if (errno != 0 || (*end != ',' && *end != ')'))
-            return "no shape";
-        at = *end == ',' ? end + 1 : end;
+        samples->size[samples->rank++] = strtoll(at, &end, 10);
+        if (errno != 0)
+            return "a size of more than 64 bits";
     }
-    return samples->rank == 0 ? "a single value" : NULL;
+    if (samples->rank == 1 && !skip(&at, ","))
+        return "no shape";
+    if (!skip(&at, "), }"))
+        return "no shape";
+    at += strspn(at, " ");
+    return skip(&at, "\n") && at == header + size ? NULL : "no header of NumPy's";
 }
 
 static bool open_samples(const Json *request, const char *stage, Samples *samples, Failure *failure)
@@ -1498,7 +1509,7 @@ static bool open_samples(const Json *request, const char *stage, Samples *sample
                     "cannot read the samples: not a .npy file of format 1.0");
     header = allocate(begin - 10 + 1, 1);
     memcpy(header, data + 10, begin - 10);
-    wrong = read_header(header, samples);
+    wrong = read_header(header, begin - 10, samples);
     free(header);
     if (wrong != NULL)
         return fail(failure, "bad_samples", stage, "", "cannot read the samples: %s", wrong);
@@ -1517,12 +1528,116 @@ static bool open_samples(const Json *request, const char *stage, Samples *sample
     return true;
 }
 
+/* ---------------------------------------------------------------- files of models
+ * LiteRT follows the offsets of a file without a look at where they lead, so those that a cut file
+ * has lost are looked for before: the tables that the root names, and those of the graphs. See
+ * flatbuffers.dev/internals and tensorflow/compiler/mlir/lite/schema/schema.fbs. */
+
+typedef struct {
+    const unsigned char *data;
+    size_t size;
+} File;
+
+static uint32_t little_endian(const File *file, size_t at, int bytes)
+{
+    uint32_t value = 0;
+    while (bytes-- > 0)
+        value = value << 8 | file->data[at + (size_t)bytes];
+    return value;
+}
+
+/* Where a table's list of the places of its fields is. */
+static size_t fields_of(const File *file, size_t table)
+{
+    return table - (size_t)(int32_t)little_endian(file, table, 4);
+}
+
+static bool whole_table(const File *file, size_t table)
+{
+    size_t fields;
+    if (table > file->size - 4)
+        return false;
+    fields = fields_of(file, table);
+    return fields <= file->size - 4 &&
+           little_endian(file, fields, 2) <= file->size - fields &&
+           little_endian(file, fields + 2, 2) <= file->size - table;
+}
+
+typedef bool TableCheck(const File *, size_t);
+
+/* Whether a field's list is in the file: bytes, or tables that a check finds whole. */
+static bool whole_list(const File *file, size_t table, size_t field, TableCheck *check)
+{
+    size_t at, count, fields, entry = 4 + 2 * field, width = check != NULL ? 4 : 1;
+    if (!whole_table(file, table))
+        return false;
+    fields = fields_of(file, table);
+    if (entry + 2 > little_endian(file, fields, 2))
+        return true; /* the table is older than the field */
+    at = little_endian(file, fields + entry, 2);
+    if (at == 0)
+        return true; /* the table leaves it out */
+    at += table;
+    if (at > file->size - 4)
+        return false;
+    at += little_endian(file, at, 4);
+    if (at > file->size - 4)
+        return false;
+    count = little_endian(file, at, 4);
+    at += 4;
+    if (count > (file->size - at) / width)
+        return false;
+    for (; check != NULL && count > 0; count--, at += 4)
+        if (!check(file, at + little_endian(file, at, 4)))
+            return false;
+    return true;
+}
+
+static bool whole_graph(const File *file, size_t graph)
+{
+    enum { TENSORS = 0, OPERATORS = 3 };
+    return whole_list(file, graph, TENSORS, whole_table) &&
+           whole_list(file, graph, OPERATORS, whole_table);
+}
+
+static bool whole_buffer(const File *file, size_t buffer)
+{
+    enum { DATA = 0 };
+    return whole_list(file, buffer, DATA, NULL);
+}
+
+static bool is_whole(const char *path)
+{
+    enum { CODES = 1, GRAPHS = 2, BUFFERS = 4 };
+    File file;
+    struct stat status;
+    void *data = MAP_FAILED;
+    size_t root;
+    bool good;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &status) == 0 && status.st_size >= 8)
+        data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    if (data == MAP_FAILED)
+        return false;
+    file.data = data;
+    file.size = (size_t)status.st_size;
+    root = little_endian(&file, 0, 4);
+    good = memcmp(file.data + 4, "TFL3", 4) == 0 &&
+           whole_list(&file, root, CODES, whole_table) &&
+           whole_list(&file, root, GRAPHS, whole_graph) &&
+           whole_list(&file, root, BUFFERS, whole_buffer);
+    munmap(data, file.size);
+    return good;
+}
+
 /* ---------------------------------------------------------------- models */
 
 typedef struct {
     char name[MAX_NAME + 1];
     Type type;
-    int element; /* LiteRT's word, where `type` is OTHER */
+    int element; /* LiteRT's word */
     Layout layout;
     size_t count, bytes;
     float scale; /* 0: not quantized */
@@ -1539,7 +1654,8 @@ typedef struct {
     int64_t load_ns, init_ns;
     int accelerator, threads;
     bool profile;
-    char said[1200]; /* by LiteRT, while it loaded */
+    const Tensor *odd; /* an input or output that holds no numbers */
+    char said[1200];   /* by LiteRT, while it loaded */
 } Engine;
 
 static bool add_option(Engine *engine, const char *name, const char *toml)
@@ -1718,7 +1834,7 @@ static bool make_buffers(Engine *engine)
                                                        tensor->place, &needs) != STATUS_OK ||
             rt.buffer(engine->environment, &type, needs, buffer) != STATUS_OK ||
             rt.buffer_size(*buffer, &size) != STATUS_OK ||
-            (tensor->type != OTHER && size < tensor->bytes))
+            size < tensor->bytes)
             return false;
     }
     return true;
@@ -1766,17 +1882,20 @@ static void discard(Engine *engine)
 /* The Failure for a model that LiteRT refused. */
 static bool refused(const Engine *engine, const char *accelerator, Status status, Failure *failure)
 {
-    static const char *const lacking[] = {"nresolved custom op", "op version", "op code",
-                                          "idn't find op", "elect TF", NULL};
+    /* The Python agent has the same list. No operator has version 0: the file is damaged. */
+    static const char *const lacking[] = {"unresolved custom op", "op version", "op code",
+                                          "didn't find op", "select tf", NULL};
     const char *const *word;
+    bool damaged = strcasestr(engine->said, "version '0'") != NULL;
     const char *said = engine->said[0] != '\0' ? engine->said : "no reason given";
     if (status == STATUS_NO_MEMORY)
         return fail(failure, "out_of_memory", "load", "", "the device is out of memory");
     if (status == STATUS_UNSUPPORTED)
-        return fail(failure, "unsupported", "load", "use the Python agent for this model",
+        return fail(failure, "unsupported", "load",
+                    "if it has a state, use the Python agent; no agent runs more than 8 axes",
                     "LiteRT %s has no C interface for this model: %s", library_version, said);
-    for (word = lacking; *word != NULL; word++)
-        if (strstr(engine->said, *word) != NULL)
+    for (word = lacking; *word != NULL && !damaged; word++)
+        if (strcasestr(engine->said, *word) != NULL)
             return fail(failure, "unsupported_operator", "load",
                         "use a newer runtime on the device, or convert without that operator",
                         "LiteRT %s lacks an operator of this model: %s", library_version, said);
@@ -1788,6 +1907,15 @@ static bool refused(const Engine *engine, const char *accelerator, Status status
     return fail(failure, "bad_model", "load", "",
                 "LiteRT %s cannot load the model: %s (status %d): %s", library_version,
                 status_meaning(status), status, said);
+}
+
+static const Tensor *odd_one(const Tensor *tensors, Index count)
+{
+    while (count > 0 && tensors->type != OTHER) {
+        tensors++;
+        count--;
+    }
+    return count > 0 ? tensors : NULL;
 }
 
 static Status open_model(Engine *engine, const char *path)
@@ -1809,6 +1937,11 @@ static Status open_model(Engine *engine, const char *path)
         !list_tensors(signature, rt.signature_outputs, rt.signature_output, graph,
                       rt.graph_outputs, rt.graph_output, &engine->outputs, &engine->output_count))
         return STATUS_NO_MODEL;
+    engine->odd = odd_one(engine->inputs, engine->input_count);
+    if (engine->odd == NULL)
+        engine->odd = odd_one(engine->outputs, engine->output_count);
+    if (engine->odd != NULL)
+        return STATUS_UNSUPPORTED;
     loaded = now_ns();
     engine->load_ns = loaded - begin;
     if (!prepare_options(engine))
@@ -1851,6 +1984,9 @@ static bool load(const Json *request, Handle environment, bool profile, Engine *
     else
         return fail(failure, "unsupported_accelerator", "load", "use a cpu backend on this device",
                     "this agent cannot drive '%.60s'", accelerator);
+    if (!is_whole(path))
+        return fail(failure, "bad_model", "load", "is the file whole, and a .tflite?",
+                    "%s is no whole TensorFlow Lite model", path);
     engine->threads = (int)threads;
     engine->profile = profile;
     engine->environment = environment;
@@ -1860,6 +1996,10 @@ static bool load(const Json *request, Handle environment, bool profile, Engine *
     watch_crashes(false);
     listen_end(&listening, engine->said, sizeof engine->said);
     free(path);
+    if (engine->odd != NULL)
+        return fail(failure, "unsupported", "load", "",
+                    "the tensor '%.100s' holds no numbers; agents carry nothing else",
+                    engine->odd->name);
     if (result != STATUS_OK)
         return refused(engine, accelerator, result, failure);
     if (engine->accelerator == ACCELERATOR_CPU)
@@ -2087,7 +2227,7 @@ static bool prepare_open(const Json *request, const Tensor *tensor, const Sample
                          const char *stage, Prepare *prepare, Failure *failure)
 {
     const Json *preprocessing = member(request, "preprocessing");
-    int64_t shape[MAX_RANK], ours[MAX_RANK], theirs[32];
+    int64_t shape[MAX_RANK], ours[MAX_RANK], theirs[MAX_SAMPLE_RANK];
     char first[128], second[256];
     int rank = (int)tensor->layout.rank, index, count;
     float *scale;
@@ -2178,9 +2318,14 @@ static bool feed(Engine *engine, const Tensor *tensor, const Prepare *prepare,
 
 /* ---------------------------------------------------------------- latency */
 
+/* What ends a phase: both minima, or a maximum (of seconds: 0 is none). */
 typedef struct {
-    int64_t warmup_runs, min_runs, max_runs;
-    double warmup_seconds, min_seconds, max_seconds;
+    int64_t min_runs, max_runs;
+    double min_seconds, max_seconds;
+} Bounds;
+
+typedef struct {
+    Bounds warm_up, measure;
 } Limits;
 
 static bool read_limits(const Json *request, const char *stage, Limits *limits, Failure *failure)
@@ -2191,12 +2336,12 @@ static bool read_limits(const Json *request, const char *stage, Limits *limits, 
         double *seconds;
         double fallback;
     } wanted[] = {
-        {"warmup_runs", &limits->warmup_runs, NULL, 1},
-        {"warmup_seconds", NULL, &limits->warmup_seconds, 0.5},
-        {"min_runs", &limits->min_runs, NULL, 50},
-        {"min_seconds", NULL, &limits->min_seconds, 1.0},
-        {"max_runs", &limits->max_runs, NULL, 100000},
-        {"max_seconds", NULL, &limits->max_seconds, 150.0},
+        {"warmup_runs", &limits->warm_up.min_runs, NULL, 1},
+        {"warmup_seconds", NULL, &limits->warm_up.min_seconds, 0.5},
+        {"min_runs", &limits->measure.min_runs, NULL, 50},
+        {"min_seconds", NULL, &limits->measure.min_seconds, 1.0},
+        {"max_runs", &limits->measure.max_runs, NULL, 100000},
+        {"max_seconds", NULL, &limits->measure.max_seconds, 150.0},
     };
     size_t index;
     for (index = 0; index < sizeof wanted / sizeof *wanted; index++) {
@@ -2212,6 +2357,10 @@ static bool read_limits(const Json *request, const char *stage, Limits *limits, 
         else
             *wanted[index].seconds = value != NULL ? value->real : wanted[index].fallback;
     }
+    limits->warm_up.max_seconds = limits->measure.max_seconds;
+    limits->warm_up.max_runs = limits->measure.max_runs > limits->warm_up.min_runs
+                                   ? limits->measure.max_runs
+                                   : limits->warm_up.min_runs;
     return true;
 }
 
@@ -2262,16 +2411,29 @@ static void recorder_open(Recorder *recorder, Engine *engine)
     recorder->origin = now_ns();
 }
 
-/* Infer until both minima are reached, or a maximum is; `ended_by` says which ended it. */
-static bool measure(Recorder *recorder, const char *phase, int64_t min_runs, double min_seconds,
-                    int64_t max_runs, double max_seconds, const char **ended_by, Failure *failure)
+static bool has_warm_up(const Limits *limits)
+{
+    return limits->warm_up.min_runs > 0 || limits->warm_up.min_seconds > 0;
+}
+
+/* The bound that ends a phase of so many runs since `begin`; NULL where it goes on. */
+static const char *end_of(const Bounds *bounds, int64_t runs, int64_t begin, int64_t now)
+{
+    if (runs >= bounds->min_runs && now >= later(begin, bounds->min_seconds))
+        return "enough";
+    if (runs >= bounds->max_runs)
+        return "max_runs";
+    return bounds->max_seconds > 0 && now >= later(begin, bounds->max_seconds) ? "max_seconds"
+                                                                                : NULL;
+}
+
+/* Infer until a bound ends it; `ended_by` says which. */
+static bool measure(Recorder *recorder, const char *phase, Bounds bounds, const char **ended_by,
+                    Failure *failure)
 {
     Engine *engine = recorder->engine;
     int64_t begin = now_ns(), flushed = begin, runs = 0;
-    int64_t enough = later(begin, min_seconds);
-    int64_t deadline = max_seconds > 0 ? later(begin, max_seconds) : INT64_MAX;
     recorder->phase = phase;
-    *ended_by = "enough";
     for (;;) {
         int64_t start = now_ns();
         Status status = run(engine);
@@ -2282,17 +2444,9 @@ static bool measure(Recorder *recorder, const char *phase, int64_t min_runs, dou
         }
         recorder->starts[recorder->count] = start;
         recorder->durations[recorder->count++] = stop - start;
-        runs++;
-        if (runs >= min_runs && stop >= enough)
+        *ended_by = end_of(&bounds, ++runs, begin, stop);
+        if (*ended_by != NULL)
             break;
-        if (runs >= max_runs) {
-            *ended_by = "max_runs";
-            break;
-        }
-        if (stop >= deadline) {
-            *ended_by = "max_seconds";
-            break;
-        }
         if (stop - flushed >= FLUSH_NS || recorder->count == FLUSH_SAMPLES) {
             recorder_flush(recorder);
             flushed = now_ns();
@@ -2300,16 +2454,6 @@ static bool measure(Recorder *recorder, const char *phase, int64_t min_runs, dou
     }
     recorder_flush(recorder);
     return true;
-}
-
-static bool warm_up(Recorder *recorder, const Limits *limits, Failure *failure)
-{
-    const char *ended_by;
-    int64_t most = limits->max_runs > limits->warmup_runs ? limits->max_runs : limits->warmup_runs;
-    if (limits->warmup_runs == 0 && limits->warmup_seconds == 0)
-        return true;
-    return measure(recorder, "warmup", limits->warmup_runs, limits->warmup_seconds, most,
-                   limits->max_seconds, &ended_by, failure);
 }
 
 /* The first sample into the first input, zeros into the others. */
@@ -2336,6 +2480,7 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     Recorder recorder;
     const char *ended_by;
     int64_t at_start, at_load, before, after, threads;
+    bool counted;
     if (!read_limits(request, "latency", &limits, failure))
         return false;
     at_start = peak_memory();
@@ -2347,12 +2492,13 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     if (!feed_first(request, &engine, "latency", failure))
         return false;
     recorder_open(&recorder, &engine);
-    if (!measure(&recorder, "first", 1, 0, 1, 0, &ended_by, failure))
+    if (!measure(&recorder, "first", (Bounds){.max_runs = 1}, &ended_by, failure))
         return false;
     after = thread_count();
-    if (!warm_up(&recorder, &limits, failure) ||
-        !measure(&recorder, "measure", limits.min_runs, limits.min_seconds, limits.max_runs,
-                 limits.max_seconds, &ended_by, failure))
+    if (has_warm_up(&limits) &&
+        !measure(&recorder, "warmup", limits.warm_up, &ended_by, failure))
+        return false;
+    if (!measure(&recorder, "measure", limits.measure, &ended_by, failure))
         return false;
     member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
     put(facts, "\"stopped_by\":");
@@ -2366,7 +2512,9 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     put(facts, "},\"threads_asked\":");
     put_int(facts, threads);
     put(facts, ",\"threads_found\":");
-    put_count_or_null(facts, before >= 0 && after >= 0 ? after - before + 1 : -1);
+    /* Libraries of accelerators have threads of their own. */
+    counted = engine.accelerator == ACCELERATOR_CPU && before >= 0 && after >= 0;
+    put_count_or_null(facts, counted ? after - before + 1 : -1);
     put_engine_facts(facts, &engine);
     return true;
 }
@@ -2509,10 +2657,6 @@ static bool read_wanted(const Json *request, const Engine *engine, Sweep *sweep,
             return fail(failure, "bad_request", "accuracy", "", "outputs %s of a model with %zu",
                         shown(request, "outputs", room, sizeof room), engine->output_count);
     }
-    for (index = 0; index < sweep->wanted_count; index++)
-        if (engine->outputs[sweep->wanted[index]].type == OTHER)
-            return fail(failure, "bad_samples", "accuracy", "", "output %d holds no numbers",
-                        (int)sweep->wanted[index]);
     return true;
 }
 
@@ -2539,7 +2683,7 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
     int64_t count, asked, used, started, begin;
     size_t largest = 1, index;
     char room[64];
-    const Json *reset;
+    const Json *reset = member(request, "reset_variables");
     if (!load(request, NULL, false, &first, failure))
         return false;
     send_loaded(&first);
@@ -2551,6 +2695,9 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
     if (!member_int(request, "workers", 1, 1, MAX_WORKERS, &asked))
         return fail(failure, "bad_request", "accuracy", "", "workers is wrong: %s",
                     shown(request, "workers", room, sizeof room));
+    if (reset != NULL && reset->type != JSON_BOOL)
+        return fail(failure, "bad_request", "accuracy", "", "reset_variables is wrong: %s",
+                    shown(request, "reset_variables", room, sizeof room));
     if (first.input_count != 1)
         return fail(failure, "bad_samples", "accuracy", "",
                     "the model has %zu inputs; a sweep feeds exactly one", first.input_count);
@@ -2558,7 +2705,6 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
     pthread_mutex_init(&sweep.lock, NULL);
     sweep.samples = &samples;
     sweep.count = (size_t)count;
-    reset = member(request, "reset_variables");
     sweep.reset = reset != NULL && reset->truth;
     if (!read_wanted(request, &first, &sweep, failure))
         return false;
@@ -2609,34 +2755,43 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
 typedef struct {
     char name[120];
     bool delegated;
-    int64_t node, elapsed_us, calls;
+    uint64_t node;
+    int64_t elapsed_us, calls;
 } Operator;
 
 typedef struct {
     Operator *list;
     size_t count, at; /* `at`: where the current run has come to */
+    bool differs;     /* the current run from the first, at `at` */
 } Profile;
 
-/* Every run has the same events in the same order, so an operator is known by its place there:
- * the numbers of a delegate's nodes begin anew in each of its partitions. */
-static void add_event(Profile *profile, const ProfilerEvent *event)
+/* An operator is known by its place in a run: the numbers of a delegate's nodes begin anew in
+ * each of its partitions. That only holds as long as every run has the same events. */
+static void add_event(Profile *profile, const ProfilerEvent *event, bool first)
 {
     Operator *operator = &profile->list[profile->at];
-    bool delegated = event->type != EVENT_OPERATOR || strstr(event->tag, "Delegate") != NULL;
+    char name[sizeof operator->name];
     if (profile->at == MAX_OPERATORS)
         return;
-    if (profile->at == profile->count) {
-        snprintf(operator->name, sizeof operator->name, "%s", event->tag);
-        operator->delegated = delegated;
-        operator->node = delegated ? -1 : (int64_t)event->node;
+    snprintf(name, sizeof name, "%s", event->tag);
+    if (first) {
+        memcpy(operator->name, name, sizeof name);
+        operator->delegated =
+            event->type != EVENT_OPERATOR || strstr(event->tag, "Delegate") != NULL;
+        operator->node = event->node;
         profile->count++;
+    } else if (profile->at == profile->count || operator->node != event->node ||
+               strcmp(operator->name, name) != 0) {
+        profile->differs = true;
+        return;
     }
     operator->elapsed_us += (int64_t)event->elapsed_us;
     operator->calls++;
     profile->at++;
 }
 
-static Status profile_run(Engine *engine, Handle profiler, Profile *profile)
+/* One inference with the profiler on; the `first` tells which operators there are. */
+static Status profile_run(Engine *engine, Handle profiler, Profile *profile, bool first)
 {
     ProfilerEvent *events;
     int count = 0, index;
@@ -2646,16 +2801,18 @@ static Status profile_run(Engine *engine, Handle profiler, Profile *profile)
     rt.profiler_stop(profiler);
     if (status == STATUS_OK)
         status = rt.event_count(profiler, &count);
-    if (status != STATUS_OK || count <= 0)
+    if (status != STATUS_OK)
         return status;
-    events = allocate((size_t)count, sizeof *events);
-    status = rt.events(profiler, count, events);
+    events = allocate((size_t)(count > 0 ? count : 0), sizeof *events);
+    if (count > 0)
+        status = rt.events(profiler, count, events);
     profile->at = 0;
-    for (index = 0; index < count && status == STATUS_OK; index++)
+    for (index = 0; index < count && status == STATUS_OK && !profile->differs; index++)
         if (events[index].tag != NULL &&
             (events[index].type == EVENT_OPERATOR || events[index].type == EVENT_DELEGATE ||
              events[index].type == EVENT_DELEGATE_PROFILED))
-            add_event(profile, &events[index]);
+            add_event(profile, &events[index], first);
+    profile->differs |= profile->at < profile->count;
     free(events);
     return status;
 }
@@ -2672,7 +2829,7 @@ static void send_operators(const Profile *profile, int64_t runs)
         put(&text, index > 0 ? ",{\"name\":" : "{\"name\":");
         put_string(&text, operator->name);
         put(&text, ",\"node\":");
-        put_count_or_null(&text, operator->node);
+        put_count_or_null(&text, operator->delegated ? -1 : (int64_t)operator->node);
         put(&text, ",\"time\":");
         put_int(&text, operator->elapsed_us * 1000);
         put(&text, ",\"calls\":");
@@ -2691,7 +2848,7 @@ static bool run_operators(const Json *request, Text *facts, Failure *failure)
     Profile profile = {0};
     Handle profiler = NULL;
     Status status = STATUS_OK;
-    int64_t runs, done, enough;
+    int64_t runs, done, begin;
     if (!read_limits(request, "operators", &limits, failure))
         return false;
     if (!member_int(request, "runs", 50, 1, 100000, &runs))
@@ -2706,19 +2863,24 @@ static bool run_operators(const Json *request, Text *facts, Failure *failure)
         return false;
     if (rt.profiler(engine.compiled, &profiler) != STATUS_OK || profiler == NULL)
         return fail(failure, "unsupported", "operators", "", "this LiteRT gives no profiler");
-    enough = later(now_ns(), limits.warmup_seconds);
+    begin = now_ns();
     done = 0;
-    while (status == STATUS_OK && (done++ < limits.warmup_runs || now_ns() < enough)) {
-        tell_progress();
-        status = run(&engine);
-    }
+    if (has_warm_up(&limits))
+        do {
+            tell_progress();
+            status = run(&engine);
+        } while (status == STATUS_OK && end_of(&limits.warm_up, ++done, begin, now_ns()) == NULL);
     profile.list = allocate(MAX_OPERATORS, sizeof *profile.list);
-    for (done = 0; status == STATUS_OK && done < runs; done++) {
+    for (done = 0; status == STATUS_OK && !profile.differs && done < runs; done++) {
         tell_progress();
-        status = profile_run(&engine, profiler, &profile);
+        status = profile_run(&engine, profiler, &profile, done == 0);
     }
     if (status != STATUS_OK)
         return invoke_failed("operators", status, failure);
+    if (profile.differs)
+        return fail(failure, "invoke_failed", "operators", "",
+                    "run %" PRId64 " had other operators than the first from place %zu on", done,
+                    profile.at);
     send_operators(&profile, runs);
     put(facts, "\"memory_peak_bytes\":{\"end\":");
     put_count_or_null(facts, peak_memory());
@@ -2739,7 +2901,7 @@ static void *watch_host(void *unused)
     _exit(3); /* the host has gone: a cut link leaves no process behind */
 }
 
-/* The request line, without its end; NULL at the end of stdin. */
+/* The request line, without its end but with C's; NULL at the end of stdin. */
 static char *read_request(size_t *size)
 {
     size_t room = 4096;
@@ -2747,11 +2909,11 @@ static char *read_request(size_t *size)
     *size = 0;
     while (end == NULL && *size <= MAX_LINE) {
         ssize_t got;
-        if (*size == room) {
+        if (*size + 1 == room) {
             room *= 2;
             line = resize(line, room, 1);
         }
-        got = read(0, line + *size, room - *size);
+        got = read(0, line + *size, room - *size - 1);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -2761,6 +2923,7 @@ static char *read_request(size_t *size)
     }
     if (end != NULL)
         *size = (size_t)(end - line);
+    line[*size] = '\0';
     return end == NULL && *size == 0 ? NULL : line;
 }
 
@@ -2776,7 +2939,7 @@ static bool serve(const Failure *problem, Failure *failure)
     size_t size, index;
     pthread_t watcher;
     char *line = read_request(&size), room[64];
-    const Json *request;
+    const Json *request, *id;
     const char *name;
     int64_t protocol;
     Text facts = {0};
@@ -2796,8 +2959,11 @@ static bool serve(const Failure *problem, Failure *failure)
                     "use a host and an agent of the same release",
                     "protocol %s is not spoken here, only %d",
                     shown(request, "protocol", room, sizeof room), PROTOCOL);
-    if (member(request, "id") != NULL && member(request, "id")->raw_size > MAX_ID)
-        return fail(failure, "bad_request", "start", "", "an id of that length");
+    id = member(request, "id");
+    if (id != NULL && id->type != JSON_NULL &&
+        (id->type != JSON_STRING || strlen(id->text) > MAX_ID))
+        return fail(failure, "bad_request", "start", "", "id is no text of at most %d bytes",
+                    MAX_ID);
     name = member_text(request, "action");
     if (name != NULL && strcmp(name, "probe") == 0) {
         send_done(request, &facts);

@@ -39,7 +39,7 @@ _VERSIONS = (
 def chosen(request):
     """The ``EdgeTpu`` that a request asks for; raises ``AgentFailure`` (``bad_request``)."""
     device = request.get("accelerator_device", "")
-    library = request.get("edgetpu_library") or LIBRARY
+    library = request.get("edgetpu_library", LIBRARY)
     if not isinstance(library, str) or not isinstance(device, str) or not _DEVICE.match(device):
         raise AgentFailure(
             "bad_request",
@@ -47,7 +47,7 @@ def chosen(request):
             "accelerator_device %r or edgetpu_library %r is wrong" % (device, library),
             "write usb:0, pci:1, usb, pci or nothing",
         )
-    return EdgeTpu(os.path.expanduser(library), device)
+    return EdgeTpu(os.path.expanduser(library or LIBRARY), device)
 
 
 def is_compiled(path):

@@ -29,7 +29,12 @@ def run_latency(request, emit, runtime, clock, system):
             )
         else:
             value = numpy.zeros(detail["shape"], dtype=detail["dtype"])
-        interpreter.set_tensor(detail["index"], value)
+        try:
+            interpreter.set_tensor(detail["index"], value)
+        except (RuntimeError, ValueError) as error:
+            raise AgentFailure(
+                "invoke_failed", "latency", "an input cannot be written: %s" % error
+            ) from None
 
     recorder = _Recorder(emit, clock)
     gc.collect()
@@ -94,8 +99,8 @@ class _Recorder:
         now = self._clock.now_ns
         starts, durations = self._starts, self._durations
         begin = flushed = now()
-        enough = begin + int(min_seconds * 1e9)
-        deadline = begin + int(max_seconds * 1e9) if max_seconds else None
+        enough = _later(begin, min_seconds)
+        deadline = _later(begin, max_seconds) if max_seconds else None
         runs = 0
         reason = "enough"
         while True:
@@ -136,18 +141,22 @@ class _Recorder:
             del self._durations[:]
 
 
+def _later(begin, seconds):
+    return begin + int(min(seconds, 4e9) * 1e9)  # 4e9 s is never; more may be no integer
+
+
 def _limits(request):
     limits = {}
-    for name, default, kind in (
-        ("warmup_runs", 1, int),
+    for name, default, kinds in (
+        ("warmup_runs", 1, (int,)),
         ("warmup_seconds", 0.5, (int, float)),
-        ("min_runs", 50, int),
+        ("min_runs", 50, (int,)),
         ("min_seconds", 1.0, (int, float)),
-        ("max_runs", 100000, int),
+        ("max_runs", 100000, (int,)),
         ("max_seconds", 150.0, (int, float)),
     ):
         value = request.get(name, default)
-        if not isinstance(value, kind) or isinstance(value, bool) or value < 0:
+        if type(value) not in kinds or value < 0:
             raise AgentFailure("bad_request", "latency", "%s is wrong: %r" % (name, value))
         limits[name] = value
     return limits

@@ -29,12 +29,15 @@ def run_sweep(request, emit, runtime, clock, system):
     samples = open_samples(numpy, request, "accuracy")
     count = request.get("count", len(samples))
     workers = request.get("workers", 1)
-    if not isinstance(count, int) or not 0 < count <= len(samples):
+    reset = request.get("reset_variables", False)
+    if type(count) is not int or not 0 < count <= len(samples):
         raise AgentFailure(
             "bad_request", "accuracy", "count %r of %d samples" % (count, len(samples))
         )
-    if not isinstance(workers, int) or not 1 <= workers <= 256:
+    if type(workers) is not int or not 1 <= workers <= 256:
         raise AgentFailure("bad_request", "accuracy", "workers is wrong: %r" % (workers,))
+    if type(reset) is not bool:
+        raise AgentFailure("bad_request", "accuracy", "reset_variables is wrong: %r" % (reset,))
     if len(loaded.inputs) != 1:
         raise AgentFailure(
             "bad_samples",
@@ -45,7 +48,6 @@ def run_sweep(request, emit, runtime, clock, system):
         numpy, loaded.inputs[0], samples, request.get("preprocessing"), "accuracy"
     )
     begin = clock.now_ns()
-    reset = bool(request.get("reset_variables"))
     wanted = _wanted(request.get("outputs", [0]), loaded.outputs)
     row = sum(
         numpy.dtype(output["dtype"]).itemsize * int(numpy.prod(output["shape"]))

@@ -1,9 +1,29 @@
 """Loading a model, and turning stored samples into its input tensor."""
 
+import math
+import mmap
 import os
+import re
 
 from device_agents.python.edgetpu import COMPILED
 from device_agents.python.failures import AgentFailure
+from device_agents.python.wire import DTYPES
+
+#: Axes of a model's input or output, and of stored samples, at most.
+MAX_RANK = 8
+MAX_SAMPLE_RANK = 32
+
+#: What runtimes say of operators that they lack, in lower case; agent.c has the same list.
+LACKING = ("unresolved custom op", "op version", "op code", "didn't find op", "select tf")
+
+#: No operator has this version: the file is damaged.
+NO_VERSION = "version '0'"
+
+#: The header of a .npy in C order, little-endian, as NumPy writes it.
+_HEADER = re.compile(
+    rb"\{'descr': '[|<](f[248]|[iu][1248]|b1)', 'fortran_order': False, "
+    rb"'shape': \(([0-9]{1,19},|[0-9]{1,19}(?:, [0-9]{1,19})+)\), \} *\n\Z"
+)
 
 
 class Loaded:
@@ -35,31 +55,34 @@ def tensor_spec(detail):
         "name": str(detail["name"])[:500],
         "shape": [int(size) for size in detail["shape"]],
         "dtype": type_name(detail["dtype"]),
-        "scale": float(scale),
+        "scale": float(scale) if math.isfinite(scale) else 0.0,
         "zero_point": int(zero_point),
     }
 
 
 def type_name(dtype):
     """NumPy's name of an interpreter's type (a class or a dtype)."""
-    return getattr(dtype, "__name__", None) or str(dtype)
+    name = getattr(dtype, "__name__", None) or str(dtype)
+    return name.rstrip("_")  # NumPy 1 calls one bool_
 
 
 def load(request, runtime, clock, purpose):
     """Create the interpreter and allocate its tensors.
 
-    Raises ``AgentFailure``: ``bad_request``, ``unsupported_operator``, ``bad_model``, or what
-    is wrong with the accelerator.
+    Raises ``AgentFailure``: ``bad_request``, ``unsupported_operator``, ``unsupported``,
+    ``bad_model``, or what is wrong with the accelerator.
     """
     model = request.get("model")
     path = model.get("path") if isinstance(model, dict) else None
     threads = request.get("threads", 1)
-    if not isinstance(path, str) or not isinstance(threads, int) or not 1 <= threads <= 256:
+    accelerator = request.get("accelerator", "cpu")
+    if not isinstance(path, str) or type(threads) is not int or not 1 <= threads <= 256:
         raise AgentFailure("bad_request", "load", "model.path or threads is missing or wrong")
+    if not isinstance(accelerator, str):
+        raise AgentFailure("bad_request", "load", "accelerator is wrong: %r" % (accelerator,))
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise AgentFailure("bad_model", "load", "no model file at %s" % path)
-    accelerator = request.get("accelerator", "cpu")
     try:
         begin = clock.now_ns()
         interpreter = runtime.interpreter(path, threads, accelerator, purpose, request)
@@ -80,8 +103,8 @@ def load(request, runtime, clock, purpose):
                 "the model is compiled for the Edge TPU and cannot run on the CPU",
                 "choose the backend edgetpu, or take the file that it was compiled of",
             ) from None
-        lacking = ("unresolved custom op", "op version", "op code", "didn't find op", "select tf")
-        if any(word in text.lower() for word in lacking):
+        said = text.lower()
+        if any(word in said for word in LACKING) and NO_VERSION not in said:
             raise AgentFailure(
                 "unsupported_operator",
                 "load",
@@ -93,25 +116,57 @@ def load(request, runtime, clock, purpose):
             "load",
             "%s %s cannot load the model: %s" % (runtime.name, runtime.version, text),
         ) from None
-    return Loaded(interpreter, loaded - begin, ready - loaded, runtime.delegated(interpreter))
+    found = Loaded(interpreter, loaded - begin, ready - loaded, runtime.delegated(interpreter))
+    for detail in found.inputs + found.outputs:
+        if type_name(detail["dtype"]) not in DTYPES or len(detail["shape"]) > MAX_RANK:
+            raise AgentFailure(
+                "unsupported",
+                "load",
+                "the tensor %r is of type %s and has %d axes; agents carry numbers, in at most %d"
+                % (
+                    str(detail["name"])[:100],
+                    type_name(detail["dtype"]),
+                    len(detail["shape"]),
+                    MAX_RANK,
+                ),
+            )
+    return found
 
 
 def open_samples(numpy, request, stage):
-    """The pushed samples as a read-only memory map; never unpickles."""
+    """The pushed samples (n, ...), mapped and read-only.
+
+    Raises ``AgentFailure``: ``bad_request``, or ``bad_samples`` for what is no ``.npy`` of
+    PROTOCOL.md.
+    """
     declared = request.get("samples")
     path = declared.get("path") if isinstance(declared, dict) else None
     if not isinstance(path, str):
         raise AgentFailure("bad_request", stage, "samples.path is missing")
     try:
-        mapped = numpy.load(os.path.expanduser(path), mmap_mode="r", allow_pickle=False)
-        samples = numpy.asarray(mapped)  # still mapped; a memmap's own slices are slow
-    except (OSError, ValueError, EOFError) as error:
+        with open(os.path.expanduser(path), "rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # ValueError: an empty file
         raise AgentFailure("bad_samples", stage, "cannot read the samples: %s" % error) from None
-    if samples.ndim < 1 or samples.dtype.kind not in "biuf":
-        raise AgentFailure("bad_samples", stage, "the samples are no list of numbers")
-    if not samples.size:
+    begin = 10 + int.from_bytes(mapped[8:10], "little")
+    header = _HEADER.match(mapped[10:begin])
+    if mapped[:8] != b"\x93NUMPY\x01\x00" or len(mapped) < begin or not header:
+        raise AgentFailure(
+            "bad_samples",
+            stage,
+            "cannot read the samples: not a .npy file of format 1.0 with little-endian numbers in "
+            "C order",
+        )
+    dtype = numpy.dtype("<" + header.group(1).decode("ascii"))
+    shape = [int(size) for size in header.group(2).rstrip(b",").split(b", ")]
+    count = 1
+    for size in shape:
+        count *= size
+    if len(shape) > MAX_SAMPLE_RANK or count * dtype.itemsize > len(mapped) - begin:
+        raise AgentFailure("bad_samples", stage, "cannot read the samples: cut off")
+    if not count:
         raise AgentFailure("bad_samples", stage, "there are no samples")
-    return samples
+    return numpy.frombuffer(mapped, dtype, count, begin).reshape(shape)
 
 
 class Preprocessor:
@@ -144,7 +199,9 @@ class Preprocessor:
                 "samples of shape %r do not fit the model's input %r"
                 % (list(samples.shape[1:]), list(self.shape)),
             )
-        self._affine = _affine(numpy, preprocessing or {}, stage)
+        if self.dtype.kind not in "iuf":
+            raise AgentFailure("bad_samples", stage, "the model's input holds no numbers")
+        self._affine = _affine(numpy, preprocessing, self.shape[-1] if self.shape else 1, stage)
         # Decided once: asking NumPy for each sample costs more than the arithmetic.
         self._shifts = bool(numpy.any(self._affine[1]))
         self._divides = bool(numpy.any(self._affine[2] != 1.0))
@@ -205,13 +262,17 @@ class Preprocessor:
         np.copyto(target, real, casting="unsafe")
 
 
-def _affine(numpy, preprocessing, stage):
-    try:
-        scale = numpy.float32(preprocessing.get("scale", 1.0))
-        mean = numpy.asarray(preprocessing.get("mean", [0.0]), dtype=numpy.float32)
-        std = numpy.asarray(preprocessing.get("std", [1.0]), dtype=numpy.float32)
-    except (TypeError, ValueError):
-        raise AgentFailure("bad_request", stage, "preprocessing is wrong") from None
+def _affine(numpy, preprocessing, channels, stage):
+    """Scale (a number), mean and std (1 or ``channels`` of them) as 32-bit floats."""
+    asked = {} if preprocessing is None else preprocessing
+    found = []
+    for key, fallback, most in (("scale", 1.0, 1), ("mean", 0.0, channels), ("std", 1.0, channels)):
+        values = asked.get(key, fallback) if isinstance(asked, dict) else None
+        values = values if isinstance(values, list) else [values]
+        if len(values) not in (1, most) or any(type(one) not in (int, float) for one in values):
+            raise AgentFailure("bad_request", stage, "preprocessing is wrong")
+        found.append(numpy.array(values, numpy.float32))
+    scale, mean, std = found
     if not numpy.all(std):
         raise AgentFailure("bad_request", stage, "preprocessing.std holds a zero")
-    return scale, mean, std
+    return scale[0], mean, std

@@ -44,12 +44,15 @@ def encode(message):
     return line
 
 
-def decode(line):
-    """The message in a line of bytes; raises ``WireError`` for anything else."""
+def decode(line, **hooks):
+    """The message in a line of bytes; raises ``WireError`` for anything else.
+
+    ``hooks`` are those of ``json.loads``; one that raises ``ValueError`` refuses the line.
+    """
     if len(line) > MAX_LINE_BYTES:
         raise WireError("line of more than %d bytes" % MAX_LINE_BYTES)
     try:
-        message = json.loads(line.decode("utf-8"))
+        message = json.loads(line.decode("utf-8"), **hooks)
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise WireError("not a JSON line: %r" % bytes(line[:120])) from None
     if not isinstance(message, dict):

@@ -130,7 +130,8 @@ def labels_sha256(labels: NDArray[Any], truth: Mapping[str, Any]) -> str:
 
 
 def keep(array: NDArray[Any], what: str) -> Blob:
-    """An array as a ``.npy`` of the cache, named by its content."""
+    """A C-ordered array as a ``.npy`` of the cache that agents read, named by its content."""
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
     digest = hashlib.sha256(head.getvalue())

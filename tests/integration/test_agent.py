@@ -170,6 +170,22 @@ def test_stdout_is_reserved_for_the_protocol(
     assert "library noise" in stderr
 
 
+def test_a_defect_of_the_agent_is_an_answer_too() -> None:
+    code = (
+        "from device_agents.python import agent\n"
+        "agent.ACTIONS['latency'] = lambda *_: 1 / 0\n"
+        "agent.main()"
+    )
+    agent = AgentProcess(
+        command=[sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    agent.say({"protocol": 1, "action": "latency"})
+    (_, error), exit_code, stderr = agent.rest()
+    assert (error["type"], error["kind"], exit_code) == ("error", "bad_request", 1)
+    assert "ZeroDivisionError: division by zero" in error["message"]
+    assert "Traceback" in stderr
+
+
 def test_the_agent_compiles_and_speaks_on_every_python(interpreters: dict[str, str]) -> None:
     """Without NumPy too: the hello then says what to install."""
     assert len(interpreters) >= 1

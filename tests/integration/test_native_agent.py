@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from device_agents.python.tensors import LACKING
 from harness.devices.agents import building
 from harness.devices.agents.building import FLAGS, LIBRARIES, built, one_line, source
 from harness.devices.agents.libraries import library_for
@@ -27,7 +29,14 @@ from harness.transports.local import LocalTransport
 from tests.conftest import ROOT
 from tests.contracts.test_transports import blob
 from tests.support import needed
-from tests.support.agent import AgentProcess, command_of, exchange, newer_library, request
+from tests.support.agent import (
+    AgentProcess,
+    command_of,
+    exchange,
+    library_over,
+    newer_library,
+    request,
+)
 
 LOCAL = Device("here", DeviceKind.REAL, "local", link={"agent": "native"})
 
@@ -267,6 +276,114 @@ def test_operators_that_the_runtime_lacks_and_states_that_it_cannot_keep(
     stateful = folder / "keras_lstm_mnist_ptq.tflite"
     error = exchange(request("sweep", stateful, digits["samples"]), command=command)[-1]
     assert error["kind"] == "unsupported" and "Python agent" in error["hint"]
+
+
+def test_both_agents_know_the_same_words_for_operators_that_lack() -> None:
+    listed = re.search(rb"lacking\[\] = \{(.*?), NULL\}", source(), re.DOTALL)
+    assert listed and tuple(re.findall(rb'"([^"]+)"', listed[1])) == tuple(
+        word.encode() for word in LACKING
+    )
+    assert [word for word in LACKING if word != word.lower()] == []
+
+
+def test_what_follows_a_request_in_memory_is_not_sent(command: list[str]) -> None:
+    agent = AgentProcess(command=command, env={**os.environ, "MALLOC_PERTURB_": "165"})
+    agent.say(b"{\n")
+    (_, answer), _, _ = agent.rest()
+    assert answer["message"] == "not a JSON line: {"
+
+
+@pytest.mark.parametrize("bound", [{"max_seconds": 0.2}, {"max_runs": 5}])
+def test_the_warm_up_of_operators_ends_as_that_of_latency(
+    command: list[str], digits: dict[str, Path], bound: dict[str, float]
+) -> None:
+    begin = time.monotonic()
+    asked = request("operators", digits["int8"], digits["samples"], runs=2, **bound)
+    answers = exchange({**asked, "warmup_runs": 1, "warmup_seconds": 60}, command=command)
+    assert answers[-1]["type"] == "done" and time.monotonic() - begin < 30
+
+
+#: Does something to the first operator's event of the third run that is profiled.
+THIRD_RUN = """
+struct event {
+    const char *tag;
+    int type;
+    uint64_t start, elapsed;
+    size_t memory[6];
+    uint64_t node, extra;
+    int source;
+};
+int LiteRtGetProfilerEvents(void *profiler, int count, struct event *events)
+{
+    static int runs;
+    int (*real)(void *, int, struct event *) = real_one("LiteRtGetProfilerEvents");
+    int status = real(profiler, count, events);
+    struct event *event = events;
+    while (event->type != 2)
+        event++;
+    if (++runs == 3)
+        CHANGE;
+    return status;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    ['event->tag = "OTHER"', "event->node += 1", "event->type = 0", "event->elapsed += 1"],
+)
+def test_runs_with_other_operators_are_not_added_up(
+    command: list[str], digits: dict[str, Path], tmp_path: Path, change: str
+) -> None:
+    over = library_over(command[2], tmp_path, THIRD_RUN.replace("CHANGE", change))
+    asked = request("operators", digits["int16x8"], digits["samples"], runs=5, warmup_seconds=0)
+    answers = exchange(asked, command=with_library(command, over))
+    if "elapsed" in change:
+        assert answers[-1]["type"] == "done", answers[-1]
+        return
+    assert [message["type"] for message in answers] == ["hello", "loaded", "error"], answers
+    assert answers[-1]["kind"] == "invoke_failed" and answers[-1]["stage"] == "operators"
+    assert re.search(r"run 3 had other operators .* place \d+", answers[-1]["message"])
+
+
+def test_threads_of_accelerators_are_not_counted(
+    command: list[str], digits: dict[str, Path], tmp_path: Path
+) -> None:
+    """A library that says of the CPU that it was the GPU."""
+    code = """
+int LiteRtSetOptionsHardwareAccelerators(void *options, int chosen)
+{
+    int (*real)(void *, int) = real_one("LiteRtSetOptionsHardwareAccelerators");
+    return real(options, chosen == 2 ? 1 : chosen);
+}
+int LiteRtCompiledModelIsNonCpuFullyAccelerated(void *compiled, bool *all)
+{
+    return (void)compiled, *all = true, 0;
+}
+"""
+    over = with_library(command, library_over(command[2], tmp_path, code))
+    asked = request("latency", digits["int8"], digits["samples"], min_runs=1, min_seconds=0)
+    for accelerator, found in (("gpu", None), ("cpu", 1)):
+        done = exchange({**asked, "accelerator": accelerator}, command=over)[-1]
+        assert done["type"] == "done", done
+        assert done["facts"]["threads_found"] == found and done["facts"]["threads_asked"] == 1
+
+
+def test_what_the_library_said_before_it_crashed_reaches_stderr(
+    command: list[str], digits: dict[str, Path], tmp_path: Path
+) -> None:
+    code = """
+int LiteRtCreateCompiledModel(void)
+{
+    (void)!write(2, "ERROR: its own words\\n", 21);
+    abort();
+}
+"""
+    agent = AgentProcess(command=with_library(command, library_over(command[2], tmp_path, code)))
+    agent.say(request("sweep", digits["int8"], digits["samples"]))
+    (_, answer), code_, stderr = agent.rest()
+    assert (answer["kind"], code_) == ("bad_model", 1) and "crashed" in answer["message"]
+    assert "ERROR: its own words" in stderr
 
 
 def test_stderr_still_has_what_the_library_says(

@@ -136,3 +136,25 @@ def newer_library(folder: Path) -> Path:
         if version == "GLIBC_2.99":
             cc("rt.c", "-o", "libLiteRt.so", "-L.", "-lmodern", f"-Wl,-rpath,{folder}")
     return folder / "libLiteRt.so"
+
+
+def library_over(real: Path | str, folder: Path, source: str) -> Path:
+    """A library that has the functions of ``source`` (C), and all others from ``real``.
+
+    ``real_one(name)`` gives what a function of ``source`` stands in front of.
+    """
+    if shutil.which("cc") is None:
+        needed("there is no C compiler (Debian: gcc, libc6-dev)")
+    head = (
+        "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <stdbool.h>\n#include <stdint.h>\n"
+        "#include <stdlib.h>\n#include <unistd.h>\n"
+        f'#define real_one(name) dlsym(dlopen("{real}", RTLD_NOW | RTLD_NOLOAD), name)\n'
+    )
+    (folder / "over.c").write_text(head + source)
+    made = folder / "libover.so"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-o", str(made), "over.c", "-Wl,--no-as-needed", str(real),
+         f"-Wl,-rpath,{Path(real).parent}"],
+        cwd=folder, check=True,
+    )  # fmt: skip
+    return made

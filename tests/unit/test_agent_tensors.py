@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_agents.python.failures import AgentFailure
-from device_agents.python.tensors import Preprocessor
+from device_agents.python.tensors import Preprocessor, type_name
 from harness.domain import Preprocessing, TensorSpec
 from harness.models.preprocess import fits, to_tensor
 
@@ -51,6 +51,13 @@ def test_token_ids_pass_unchanged() -> None:
     samples = np.arange(12, dtype=np.int32).reshape(3, 4)
     detail = {"shape": np.array([1, 4]), "dtype": np.int32, "quantization": (0.0, 0)}
     assert np.array_equal(Preprocessor(np, detail, samples, {"scale": 3.0}, "x")(samples), samples)
+
+
+def test_types_are_called_alike_by_every_numpy() -> None:
+    """NumPy 1 calls its class ``bool_``."""
+    for called in (type("bool_", (), {}), np.bool_, np.dtype(bool)):
+        assert type_name(called) == "bool"
+    assert type_name(np.float32) == type_name(np.dtype("<f4")) == "float32"
 
 
 def test_axes_of_one_are_fitted_and_others_refused() -> None:
