@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from harness.devices.accelerators import check_accelerators
+from harness.devices.emulated import how_to_start
 from harness.devices.session import Answer, Session
 from harness.devices.state import DeviceState, read_state
 from harness.domain import Check, Device, DeviceKind, Mark, Stage
@@ -24,9 +25,6 @@ WARM = 70.0
 
 #: A device that computes more than this by itself disturbs what is measured, share.
 BUSY = 0.10
-
-#: The link of a device that ``harness emulate`` makes -> the target's name there.
-_EMULATED = {"ssh": "linux-arm64", "adb": "android"}
 
 #: What the arm64 wheels of ai-edge-litert need in spite of their tag.
 _GLIBC_OF_LITERT = (2, 34)
@@ -50,9 +48,8 @@ def examine(device: Device) -> Generator[Check, None, None]:
 
 def next_step(device: Device, error: HarnessError) -> str:
     """What to do about a device that could not be had."""
-    target = _EMULATED.get(device.transport)
-    if device.kind is DeviceKind.EMULATED and isinstance(error, UnreachableError) and target:
-        return f"harness emulate {target} --name {device.name} --save starts it"
+    if device.kind is DeviceKind.EMULATED and isinstance(error, UnreachableError):
+        return how_to_start(device.name, device.transport) or error.hint or ""
     return error.hint or ""
 
 

@@ -16,6 +16,7 @@ from harness.config.devices import device_files, find_device
 from harness.devices import coral
 from harness.devices.accelerators import plugged_in
 from harness.devices.doctor import WARM, next_step
+from harness.devices.emulated import how_to_start_again
 from harness.devices.readiness import LOW_BATTERY
 from harness.devices.session import Session
 from harness.devices.state import DeviceState, read_state
@@ -66,18 +67,19 @@ def configured(*, look: bool) -> list[Entry]:
 
     A profile that cannot be read is an entry too. Looking opens a session for a moment.
     """
+    files = device_files()
     turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def entry(name: str) -> Entry:
         try:
             device = find_device(name, TRANSPORTS)
         except HarnessError as error:
-            return Entry(name, Condition.WRONG, note=error.message, fix=error.hint or "")
+            fix = how_to_start_again(name, files[name]) or error.hint or ""
+            return Entry(name, Condition.WRONG, note=error.message, fix=fix)
         return _look(device, turns) if look else Entry(name, Condition.UNKNOWN, device)
 
-    names = list(device_files())
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="look") as pool:
-        return list(pool.map(entry, names))
+        return list(pool.map(entry, files))
 
 
 def _look(device: Device, turns: Mapping[str, threading.Lock]) -> Entry:

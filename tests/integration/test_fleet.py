@@ -33,6 +33,9 @@ def home(tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Path:
     (profiles / "phone.toml").write_text(
         'transport = "adb"\nhost = "127.0.0.1"\nport = 1\nkind = "emulated"\n'
     )
+    (profiles / "arm.toml").write_text(
+        'transport = "ssh"\nhost = "127.0.0.1"\nkind = "emulated"\nidentity_file = "gone"\n'
+    )
     (profiles / "coral.toml").write_text(
         'transport = "local"\naccelerators = ["edgetpu"]\nedgetpu = "usb:7"\n'
     )
@@ -55,13 +58,17 @@ def test_what_there_is_and_how_it_is(cli: Cli) -> None:
     found = rows(cli)
     assert {name: row["condition"] for name, row in found.items()} == {
         "board": "ready", "board-too": "ready", "away": "away", "typo": "wrong profile",
-        "phone": "away", "coral": "poorly", "local": "ready", "pi5": "no profile",
-        "pixel-3": "modelled", "raspberry-pi-4": "modelled", "coral-usb": "modelled",
+        "arm": "wrong profile", "phone": "away", "coral": "poorly", "local": "ready",
+        "pi5": "no profile", "pixel-3": "modelled", "raspberry-pi-4": "modelled",
+        "coral-usb": "modelled",
     }  # fmt: skip
     assert "did you mean 'ssh'" in found["typo"]["fix"]
     assert "no ssh answer from 127.0.0.1 port 1" in found["away"]["note"]
     assert "switched on" in found["away"]["fix"]
     assert found["phone"]["fix"] == "harness emulate android --name phone --save starts it"
+    assert found["arm"]["fix"] == "harness emulate linux-arm64 --name arm --save starts it"
+    done = cli("doctor", "arm")
+    assert done.returncode == 2 and "linux-arm64 --name arm --save starts it" in done.stderr
     assert "usb:7 is not plugged in" in found["coral"]["note"]
     assert "1a6e:089a" in found["coral"]["fix"]
     assert tomllib.loads(found["pi5"]["profile"]) == {"transport": "ssh", "host": "pi5"}
