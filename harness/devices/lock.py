@@ -138,6 +138,7 @@ class HostLock:
         self._owner = owner
         self._kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         self._file: int | None = None
+        self._before = self._noted = b""
 
     def acquire(self) -> None:
         """Take the lock; raises ``DeviceBusyError`` naming who has it.
@@ -154,11 +155,20 @@ class HostLock:
                 f"this machine measures or computes for {who}",
                 hint="wait for it to end; busy_timeout of the Policy says how long",
             ) from None
+        with suppress(OSError):
+            self._before = os.pread(file, _MOST, 0)
         _note_holder(file, self._owner)
+        with suppress(OSError):
+            self._noted = os.pread(file, _MOST, 0)
         self._file = file
 
     def release(self) -> None:
         """Let go; never raises."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        if self._file is None:
+            return
+        with suppress(OSError):
+            # Whoever had it before may share it still: the message shall not name who has left.
+            if os.pread(self._file, _MOST, 0) == self._noted:
+                os.pwrite(self._file, self._before.ljust(_MOST), 0)
+        os.close(self._file)
+        self._file = None

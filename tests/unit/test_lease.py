@@ -234,6 +234,8 @@ def test_a_quiet_host_for_all_users(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(DeviceBusyError, match="for c "):
         measuring.acquire()
     too.release()
+    with pytest.raises(DeviceBusyError, match="for b "):
+        measuring.acquire()
     computing.release()
     monkeypatch.setenv("HARNESS_LOCKS", str(tmp_path / "a-file"))
     (tmp_path / "a-file").touch()
