@@ -9,7 +9,6 @@ the device's noticing, it is also good for a number of seconds only, which the h
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import re
 import secrets
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from harness.devices import messages
+from harness.devices.lock import user_name
 from harness.domain import Device, Fence
 from harness.errors import (
     AgentSetupError,
@@ -97,7 +97,9 @@ class DeviceLease:
     ) -> None:
         self._transport, self._name, self._proc = transport, device.name, proc
         self._base = str(device.link.get("lease_dir") or "-")
-        self._owner = f"{_user()}@{socket.gethostname()} (process {os.getpid()}), {owner}"[:_TEXT]
+        self._owner = f"{user_name()}@{socket.gethostname()} (process {os.getpid()}), {owner}"[
+            :_TEXT
+        ]
         self._needed = leased(transport)
         self._process: Process | None = None
         self._nonce, self._folder = "-", ""
@@ -270,10 +272,3 @@ class DeviceLease:
 
 def _ago(seconds: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

@@ -104,7 +104,7 @@ class DeviceLock:
 def _note_holder(file: int, owner: str) -> None:
     """Who holds it is for messages; the lock itself is the kernel's."""
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    said = {"owner": owner, "user": _user(), "pid": os.getpid(), "since": since}
+    said = {"owner": owner, "user": user_name(), "pid": os.getpid(), "since": since}
     with suppress(OSError):
         # Padded, not cut to length: ext4 lets a truncated file wait for the disk, which took
         # 20 to 150 ms after a large push.
@@ -120,7 +120,8 @@ def _holder(file: int) -> str:
         return "another process"
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who we are, for people; a number where there is no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -130,8 +131,8 @@ def _user() -> str:
 class HostLock:
     """Keeps other runs of this machine, of all its users, from disturbing a measurement on it.
 
-    Measuring this machine takes it alone (``exclusive``); conversions and simulated devices,
-    which load its processors, share it. The kernel frees it with its process.
+    Measuring this machine takes it alone (``exclusive``); conversions, simulated and emulated
+    devices, which load its processors, share it. The kernel frees it with its process.
     """
 
     def __init__(self, owner: str, *, exclusive: bool) -> None:
