@@ -103,15 +103,16 @@ def find_runtime(wanted=None):
                 )
     if tried:
         raise tried[0]
+    python = sys.executable or "python3"
+    usual = "ai_edge_litert" if sys.version_info >= (3, 10) else "tflite_runtime"
+    package = {name: names[0] for name, _, names in RUNTIMES}[wanted or usual]
+    with_it = " 'numpy<2'" if package == "tflite-runtime" else ""
+    install = "on the device: %s -m pip install %s%s" % (python, package, with_it)
     raise AgentFailure(
         "no_runtime",
         "start",
-        "no TensorFlow Lite runtime for %s on this device" % (sys.executable or "python3"),
-        "on the device: %s -m pip install %s"
-        % (
-            sys.executable or "python3",
-            "ai-edge-litert" if sys.version_info >= (3, 10) else "tflite-runtime 'numpy<2'",
-        ),
+        "no %s for %s on this device" % (wanted or "TensorFlow Lite runtime", python),
+        install + ("; or leave the choice of a runtime to the agent" if wanted else ""),
     )
 
 

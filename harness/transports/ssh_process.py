@@ -18,6 +18,8 @@ def read_stderr(channel: paramiko.Channel) -> bytes:
             return bytes(channel.recv_stderr(4096))
         except TimeoutError:
             continue
+        except (EOFError, paramiko.SSHException):  # the link went while it was answered
+            return b""
 
 
 def feed(channel: paramiko.Channel, data: bytes) -> None:

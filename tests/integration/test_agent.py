@@ -16,6 +16,14 @@ from tests.conftest import ROOT
 from tests.support.agent import AgentProcess, exchange, newer_library, request
 
 
+def test_a_runtime_that_was_asked_for_is_what_to_install() -> None:
+    agent = AgentProcess(sys.executable, "--runtime", "tflite_runtime")
+    problem = agent.hear()["problem"]
+    agent.close()
+    assert "no tflite_runtime for" in problem["message"]
+    assert "pip install tflite-runtime 'numpy<2'; or leave the choice" in problem["hint"]
+
+
 def test_the_first_line_is_a_hello() -> None:
     agent = AgentProcess()
     hello = agent.hear()
