@@ -176,7 +176,10 @@ def test_a_port_of_somebody_else(arm64_root: Path) -> None:
 
 def test_a_killed_build_is_not_taken_for_a_finished_one(arm64_root: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "HARNESS_EMULATION_ROOTS": str(tmp_path)}
-    command = [sys.executable, "-m", "harness.emulation.linux_arm64.root"]
+    # Who runs tests in the background may have us ignore what a terminal's Ctrl-C sends.
+    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    main = "from harness.emulation.linux_arm64.root import main; main()"
+    command = [sys.executable, "-c", f"{heeded}; {main}"]
 
     def parts() -> list[Path]:
         return [path for path in tmp_path.glob("*.part-*") if path.is_dir()]
