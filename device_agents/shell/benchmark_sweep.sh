@@ -34,7 +34,7 @@ while [ "$n" -lt "$count" ] && [ ! -e stop ]; do
   why=$(dd if=inputs of=input bs="$in" skip="$n" count=1 2>&1) || problem
   "$@" </dev/null >log 2>&1 3<&- &
   tool=$!
-  why=$({ echo "$tool" >pid; } 2>&1) || { kill -9 "$tool"; problem; }
+  why=$({ echo "$tool" | cat >pid; } 2>&1) || { kill -9 "$tool"; problem; }
   wait "$tool"
   code=$?
   size=0 good=
