@@ -43,11 +43,17 @@ class Field:
 
     def boot(self, name: str) -> None:
         """Another boot of the device."""
-        (self.proc / "sys/kernel/random/boot_id").write_text(f"{name}\n")
+        self._tell("sys/kernel/random/boot_id", f"{name}\n")
 
     def uptime(self, seconds: int) -> None:
         """Seconds since the device was started."""
-        (self.proc / "uptime").write_text(f"{seconds}.25 77.5\n")
+        self._tell("uptime", f"{seconds}.25 77.5\n")
+
+    def _tell(self, name: str, text: str) -> None:
+        """At once, as a kernel does: a script that reads meanwhile never finds an empty file."""
+        new = self.proc / "new"
+        new.write_text(text)
+        new.replace(self.proc / name)
 
     def hold(self, nonce: str, *, previous: str = "-", good: int = 60, late: str = "") -> Holder:
         """Start the script; who owns it tells the nonce.
