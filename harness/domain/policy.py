@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass, fields
 
 _GOVERNOR = re.compile(r"[a-z_]{0,32}")
+#: What may be measured of a job beside ``latency`` and ``accuracy``.
+PASSES: tuple[str, ...] = ()
+
 _CORES = re.compile(r"(big|little|\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*)?")
 
 
@@ -98,9 +101,9 @@ class Policy:
             raise ValueError(
                 f"cores is 'big', 'little' or a list such as '0,4-7', not {self.cores!r}"
             )
-        unknown = set(self.measure) - {"latency", "accuracy"}
-        if unknown or not self.measure:
-            raise ValueError("measure takes 'latency', 'accuracy' or both")
+        known = ("latency", "accuracy", *PASSES)
+        if set(self.measure) - set(known) or not self.measure:
+            raise ValueError(f"measure takes one or more of {', '.join(known)}")
 
     def lighter_than_default(self) -> tuple[str, ...]:
         """The settings that make this Policy weaker than the default, as ``name=value``."""

@@ -14,7 +14,9 @@ from harness.domain import Measurement, Policy, Task
 
 @dataclass(frozen=True, slots=True)
 class TrialObservation:
-    """One finished latency trial: samples in ns by phase, and the agent's facts.
+    """One finished trial: samples by phase (ns unless it says otherwise), and the agent's facts.
+
+    ``at`` has when each sample began, in ns since an origin of the trial's own.
 
     A tool that keeps no samples leaves ``facts["summary"]``, the statistics of its runs in us:
     ``count``, ``first``, ``min``, ``max``, ``mean``, ``std``, ``p5``, ``median``, ``p95`` (``None``
@@ -23,6 +25,7 @@ class TrialObservation:
 
     phases: Mapping[str, NDArray[np.int64]]
     facts: Mapping[str, Any]
+    at: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def summary(self) -> Mapping[str, Any]:
@@ -58,6 +61,7 @@ class Observations:
     Detection: ``detections`` (n, boxes, 6) and ``truth``, see ``mean_average_precision``.
     ``agreement`` (m, 5) compares samples with the float32 variant, see ``agreement``.
 
+    ``passes`` has what was measured in processes of their own, by the Policy's name of it.
     ``delegated`` is the newest trial's fact of that name, see PROTOCOL.md.
     ``reference`` holds the output check: ``None`` when the host had no
     reference, else ``{"equal": bool, "relative_rms": float, "samples": n}``.
@@ -66,6 +70,7 @@ class Observations:
     policy: Policy
     size_bytes: int
     trials: tuple[TrialObservation, ...] = ()
+    passes: Mapping[str, tuple[TrialObservation, ...]] = field(default_factory=dict)
     failed_trials: int = 0
     predictions: NDArray[np.int64] | None = None
     labels: NDArray[Any] | None = None

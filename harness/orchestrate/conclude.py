@@ -16,10 +16,14 @@ from harness.metrics import (
     confusion,
     main_measurement,
 )
+from harness.orchestrate.passes import PASSES
 from harness.orchestrate.prepare import Ready
 from harness.orchestrate.reducers import ARTIFACTS
 from harness.orchestrate.tasks import class_ids
 from harness.store import Store
+
+#: Trials that run the dataset, or a part of it.
+_SWEEPS = (Stage.ACCURACY.value, Stage.CHECK.value)
 
 #: Names of more classes than this are not kept with a job.
 MOST_NAMES = 1000
@@ -64,9 +68,21 @@ def seal_success(
     trials = [
         trial for trial in store.trials(job_id, with_samples=True) if trial.status is TrialStatus.OK
     ]
-    sweeps = [trial for trial in trials if trial.purpose != Stage.LATENCY.value]
+    passes = {
+        name: tuple(
+            TrialObservation(
+                {phase: values for phase, (_, values) in trial.phases.items()},
+                trial.facts,
+                {phase: at for phase, (at, _) in trial.phases.items()},
+            )
+            for trial in trials
+            if trial.purpose == name
+        )
+        for name in PASSES
+    }
+    sweeps = [trial for trial in trials if trial.purpose in _SWEEPS]
     timed = [trial for trial in trials if trial.purpose == Stage.LATENCY.value]
-    newest = (timed or sweeps)[-1]
+    newest = (timed or sweeps or trials)[-1]
     sweep_facts = sweeps[-1].facts if sweeps else {}
     runtime = newest.hello.get("runtime") or {}
     kept = {
@@ -81,11 +97,14 @@ def seal_success(
         size_bytes=ready.variant.size_bytes,
         trials=tuple(
             TrialObservation(
-                {phase: values for phase, (_, values) in trial.phases.items()}, trial.facts
+                {phase: values for phase, (_, values) in trial.phases.items()},
+                trial.facts,
+                {phase: at for phase, (at, _) in trial.phases.items()},
             )
             for trial in timed
             if not emulated
         ),
+        passes={} if emulated else passes,
         failed_trials=failed_trials,
         labels=ready.data.labels if kept else None,
         task=model.task,

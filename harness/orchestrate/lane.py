@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,12 +11,19 @@ from harness.devices import messages
 from harness.devices.benchmark_model import find_tool
 from harness.devices.session import Answer, Session
 from harness.domain import JobStatus, Stage, TrialStatus
-from harness.errors import DeviceFullError, HarnessError, JobError, ProtocolError
+from harness.errors import (
+    DeviceFullError,
+    HarnessError,
+    JobError,
+    ProtocolError,
+    UnsupportedError,
+)
 from harness.orchestrate import conclude
 from harness.orchestrate.events import DeviceConnected, PushProgress
 from harness.orchestrate.lane_job import LaneJob, as_job_errors
 from harness.orchestrate.lane_session import Aside, LaneSession
 from harness.orchestrate.outputs import OutputCollector, collector_for, compare
+from harness.orchestrate.passes import PASSES, Asking
 from harness.orchestrate.plan import trial_order
 from harness.orchestrate.tasks import outputs_asked
 
@@ -44,6 +52,12 @@ class Lane(LaneSession):
                 self._guarded(item, self._sweep)
             if "latency" in self._policy.measure:
                 self._latency_rounds()
+            for item in self.left():
+                for name in self._passes:
+                    if self._over():
+                        return
+                    if not item.sealed and name not in item.passes_done:
+                        self._guarded(item, partial(self._pass, name))
             if self._over():
                 return
             for item in self.left():
@@ -63,11 +77,17 @@ class Lane(LaneSession):
             if self._over():
                 return
             self._guarded(item, partial(self._trial, index))
-            if len(item.trials_done) == self._policy.trials and not item.sealed:
+            done = len(item.trials_done) == self._policy.trials
+            if done and not item.sealed and not self._passes:
                 self._guarded(item, self._seal)
             if self._policy.cooldown_seconds and not self._over():
                 self._session.hold(self._policy.cooldown_seconds)
                 self._stopped.wait(self._policy.cooldown_seconds)
+
+    @property
+    def _passes(self) -> list[str]:
+        """What else the Policy asks for, in the registry's order."""
+        return [name for name in PASSES if name in self._policy.measure]
 
     # -- steps -----------------------------------------------------------------------------
 
@@ -222,6 +242,46 @@ class Lane(LaneSession):
 
         self._attempts(item, Stage.LATENCY, index, policy.trials, ask)
         item.trials_done.add(index)
+
+    def _pass(self, name: str, item: LaneJob) -> None:
+        """One measurement of another kind, in an agent process of its own."""
+        kind = PASSES[name]
+        if not kind.wanted(self.device, item):
+            return
+
+        def ask(trial_id: int) -> None:
+            ready = self._ready()
+            cores = {"cores": list(ready.cores)} if ready.cores else {}
+            asking = Asking(
+                self.device, self._session, self._store, self._policy, item, trial_id, ready,
+                self._stopped,
+                lambda action: {
+                    **self._request(item, name, action=action),
+                    **cores,
+                    "threads": item.job.backend.threads,
+                },
+            )  # fmt: skip
+            hello: Mapping[str, Any] = {}
+            try:
+                answer, facts = kind.run(asking)
+            except UnsupportedError as error:
+                # The job has its other numbers; why this one is missing is part of its record.
+                facts = {"unsupported": error.one_line}
+            else:
+                self._same_runtime(item, answer)
+                hello = answer.hello
+                facts = {**answer.facts, **facts}
+            self._session.verify()
+            self._store.end_trial(
+                trial_id,
+                TrialStatus.OK,
+                hello=hello,
+                facts={**facts, **self._by(), **ready.as_facts()},
+                fence=self._session.fence,
+            )
+
+        self._attempts(item, kind.stage, 0, 1, ask)
+        item.passes_done.add(name)
 
     def _request(self, item: LaneJob, purpose: str, *, action: str = "sweep") -> dict[str, Any]:
         job, ready = item.job, item.ready

@@ -21,6 +21,7 @@ class LaneJob:
     id: int
     ready: Ready
     swept: bool = False
+    passes_done: set[str] = field(default_factory=set)
     trials_done: set[int] = field(default_factory=set)
     failed_trials: int = 0
     attempts: int = 0
@@ -53,6 +54,7 @@ class LaneJob:
         self.moved_to, self.moved_because = device, why
         self.swept, self.runtime = False, None
         self.trials_done.clear()
+        self.passes_done.clear()
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from harness.orchestrate.environment import snapshot
 from harness.orchestrate.events import Event, JobSealed, Listener, Preparing, RunStarted
 from harness.orchestrate.lane_job import LaneJob
 from harness.orchestrate.lanes import Lanes, host
+from harness.orchestrate.passes import PASSES
 from harness.orchestrate.patience import waiting
 from harness.orchestrate.plan import Plan, make_plan
 from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
@@ -217,6 +218,8 @@ def _with_history(store: Store, record: JobRecord, ready: Ready) -> LaneJob:
         elif trial.purpose == Stage.LATENCY.value:
             item.trials_done.add(trial.index)
             item.runtime = trial.hello.get("runtime")
+        elif trial.purpose in PASSES:
+            item.passes_done.add(trial.purpose)
         else:
             item.swept = True
             item.runtime = trial.hello.get("runtime")

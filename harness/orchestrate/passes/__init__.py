@@ -1,0 +1,14 @@
+"""What is measured of a job beside its accuracy and its latency, one file per kind.
+
+Each is an agent process of its own, after the latency trials of all jobs of the device, so that
+nothing of it disturbs them. A new kind is one file with a ``Pass``, a line in ``PASSES``, a
+``Stage`` of the same name and its name in ``domain.policy.PASSES``; what it observes reaches
+metrics as ``Observations.passes``.
+"""
+
+from harness.orchestrate.passes.kind import Asking, Pass
+
+#: By the name under which a Policy asks for it (``measure``).
+PASSES: dict[str, Pass] = {}
+
+__all__ = ["PASSES", "Asking", "Pass"]
