@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.api.deciding import CompareResult, compare
     from harness.api.loss import Effort, debug, search
     from harness.api.runs import RunResult, load, run
     from harness.api.variants import convert, inspect, preflight
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CompareResult",
     "Effort",
     "RunResult",
     "__version__",
+    "compare",
     "convert",
     "debug",
     "inspect",
@@ -34,6 +37,7 @@ __all__ = [
 ]
 
 _PARTS = {
+    "deciding": ("CompareResult", "compare"),
     "loss": ("Effort", "debug", "search"),
     "runs": ("RunResult", "load", "run"),
     "variants": ("convert", "inspect", "preflight"),

@@ -9,6 +9,7 @@ import typer
 
 from harness.cli import (
     agent,
+    compare,
     convert,
     debug,
     devices,
@@ -46,6 +47,7 @@ app.command("debug")(debug.debug)
 app.command("search")(search.search)
 app.command("runs")(runs.runs)
 app.command("table")(table.table)
+app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)

@@ -15,6 +15,7 @@ from harness.domain.model import Dataset, Model, Preprocessing, Task
 from harness.domain.policy import Policy
 from harness.domain.suite import Suite
 from harness.domain.variant import TensorSpec, Variant
+from harness.domain.verdict import Outcome, Verdict
 
 __all__ = [
     "Advisory",
@@ -31,6 +32,7 @@ __all__ = [
     "Mark",
     "Measurement",
     "Model",
+    "Outcome",
     "Policy",
     "Preprocessing",
     "Stage",
@@ -39,4 +41,5 @@ __all__ = [
     "TensorSpec",
     "TrialStatus",
     "Variant",
+    "Verdict",
 ]

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.domain import Direction, Measurement
 from harness.metrics.observations import Observations
-from harness.stats import hierarchical_median_interval
+from harness.stats import mean_interval, median_interval, trial_medians
 
 MS = 1e-6  # ns -> ms
 US = 1e-3  # us -> ms
 
 
-def measure(observations: Observations) -> tuple[Measurement, ...]:
-    """Milliseconds: median with interval, mean, p5, p95, min, max; init, first, warm-up mean.
+#: What is said of a trial's samples, each the mean over trials of the trial's own.
+_PERCENTILES = (5, 90, 95, 99)
 
-    The median is that of the trials' medians, its interval a two-level bootstrap; the
-    percentiles are means over trials of each trial's own, so that a long trial weighs
-    no more than a short one. Of trials that left statistics instead of samples, the interval
-    is a bootstrap over trials alone, and what they do not tell is not estimated.
+
+def measure(observations: Observations) -> tuple[Measurement, ...]:
+    """Milliseconds, each with its interval where several trials tell how processes differ.
+
+    ``latency_median`` is the median of the trials' medians, its interval a hierarchical bootstrap
+    (``stats.trials``). ``latency_mean``, ``_p5``, ``_p90``, ``_p95``, ``_p99``, ``_std`` (standard
+    deviation within a trial) and ``_mad`` (median absolute deviation from the trial's median, not
+    scaled) are means over trials of each trial's own, so that a long trial weighs no more
+    than a short one; their intervals are Student's t over trials. ``latency_min`` and ``_max`` are
+    those of all samples. ``throughput`` is inferences per second one after another. ``init`` (both
+    loading and allocating), ``load``, ``first_inference`` and ``warmup_mean`` are medians over
+    trials, one value from each, with the least and the largest as ends.
+
+    Of trials that left statistics instead of samples, the interval is over trials alone too, and
+    what they do not tell is not estimated.
     """
     trials = [
         trial.phases["measure"].astype(np.float64) * MS
@@ -34,7 +46,8 @@ def measure(observations: Observations) -> tuple[Measurement, ...]:
     for name, values in (
         ("first_inference", _means(observations, "first")),
         ("warmup_mean", _means(observations, "warmup")),
-        ("init", _starts(observations)),
+        ("init", _starts(observations, "load_ns", "init_ns")),
+        ("load", _starts(observations, "load_ns")),
     ):
         if values:
             found.append(
@@ -54,18 +67,27 @@ def measure(observations: Observations) -> tuple[Measurement, ...]:
 
 def _steady(observations: Observations, trials: Sequence[NDArray[np.float64]]) -> list[Measurement]:
     runs = sum(map(len, trials))
-    return _estimates(
-        observations,
-        trials,
-        runs,
-        {
-            "latency_mean": float(np.mean([np.mean(trial) for trial in trials])),
-            "latency_p5": float(np.mean([np.percentile(trial, 5) for trial in trials])),
-            "latency_p95": float(np.mean([np.percentile(trial, 95) for trial in trials])),
-            "latency_min": float(min(np.min(trial) for trial in trials)),
-            "latency_max": float(max(np.max(trial) for trial in trials)),
+    percentiles = np.array([np.percentile(trial, _PERCENTILES) for trial in trials])
+    each = {
+        "latency_mean": np.array([trial.mean() for trial in trials]),
+        **{
+            f"latency_p{percent}": percentiles[:, index]
+            for index, percent in enumerate(_PERCENTILES)
         },
-    )
+        "latency_std": np.array([trial.std() for trial in trials]),
+        "latency_mad": np.array([_deviation(trial) for trial in trials]),
+    }
+    found = [_median(observations, trial_medians(trials), runs)]
+    found += [_over_trials(name, values, runs) for name, values in each.items()]
+    found += [
+        Measurement(name, value, "ms", Direction.LOWER, runs, groups=len(trials))
+        for name, value in (
+            ("latency_min", float(min(trial.min() for trial in trials))),
+            ("latency_max", float(max(trial.max() for trial in trials))),
+        )
+    ]
+    found.extend(_throughput(each["latency_mean"], runs))
+    return found
 
 
 def _summaries(observations: Observations) -> list[Measurement]:
@@ -73,50 +95,64 @@ def _summaries(observations: Observations) -> list[Measurement]:
     if not summaries:
         return []
 
-    def told(name: str) -> list[float]:
+    def told(name: str) -> NDArray[np.float64]:
         values = [item.get(name) for item in summaries]
-        return [float(value) * US for value in values if value is not None]
+        return np.array([float(value) * US for value in values if value is not None])
 
-    others = {}
-    for name in ("mean", "p5", "p95"):
-        if len(told(name)) == len(summaries):
-            others[f"latency_{name}"] = float(np.mean(told(name)))
-    others["latency_min"], others["latency_max"] = min(told("min")), max(told("max"))
-    medians = told("median") if len(told("median")) == len(summaries) else []
     runs = sum(int(item["count"]) for item in summaries)
-    return _estimates(observations, [np.array([median]) for median in medians], runs, others)
-
-
-def _estimates(
-    observations: Observations,
-    trials: Sequence[NDArray[np.float64]],
-    runs: int,
-    others: Mapping[str, float],
-) -> list[Measurement]:
-    """The median of ``trials`` with its interval, and ``others`` beside it."""
-    groups = len(trials) or len(observations.trials)
     found = []
-    if trials:
-        value, low, high = hierarchical_median_interval(trials, seed=observations.policy.seed)
-        # One process says nothing of how processes differ: no interval from one trial.
-        several = groups > 1
-        found.append(
-            Measurement(
-                "latency_median",
-                value,
-                "ms",
-                Direction.LOWER,
-                runs,
-                low if several else None,
-                high if several else None,
-                groups,
-            )
+    if len(medians := told("median")) == len(summaries):
+        found.append(_median(observations, medians, runs))
+    for name in ("mean", "p5", "p95", "std"):
+        if len(values := told(name)) == len(summaries):
+            found.append(_over_trials(f"latency_{name}", values, runs))
+    found += [
+        Measurement(name, value, "ms", Direction.LOWER, runs, groups=len(summaries))
+        for name, value in (
+            ("latency_min", float(told("min").min())),
+            ("latency_max", float(told("max").max())),
         )
-    found.extend(
-        Measurement(name, number, "ms", Direction.LOWER, runs, groups=groups)
-        for name, number in others.items()
-    )
+    ]
+    if len(means := told("mean")) == len(summaries):
+        found.extend(_throughput(means, runs))
     return found
+
+
+def _median(observations: Observations, medians: NDArray[np.float64], runs: int) -> Measurement:
+    value, low, high = median_interval(
+        medians, seed=observations.policy.seed, step=observations.clock_resolution_ns * MS
+    )
+    return Measurement(
+        "latency_median", value, "ms", Direction.LOWER, runs, _end(low), _end(high), len(medians)
+    )
+
+
+def _over_trials(name: str, values: NDArray[np.float64], runs: int) -> Measurement:
+    value, low, high = mean_interval(values)
+    # No latency is below 0, whatever the spread of a few trials says.
+    low = max(low, min(0.0, value)) if math.isfinite(low) else low
+    return Measurement(name, value, "ms", Direction.LOWER, runs, _end(low), _end(high), len(values))
+
+
+def _throughput(means: NDArray[np.float64], runs: int) -> list[Measurement]:
+    """Inferences per second, the mean over trials of runs over their time."""
+    if not (means > 0).all():
+        return []
+    value, low, high = mean_interval(1000 / means)
+    return [
+        Measurement(
+            "throughput", value, "1/s", Direction.HIGHER, runs, _end(low), _end(high), len(means)
+        )
+    ]
+
+
+def _end(value: float) -> float | None:
+    """An interval's end; one process says nothing of how processes differ, and has none."""
+    return value if math.isfinite(value) else None
+
+
+def _deviation(samples: NDArray[np.float64]) -> float:
+    return float(np.median(np.abs(samples - np.median(samples))))
 
 
 def _means(observations: Observations, phase: str) -> list[float]:
@@ -131,9 +167,9 @@ def _means(observations: Observations, phase: str) -> list[float]:
     return found
 
 
-def _starts(observations: Observations) -> list[float]:
+def _starts(observations: Observations, *parts: str) -> list[float]:
     return [
-        (trial.facts["load_ns"] + trial.facts["init_ns"]) * MS
+        sum(trial.facts[part] for part in parts) * MS
         for trial in observations.trials
-        if "load_ns" in trial.facts and "init_ns" in trial.facts
+        if all(part in trial.facts for part in parts)
     ]

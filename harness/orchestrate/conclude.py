@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.datasets.lint import TOO_FEW
 from harness.domain import DeviceKind, Job, JobStatus, Policy, Stage, TrialStatus, Variant
 from harness.metrics import (
@@ -169,7 +172,7 @@ def seal_success(
         },
         measurements=measurements,
         advisories=advisories(observations),
-        artifacts={} if matrix is None else {"confusion": matrix},
+        artifacts={**({} if matrix is None else {"confusion": matrix}), **_correct(observations)},
     )
     found = {item.name: item for item in measurements}
     parts = []
@@ -180,6 +183,14 @@ def seal_success(
     if "latency_median" in found:
         parts.append(f"median {found['latency_median'].value:.4g} ms")
     return ", ".join(parts) or "done"
+
+
+def _correct(observations: Observations) -> dict[str, NDArray[Any]]:
+    """Which samples were classified right: what a paired comparison of two jobs rests on."""
+    predictions, labels = observations.predictions, observations.labels
+    if predictions is None or labels is None:
+        return {}
+    return {"correct": (predictions == labels).astype(np.uint8)}
 
 
 def _classes(sweep_facts: Mapping[str, Any]) -> int:

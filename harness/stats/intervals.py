@@ -1,12 +1,9 @@
-"""Confidence intervals."""
+"""Confidence intervals of proportions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 #: Two-sided 95 % point of the standard normal distribution.
 Z95 = 1.959963984540054
@@ -48,45 +45,3 @@ def mean_of_proportions_interval(
     below = math.sqrt(sum((p - low) ** 2 for p, (low, _) in zip(shares, ends, strict=True)))
     above = math.sqrt(sum((high - p) ** 2 for p, (_, high) in zip(shares, ends, strict=True)))
     return value, max(0.0, value - below / count), min(1.0, value + above / count)
-
-
-def hierarchical_median_interval(
-    trials: Sequence[NDArray[np.float64]],
-    *,
-    replicates: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[float, float, float]:
-    """The median over trials of each trial's median, with a percentile interval.
-
-    Two-level bootstrap: trials are drawn with replacement, and within each drawn trial its
-    samples (A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application",
-    1997, section 3.8). Trials, not samples, are the independent unit; pooling would
-    give intervals far too narrow.
-
-    The median of n values drawn with replacement from n sorted values is the value at rank
-    ``floor(n * U)`` where U is the middle order statistic of n uniforms, Beta distributed;
-    drawing that one number replaces drawing n.
-
-    ``trials``: one array of samples per trial, none empty. Returns ``(value, low, high)``
-    in the samples' unit; with one trial the interval covers only what varies within it.
-    Raises ``ValueError`` without trials or with an empty one.
-    """
-    if not trials or any(len(samples) == 0 for samples in trials):
-        raise ValueError("every trial needs at least one sample")
-    rng = np.random.default_rng(seed)
-    count = len(trials)
-    ordered = [np.sort(np.asarray(samples, dtype=np.float64)) for samples in trials]
-    value = float(np.median([np.median(samples) for samples in ordered]))
-    drawn = rng.integers(0, count, size=(replicates, count))
-    medians = np.empty((replicates, count))
-    for index, samples in enumerate(ordered):
-        mask = drawn == index
-        n = len(samples)
-        middle = (n + 1) // 2
-        uniform = rng.beta(middle, n - middle + 1, size=int(mask.sum()))
-        medians[mask] = samples[np.minimum((uniform * n).astype(np.int64), n - 1)]
-    estimates = np.median(medians, axis=1)
-    tail = (1 - level) / 2 * 100
-    low, high = np.percentile(estimates, [tail, 100 - tail])
-    return value, min(float(low), value), max(float(high), value)

@@ -1,0 +1,64 @@
+"""What a comparison rests on: the raw observations of one job, read from the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.domain import Stage, TrialStatus
+from harness.store import JobRecord, Store
+
+MS = 1e-6  # ns -> ms
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One job: ``medians`` (trials,) in ms, ``peaks`` (trials,) in bytes, and what is right.
+
+    ``distinct`` counts the different samples of all trials, 0 where there are none; ``step`` is
+    the smallest difference between two of them or the clock's step in ms, whichever is larger.
+    ``correct`` (samples,) tells which samples of the dataset were classified right.
+    """
+
+    record: JobRecord
+    medians: NDArray[np.float64]
+    peaks: NDArray[np.float64]
+    distinct: int
+    step: float
+    correct: NDArray[np.bool_] | None
+
+
+def evidence(store: Store, record: JobRecord) -> Evidence:
+    """Read it; raises ``StoreError``."""
+    trials = [
+        trial
+        for trial in store.trials(record.id, with_samples=True)
+        if trial.status is TrialStatus.OK and trial.purpose == Stage.LATENCY.value
+    ]
+    medians, peaks, values = [], [], []
+    for trial in trials:
+        samples = trial.phases.get("measure", (None, np.empty(0)))[1]
+        summary = trial.facts.get("summary") or {}
+        if len(samples):
+            medians.append(float(np.median(samples)) * MS)
+            values.append(np.unique(samples))
+        elif summary.get("median") is not None:
+            medians.append(float(summary["median"]) / 1000)
+        if peak := (trial.facts.get("memory_peak_bytes") or {}).get("end"):
+            peaks.append(float(peak))
+    seen = np.unique(np.concatenate(values)) if values else np.empty(0)
+    clock = record.facts.get("clock") or {}
+    steps = [float(clock.get("resolution_ns") or 0) * MS]
+    if len(seen) > 1:
+        steps.append(float(np.diff(seen).min()) * MS)
+    correct = store.artifact(record.id, "correct")
+    return Evidence(
+        record,
+        np.array(medians),
+        np.array(peaks),
+        len(seen),
+        max(steps),
+        None if correct is None else correct.astype(bool),
+    )
