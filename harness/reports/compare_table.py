@@ -70,16 +70,20 @@ def _block(heading: tuple[str, str], group: list[Compared]) -> Iterator[Renderab
         if any(name == verdict.metric for item in group for verdict in item.verdicts)
     ]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("model/recipe", min_width=20, overflow="fold")
+    table.add_column("", min_width=20, overflow="fold")
     for name in metrics:
         table.add_column(HEADINGS[name], justify="right", no_wrap=True, min_width=12)
     for item in group:
         by_name = {verdict.metric: verdict for verdict in item.verdicts}
-        label = item.cell.label
-        table.add_row(
-            Text(label[: label.index(" on ")]), *(_cell(by_name.get(name)) for name in metrics)
-        )
+        table.add_row(Text(_row(item)), *(_cell(by_name.get(name)) for name in metrics))
     yield table
+
+
+def _row(item: Compared) -> str:
+    """What tells the row from others of its block: two recipes stand above all of them."""
+    base, head = item.cell.base or item.cell.any, item.cell.head or item.cell.any
+    job = head.job
+    return job.model if base.job.recipe != job.recipe else f"{job.model}/{job.recipe}"
 
 
 def _cell(verdict: Verdict | None) -> Text:

@@ -9,7 +9,6 @@ from harness.stats import (
     auc_interval,
     bootstrap_mean_interval,
     bootstrap_sums,
-    hierarchical_median_interval,
     mean_of_proportions_interval,
     wilson_interval,
 )
@@ -41,55 +40,6 @@ def test_wilson_at_its_ends_holds_the_estimate_exactly(n: int) -> None:
 def test_wilson_refuses_nonsense(successes: int, n: int) -> None:
     with pytest.raises(ValueError):
         wilson_interval(successes, n)
-
-
-@given(
-    st.lists(
-        st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=30).map(np.array),
-        min_size=1,
-        max_size=8,
-    )
-)
-def test_the_interval_holds_the_estimate_and_lies_in_the_data(trials: list[np.ndarray]) -> None:
-    value, low, high = hierarchical_median_interval(trials, replicates=200)
-    assert low <= value <= high
-    assert min(map(np.min, trials)) <= low and high <= max(map(np.max, trials))
-    assert (value, low, high) == hierarchical_median_interval(trials, replicates=200)
-
-
-def test_trials_widen_the_interval_where_samples_alone_would_not() -> None:
-    rng = np.random.default_rng(1)
-    centres = 100 * np.exp(rng.normal(0, 0.05, 5))
-    trials = [centre * np.exp(rng.normal(0, 0.01, 2000)) for centre in centres]
-    _, low, high = hierarchical_median_interval(trials)
-    _, low_pooled, high_pooled = hierarchical_median_interval([np.concatenate(trials)])
-    assert high - low > 3 * (high_pooled - low_pooled)
-
-
-def test_the_shortcut_draws_medians_like_a_plain_bootstrap() -> None:
-    rng = np.random.default_rng(2)
-    samples = rng.lognormal(0, 0.3, 201)
-    _, low, high = hierarchical_median_interval([samples], replicates=20_000)
-    plain = np.median(rng.choice(samples, (20_000, 201)), axis=1)
-    assert (low, high) == pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])), rel=0.01)
-
-
-def test_the_interval_of_the_median_covers_the_truth() -> None:
-    rng = np.random.default_rng(3)
-    hits = 0
-    for _ in range(300):
-        centres = 10 * np.exp(rng.normal(0, 0.03, 5))
-        trials = [centre * np.exp(rng.normal(0, 0.05, 60)) for centre in centres]
-        _, low, high = hierarchical_median_interval(trials, replicates=500)
-        hits += low <= 10 <= high
-    assert 0.88 <= hits / 300 <= 0.99
-
-
-def test_empty_trials_are_refused() -> None:
-    with pytest.raises(ValueError):
-        hierarchical_median_interval([])
-    with pytest.raises(ValueError):
-        hierarchical_median_interval([np.array([1.0]), np.array([])])
 
 
 def test_the_bootstrap_of_sums_is_a_plain_bootstrap() -> None:
