@@ -26,6 +26,7 @@ MAX_TEXT = 2000
 _PHASES = ("first", "warmup", "measure")
 _SETUP = {"no_numpy", "no_runtime", "numpy_mismatch", "accelerator_unavailable"}
 _UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
+_WARMUP_ENDS = ("steady", "max_seconds", "max_runs", "minimum")
 _MAX_NS = 1 << 62
 _MAX_SIZE = 1 << 24
 _MAX_OPERATORS = 20_000
@@ -224,7 +225,22 @@ def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
     ):
         raise ProtocolError(f"{device}: facts that make no sense: {str(facts)[:160]}")
     _check_delegated(facts.get("delegated"), device)
+    _check_warmup(facts.get("warmup"), device)
     return facts
+
+
+def _check_warmup(warmup: object, device: str) -> None:
+    """Agents of old say nothing of it."""
+    if warmup is None:
+        return
+    if (
+        not isinstance(warmup, dict)
+        or not any(warmup.get("steady") is known for known in (True, False, None))
+        or type(warmup.get("runs")) is not int
+        or not 0 <= warmup["runs"] < 1 << 32
+        or warmup.get("reason") not in _WARMUP_ENDS
+    ):
+        raise ProtocolError(f"{device}: warmup that makes no sense: {str(warmup)[:160]}")
 
 
 def _check_delegated(delegated: object, device: str) -> None:
