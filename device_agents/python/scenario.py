@@ -83,6 +83,7 @@ def _answer(asked, engine, record, clock, emit):
     """The first inference, the warm-up, and the scenario itself."""
     record.phase("first")
     _time_one(engine, record, clock)
+    record.flush()
     durations = _warm_up(asked, engine, record, clock)
     record.flush()
     if asked["loadgen"]:
@@ -110,8 +111,10 @@ def _warm_up(asked, engine, record, clock):
     enough, deadline = _later(begin, asked["warmup_seconds"]), _later(begin, asked["max_seconds"])
     record.phase("warmup")
     while (
-        len(durations) < asked["warmup_runs"] or clock.now_ns() < enough
-    ) and clock.now_ns() < deadline:
+        (len(durations) < asked["warmup_runs"] or clock.now_ns() < enough)
+        and clock.now_ns() < deadline
+        and len(durations) < MAX_QUERIES
+    ):
         durations.append(_time_one(engine, record, clock))
         record.flush_now_and_then()
     return durations
@@ -165,17 +168,15 @@ def _server(asked, engine, record, clock):
     schedule = arrivals(asked["seed"], asked["target_qps"])
     begin = now()
     deadline = _later(begin, asked["max_seconds"])
-    queries = 0
-    for offset in schedule:
+    for queries, offset in enumerate(schedule, 1):
         arrival = begin + offset
         if not _wait(arrival, deadline, record, clock):
-            return _facts(queries, "max_seconds", now() - begin, 0)
+            return _facts(queries - 1, "max_seconds", now() - begin, 0)
         start = now()
-        answer(queries % count)
+        answer((queries - 1) % count)
         stop = now()
         record.phase("query").add(arrival, stop - arrival)
         record.phase("service").add(start, stop - start)
-        queries += 1
         reason = _end(asked, queries, offset >= _ns(asked["min_seconds"]), stop >= deadline)
         if reason:
             waiting = _waiting(asked, schedule, queries, offset, stop - begin)

@@ -7,7 +7,6 @@ import time
 
 from device_agents.python.failures import AgentFailure
 
-
 #: Before the end of a wait, the processor is kept for this long.
 AWAKE_NS = 500 * 1000
 

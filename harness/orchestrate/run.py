@@ -227,7 +227,7 @@ def _with_history(store: Store, record: JobRecord, ready: Ready) -> LaneJob:
             item.trials_done.add(trial.index)
             item.runtime = trial.hello.get("runtime")
         elif trial.purpose in PASSES:
-            item.passes_done.add(trial.purpose)
+            item.passes_done.add((trial.purpose, trial.index))
         else:
             item.swept = True
             item.runtime = trial.hello.get("runtime")
