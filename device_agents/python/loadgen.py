@@ -11,6 +11,9 @@ import threading
 
 from device_agents.python.failures import AgentFailure
 
+#: It draws all queries before the test: samples of them, at most.
+MAX_SAMPLES = 1000 * 1000
+
 #: What it leaves, in lines and characters of a line, at most.
 MAX_LINES = 200
 MAX_LINE = 2000
@@ -32,8 +35,21 @@ def _library():
     return mlperf_loadgen
 
 
-def check(clock):
-    """Raise ``AgentFailure`` (``unsupported``) where it cannot be used."""
+def check(asked, clock):
+    """Raise ``AgentFailure`` where it cannot be used (``unsupported``), or would draw too much."""
+    many = asked["min_queries"] * (
+        asked["samples_per_query"] if asked["scenario"] == "multi_stream" else 1
+    )
+    if asked["scenario"] == "server":
+        many = max(many, asked["target_qps"] * asked["min_seconds"])
+    if many > MAX_SAMPLES:
+        raise AgentFailure(
+            "bad_request",
+            "scenario",
+            "loadgen would draw %.7g samples before the test, and %d are the most"
+            % (many, MAX_SAMPLES),
+            "lower min_seconds, min_queries or target_qps",
+        )
     if not clock.real:
         raise AgentFailure(
             "unsupported",
@@ -108,14 +124,16 @@ def _settings(library, asked, warm_up):
     settings.min_query_count = asked["min_queries"]
     settings.qsl_rng_seed = settings.sample_index_rng_seed = asked["seed"]
     settings.schedule_rng_seed = asked["seed"]
-    # Queries are drawn before the test, so many that they last even if all are the fastest.
-    one = max(1, min(warm_up) if warm_up else 1000 * 1000)
-    settings.single_stream_expected_latency_ns = max(1, one // 2)
+    # Queries are drawn before the test, so many that they last even if all are twice as fast as
+    # the fastest so far; but not more than the most.
+    one = max(1, min(warm_up) // 2 if warm_up else 1000 * 1000)
+    one = max(one, 1 + int(1.2e9 * asked["min_seconds"] / MAX_SAMPLES))
+    settings.single_stream_expected_latency_ns = one
     settings.single_stream_target_latency_percentile = 0.90
     settings.multi_stream_samples_per_query = asked["samples_per_query"]
-    settings.multi_stream_expected_latency_ns = max(1, one * asked["samples_per_query"] // 2)
+    settings.multi_stream_expected_latency_ns = one * asked["samples_per_query"]
     settings.multi_stream_target_latency_percentile = 0.99
-    settings.offline_expected_qps = 1e9 / one
+    settings.offline_expected_qps = 1e9 / (2 * one) if warm_up else 1e9 / one
     settings.server_target_latency_percentile = 0.99
     if asked["scenario"] == "server":
         settings.server_target_qps = asked["target_qps"]

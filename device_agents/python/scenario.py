@@ -44,7 +44,7 @@ def run_scenario(request, emit, runtime, clock, system):
     if type(count) is not int or not 0 < count <= len(stored):
         raise _bad("count %r of %d samples" % (count, len(stored)))
     if asked["loadgen"]:
-        loadgen.check(clock)
+        loadgen.check(asked, clock)
     engine = _Engine(numpy, loaded, numpy.array(stored[:count]), request)
     record = Record(emit, clock)
     gc.collect()
@@ -295,7 +295,7 @@ class Record:
         if now - self._flushed >= FLUSH_NS:
             for series in self._series.values():
                 self._send(series, most)
-            self._flushed = self._told = self._clock.now_ns()
+            self._flushed = self._clock.now_ns()
 
     def flush(self):
         """Send all that was not sent yet."""
@@ -323,6 +323,7 @@ class Record:
                 }
             )
             series.sent = end
+            self._told = self._clock.now_ns()
 
 
 def _ns(seconds):

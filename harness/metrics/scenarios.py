@@ -234,10 +234,14 @@ def _of_loadgen(scenario: Scenario, facts: Mapping[str, Any]) -> dict[str, Any]:
         for line in lines
         if re.match(r"  [A-Z][a-z ]+ satisfied\s*: NO", line)
     ]
+    errors = next((line for line in lines if re.fullmatch(r"\d+ ERRORS? encountered.*", line)), "")
     queries = facts["queries"] // scenario.samples_per_query
     return {
         "verdict": verdict[1] if verdict else INVALID,
-        "reasons": failed if verdict else ["loadgen's summary has no result"],
+        "reasons": [
+            *(failed if verdict else ["loadgen's summary has no result"]),
+            *([f"it says itself: {errors}"] if errors else []),
+        ],
         "measured_by": f"loadgen {facts['loadgen']['version']}",
         "queries": 1 if scenario.name == "offline" else queries,
         "samples": facts["queries"],

@@ -228,6 +228,17 @@ def test_loadgen_itself_runs_the_agent(digits: dict[str, Path], scenario: str) -
     assert found.facts["queries"] >= 20 * (8 if scenario == "multi_stream" else 1)
 
 
+def test_loadgen_draws_no_more_than_fits(digits: dict[str, Path]) -> None:
+    if importlib.util.find_spec("mlperf_loadgen") is None:
+        needed("no mlcommons-loadgen")
+    asked = {**SERVER, "target_qps": 1e6, "min_seconds": 80_000, "loadgen": True}
+    message = exchange(
+        request("scenario", digits["float32"], digits["samples"], **asked),
+        command=command_of("python"),
+    )[-1]
+    assert message["kind"] == "bad_request" and "8e+10 samples" in message["message"]
+
+
 def test_without_loadgen_it_is_unsupported(digits: dict[str, Path]) -> None:
     asked = request("scenario", digits["float32"], digits["samples"], **SERVER, loadgen=True)
     bundle = command_of("python")[-1]

@@ -270,6 +270,9 @@ def test_loadgens_verdict_is_its_own() -> None:
     assert found["completed_qps"] == 187.81 and found["scheduled_qps"] == 187.85
     assert found["measured_by"] == "loadgen 6.0.17" and found["queries"] == 190
     assert summaries(observations) == {"loadgen_0": SUMMARY + "\n"}
+    kept["summary"].append("1 ERROR encountered. See detailed log.")  # type: ignore[attr-defined]
+    (found,) = results(observations)
+    assert found["reasons"][1] == "it says itself: 1 ERROR encountered. See detailed log."
     empty = {"version": "?", "summary": ["nonsense"]}
     (found,) = results(observed(text, [], [], stopped_by="loadgen", queries=0, loadgen=empty))
     assert found["verdict"] == "INVALID" and "no result" in found["reasons"][0]
