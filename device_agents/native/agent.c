@@ -3042,7 +3042,7 @@ static bool time_one(Bench *bench, Series *series, Failure *failure)
     return true;
 }
 
-static bool warm_up(Bench *bench, Failure *failure)
+static bool warm_bench(Bench *bench, Failure *failure)
 {
     const Asked *asked = bench->asked;
     int64_t begin = now_ns(), enough = later(begin, asked->warmup_seconds);
@@ -3289,7 +3289,7 @@ static bool run_scenario(const Json *request, Text *facts, Failure *failure)
     bench.log.query.phase = "query";
     bench.log.service.phase = "service";
     bench.log.origin = bench.log.flushed = now_ns();
-    good = warm_up(&bench, failure);
+    good = warm_bench(&bench, failure);
     if (good && asked.scenario == SERVER)
         good = serve_queries(&bench, failure);
     else if (good && asked.scenario == OFFLINE)
