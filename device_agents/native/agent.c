@@ -2888,6 +2888,450 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
     return true;
 }
 
+/* ---------------------------------------------------------------- scenarios
+ * Queries as MLPerf's scenarios send them: see ../PROTOCOL.md, which this follows. */
+
+enum { MAX_QUERIES = 1000 * 1000, MAX_SAMPLES_PER_QUERY = 1024 };
+#define LEISURE_NS (INT64_C(20) * 1000 * 1000) /* a wait in which there is time to send */
+#define AWAKE_NS (INT64_C(100) * 1000)         /* a sleep ends late: the last bit is none */
+
+typedef enum { SINGLE_STREAM, MULTI_STREAM, OFFLINE, SERVER, SCENARIOS } Scenario;
+static const char *const scenarios[] = {"single_stream", "multi_stream", "offline", "server"};
+
+typedef struct {
+    Scenario scenario;
+    int64_t samples_per_query, warmup_runs, min_queries, seed;
+    double target_qps, latency_bound_ms, warmup_seconds, min_seconds, max_seconds;
+    bool loadgen;
+} Asked;
+
+/* Times when queries arrive, in whole ns. No logarithm is taken, which C libraries round
+ * differently: the exponential distribution comes of comparisons (J. von Neumann, 1951) of
+ * numbers of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014). */
+typedef struct {
+    uint64_t state;
+    double mean; /* ns between two */
+    int64_t at;  /* of the next */
+} Arrivals;
+
+static uint64_t draw(Arrivals *arrivals)
+{
+    uint64_t value = arrivals->state += UINT64_C(0x9e3779b97f4a7c15);
+    value = (value ^ value >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    value = (value ^ value >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (value ^ value >> 31) >> 11;
+}
+
+static double exponential(Arrivals *arrivals)
+{
+    double steps = 0;
+    for (;; steps++) {
+        uint64_t first = draw(arrivals), last = first, next;
+        unsigned length = 1;
+        for (; (next = draw(arrivals)) <= last; last = next)
+            length++;
+        if (length % 2 == 1)
+            return steps + (double)first * 0x1p-53;
+    }
+}
+
+static int64_t next_arrival(Arrivals *arrivals)
+{
+    int64_t at = arrivals->at;
+    double gap = exponential(arrivals) * arrivals->mean;
+    arrivals->at += (int64_t)gap;
+    return at;
+}
+
+/* What was timed of a phase; `sent` of it have left. */
+typedef struct {
+    const char *phase;
+    int64_t *starts, *durations;
+    size_t count, room, sent;
+} Series;
+
+typedef struct {
+    Series first, warm_up, query, service;
+    int64_t origin, flushed;
+    Text text;
+} Log;
+
+static void series_add(Series *series, int64_t start, int64_t duration)
+{
+    if (series->count == series->room) {
+        series->room = series->room > 0 ? 2 * series->room : FLUSH_SAMPLES;
+        series->starts = resize(series->starts, series->room, sizeof(int64_t));
+        series->durations = resize(series->durations, series->room, sizeof(int64_t));
+    }
+    series->starts[series->count] = start;
+    series->durations[series->count++] = duration;
+}
+
+static void series_send(Log *log, Series *series, size_t most)
+{
+    Text *text = &log->text;
+    size_t end = series->count - series->sent < most ? series->count : series->sent + most, index;
+    if (end == series->sent)
+        return;
+    put(text, "{\"type\":\"samples\",\"unit\":\"ns\",\"phase\":");
+    put_string(text, series->phase);
+    put(text, ",\"at\":[");
+    for (index = series->sent; index < end; index++) {
+        put(text, index > series->sent ? "," : "");
+        put_int(text, series->starts[index] - log->origin);
+    }
+    put(text, "],\"values\":[");
+    for (index = series->sent; index < end; index++) {
+        put(text, index > series->sent ? "," : "");
+        put_int(text, series->durations[index]);
+    }
+    put(text, "]}");
+    send_line(text);
+    series->sent = end;
+}
+
+static void log_flush(Log *log)
+{
+    Series *all[] = {&log->first, &log->warm_up, &log->query, &log->service};
+    size_t index;
+    for (index = 0; index < sizeof all / sizeof *all; index++)
+        while (all[index]->sent < all[index]->count)
+            series_send(log, all[index], FLUSH_SAMPLES);
+}
+
+/* Between two queries: what there is, if it was not sent just now. */
+static void log_flush_now_and_then(Log *log, size_t most)
+{
+    if (now_ns() - log->flushed < FLUSH_NS)
+        return;
+    series_send(log, &log->warm_up, most);
+    series_send(log, &log->query, most);
+    series_send(log, &log->service, most);
+    log->flushed = now_ns();
+}
+
+typedef struct {
+    const Asked *asked;
+    Engine *engine;
+    Samples samples;
+    Prepare prepare;
+    size_t count; /* of samples that are used, in turn */
+    Log log;
+    int64_t queries, waiting, elapsed;
+    const char *ended_by;
+} Bench;
+
+/* Write one sample into the input and run the model. */
+static bool answer(Bench *bench, int64_t sample, Failure *failure)
+{
+    const Samples *samples = &bench->samples;
+    const unsigned char *from = samples->data + (size_t)sample % bench->count * samples->row;
+    Status status;
+    if (!feed(bench->engine, &bench->engine->inputs[0], &bench->prepare, from))
+        return fail(failure, "invoke_failed", "scenario", "", "the input cannot be written");
+    status = run(bench->engine);
+    return status == STATUS_OK || invoke_failed("scenario", status, failure);
+}
+
+static bool time_one(Bench *bench, Series *series, Failure *failure)
+{
+    int64_t start = now_ns();
+    if (!answer(bench, 0, failure))
+        return false;
+    series_add(series, start, now_ns() - start);
+    return true;
+}
+
+static bool warm_bench(Bench *bench, Failure *failure)
+{
+    const Asked *asked = bench->asked;
+    int64_t begin = now_ns(), enough = later(begin, asked->warmup_seconds);
+    int64_t deadline = later(begin, asked->max_seconds), runs = 0;
+    if (!time_one(bench, &bench->log.first, failure))
+        return false;
+    log_flush(&bench->log);
+    while ((runs < asked->warmup_runs || now_ns() < enough) && now_ns() < deadline &&
+           runs < MAX_QUERIES) {
+        if (!time_one(bench, &bench->log.warm_up, failure))
+            return false;
+        runs++;
+        log_flush_now_and_then(&bench->log, FLUSH_SAMPLES);
+    }
+    log_flush(&bench->log);
+    return true;
+}
+
+/* What ends the queries; NULL where they go on. */
+static const char *end_of_queries(const Asked *asked, int64_t queries, bool long_enough, bool late)
+{
+    if (queries >= asked->min_queries && long_enough)
+        return "enough";
+    if (queries >= MAX_QUERIES)
+        return "max_queries";
+    return late ? "max_seconds" : NULL;
+}
+
+/* A query of `one` samples as soon as the one before was answered. */
+static bool stream(Bench *bench, int64_t one, Failure *failure)
+{
+    const Asked *asked = bench->asked;
+    int64_t begin = now_ns(), enough = later(begin, asked->min_seconds);
+    int64_t deadline = later(begin, asked->max_seconds), sample = 0, index, start, stop;
+    do {
+        start = now_ns();
+        for (index = 0; index < one; index++)
+            if (!answer(bench, sample++, failure))
+                return false;
+        stop = now_ns();
+        series_add(&bench->log.query, start, stop - start);
+        log_flush_now_and_then(&bench->log, FLUSH_SAMPLES);
+        tell_progress();
+        bench->ended_by =
+            end_of_queries(asked, ++bench->queries, start >= enough, stop >= deadline);
+    } while (bench->ended_by == NULL);
+    bench->elapsed = stop - begin;
+    return true;
+}
+
+/* One query of as many samples as both minima need; each is timed since the query. */
+static bool offline(Bench *bench, Failure *failure)
+{
+    const Asked *asked = bench->asked;
+    int64_t begin = now_ns(), enough = later(begin, asked->min_seconds);
+    int64_t deadline = later(begin, asked->max_seconds), stop;
+    do {
+        if (!answer(bench, bench->queries, failure))
+            return false;
+        stop = now_ns();
+        series_add(&bench->log.query, begin, stop - begin);
+        tell_progress();
+        bench->ended_by =
+            end_of_queries(asked, ++bench->queries, stop >= enough, stop >= deadline);
+    } while (bench->ended_by == NULL);
+    bench->elapsed = stop - begin;
+    return true;
+}
+
+static void sleep_until(int64_t when)
+{
+    int64_t until = when - AWAKE_NS;
+    struct timespec time = {.tv_sec = (time_t)(until / NS_PER_S),
+                            .tv_nsec = (long)(until % NS_PER_S)};
+    if (until > now_ns())
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
+            ;
+    while (now_ns() < when)
+        ;
+}
+
+/* Until a query arrives, sending what there is time for; false where time is up before. */
+static bool wait_for(Log *log, int64_t arrival, int64_t deadline)
+{
+    int64_t now;
+    while ((now = now_ns()) < arrival) {
+        if (arrival > deadline)
+            return false;
+        if (arrival - now > LEISURE_NS) {
+            log_flush_now_and_then(log, 1024);
+            tell_progress();
+        }
+        sleep_until(arrival - now < NS_PER_S / 2 ? arrival : now + NS_PER_S / 2);
+    }
+    return true;
+}
+
+/* Queries of one sample at times drawn from the seed, answered in order of arrival: latencies
+ * count from the arrival, so the time in the queue is in them. */
+static bool serve_queries(Bench *bench, Failure *failure)
+{
+    const Asked *asked = bench->asked;
+    Arrivals arrivals = {(uint64_t)asked->seed, 1e9 / asked->target_qps, 0};
+    int64_t begin = now_ns(), deadline = later(begin, asked->max_seconds);
+    int64_t enough = later(0, asked->min_seconds), offset = 0;
+    while (bench->ended_by == NULL) {
+        int64_t start, stop, arrival;
+        offset = next_arrival(&arrivals);
+        arrival = begin + offset;
+        if (!wait_for(&bench->log, arrival, deadline)) {
+            bench->ended_by = "max_seconds";
+            bench->elapsed = now_ns() - begin;
+            return true;
+        }
+        start = now_ns();
+        if (!answer(bench, bench->queries, failure))
+            return false;
+        stop = now_ns();
+        series_add(&bench->log.query, arrival, stop - arrival);
+        series_add(&bench->log.service, start, stop - start);
+        tell_progress();
+        bench->ended_by =
+            end_of_queries(asked, ++bench->queries, offset >= enough, stop >= deadline);
+        bench->elapsed = stop - begin;
+    }
+    /* Those that were to be answered, have arrived, and were not. */
+    while (end_of_queries(asked, bench->queries + bench->waiting, offset >= enough, false) ==
+               NULL &&
+           (offset = next_arrival(&arrivals)) <= bench->elapsed)
+        bench->waiting++;
+    return true;
+}
+
+static bool read_asked(const Json *request, Asked *asked, Failure *failure)
+{
+    const char *name = member_text(request, "scenario");
+    const Json *loadgen = member(request, "loadgen");
+    char room[64];
+    size_t index;
+    const struct {
+        const char *name;
+        int64_t *whole;
+        double *real, fallback, low, high;
+    } wanted[] = {
+        {"samples_per_query", &asked->samples_per_query, NULL, 8, 1, MAX_SAMPLES_PER_QUERY},
+        {"target_qps", NULL, &asked->target_qps, 0, 1e-3, 1e6},
+        {"latency_bound_ms", NULL, &asked->latency_bound_ms, 0, 1e-6, 1e6},
+        {"warmup_runs", &asked->warmup_runs, NULL, 1, 0, MAX_QUERIES},
+        {"warmup_seconds", NULL, &asked->warmup_seconds, 0.5, 0, 86400},
+        {"min_seconds", NULL, &asked->min_seconds, 2, 0, 86400},
+        {"min_queries", &asked->min_queries, NULL, 100, 1, MAX_QUERIES},
+        {"max_seconds", NULL, &asked->max_seconds, 60, 1e-3, 86400},
+        {"seed", &asked->seed, NULL, 0, 0, 0x1p62},
+    };
+    memset(asked, 0, sizeof *asked);
+    while (asked->scenario < SCENARIOS &&
+           (name == NULL || strcmp(name, scenarios[asked->scenario]) != 0))
+        asked->scenario++;
+    if (asked->scenario == SCENARIOS)
+        return fail(failure, "bad_request", "scenario",
+                    "one of single_stream, multi_stream, offline, server", "scenario is wrong: %s",
+                    shown(request, "scenario", room, sizeof room));
+    for (index = 0; index < sizeof wanted / sizeof *wanted; index++) {
+        const Json *value = member(request, wanted[index].name);
+        bool needed = wanted[index].fallback < wanted[index].low && asked->scenario == SERVER;
+        bool good = value == NULL ? !needed
+                                  : value->type == JSON_INT ||
+                                        (value->type == JSON_REAL && wanted[index].real != NULL);
+        if (value != NULL && good)
+            good = value->real >= wanted[index].low && value->real <= wanted[index].high;
+        if (!good) {
+            static char hint[120]; /* a Failure keeps the pointer */
+            snprintf(hint, sizeof hint, "%s is %s, %.7g to %.7g", wanted[index].name,
+                     wanted[index].whole != NULL ? "a whole number" : "a number",
+                     wanted[index].low, wanted[index].high);
+            return fail(failure, "bad_request", "scenario", hint, "%s is wrong: %s",
+                        wanted[index].name,
+                        shown(request, wanted[index].name, room, sizeof room));
+        }
+        if (wanted[index].whole != NULL)
+            *wanted[index].whole =
+                value != NULL ? value->integer : (int64_t)wanted[index].fallback;
+        else
+            *wanted[index].real = value != NULL ? value->real : wanted[index].fallback;
+    }
+    if (loadgen != NULL && loadgen->type != JSON_BOOL)
+        return fail(failure, "bad_request", "scenario", "", "loadgen is wrong: %s",
+                    shown(request, "loadgen", room, sizeof room));
+    asked->loadgen = loadgen != NULL && loadgen->truth;
+    return true;
+}
+
+/* Samples are in memory before any timing: each page of those that are used is read once. */
+static void read_ahead(const Samples *samples, size_t count)
+{
+    volatile unsigned char seen = 0;
+    size_t at;
+    for (at = 0; at < count * samples->row; at += 4096)
+        seen ^= samples->data[at];
+    seen ^= samples->data[count * samples->row - 1];
+    (void)seen;
+}
+
+static bool run_scenario(const Json *request, Text *facts, Failure *failure)
+{
+    Asked asked;
+    Engine engine;
+    Bench bench;
+    char room[64];
+    int64_t at_start, at_load, before, after, threads, count;
+    Index index;
+    bool good;
+    if (!read_asked(request, &asked, failure))
+        return false;
+    at_start = peak_memory();
+    before = thread_count();
+    if (!load(request, NULL, false, &engine, failure))
+        return false;
+    send_loaded(&engine);
+    at_load = peak_memory();
+    memset(&bench, 0, sizeof bench);
+    bench.asked = &asked;
+    bench.engine = &engine;
+    if (!open_samples(request, "scenario", &bench.samples, failure))
+        return false;
+    if (!member_int(request, "count", (int64_t)bench.samples.count, 1,
+                    (int64_t)bench.samples.count, &count))
+        return fail(failure, "bad_request", "scenario", "", "count %s of %zu samples",
+                    shown(request, "count", room, sizeof room), bench.samples.count);
+    if (asked.loadgen)
+        return fail(failure, "unsupported", "scenario",
+                    "leave loadgen out, or use the Python agent, with mlcommons-loadgen beside it",
+                    "the native agent does not run under loadgen");
+    bench.count = (size_t)count;
+    if (!prepare_open(request, &engine.inputs[0], &bench.samples, "scenario", &bench.prepare,
+                      failure))
+        return false;
+    for (index = 1; index < engine.input_count; index++)
+        if (!feed(&engine, &engine.inputs[index], NULL, NULL))
+            return fail(failure, "invoke_failed", "scenario", "", "an input cannot be written");
+    read_ahead(&bench.samples, bench.count);
+    bench.log.first.phase = "first";
+    bench.log.warm_up.phase = "warmup";
+    bench.log.query.phase = "query";
+    bench.log.service.phase = "service";
+    bench.log.origin = bench.log.flushed = now_ns();
+    good = warm_bench(&bench, failure);
+    if (good && asked.scenario == SERVER)
+        good = serve_queries(&bench, failure);
+    else if (good && asked.scenario == OFFLINE)
+        good = offline(&bench, failure);
+    else if (good)
+        good = stream(&bench, asked.scenario == MULTI_STREAM ? asked.samples_per_query : 1,
+                      failure);
+    log_flush(&bench.log);
+    if (!good)
+        return false;
+    after = thread_count();
+    member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
+    put(facts, "\"scenario\":");
+    put_string(facts, scenarios[asked.scenario]);
+    put(facts, ",\"samples\":");
+    put_int(facts, count);
+    put(facts, ",\"queries\":");
+    put_int(facts, bench.queries);
+    put(facts, ",\"stopped_by\":");
+    put_string(facts, bench.ended_by);
+    put(facts, ",\"elapsed_ns\":");
+    put_int(facts, bench.elapsed);
+    if (asked.scenario == SERVER) {
+        put(facts, ",\"waiting\":");
+        put_int(facts, bench.waiting);
+    }
+    put(facts, ",\"memory_peak_bytes\":{\"start\":");
+    put_count_or_null(facts, at_start);
+    put(facts, ",\"loaded\":");
+    put_count_or_null(facts, at_load);
+    put(facts, ",\"end\":");
+    put_count_or_null(facts, peak_memory());
+    put(facts, "},\"threads_asked\":");
+    put_int(facts, threads);
+    put(facts, ",\"threads_found\":");
+    /* Libraries of accelerators have threads of their own. */
+    good = engine.accelerator == ACCELERATOR_CPU && before >= 0 && after >= 0;
+    put_count_or_null(facts, good ? after - before + 1 : -1);
+    put_engine_facts(facts, &engine);
+    return true;
+}
+
 /* ---------------------------------------------------------------- operators */
 
 typedef struct {
@@ -3070,7 +3514,10 @@ typedef bool Action(const Json *, Text *, Failure *);
 static const struct {
     const char *name;
     Action *answer;
-} actions[] = {{"latency", run_latency}, {"operators", run_operators}, {"sweep", run_sweep}};
+} actions[] = {{"latency", run_latency},
+             {"operators", run_operators},
+             {"scenario", run_scenario},
+             {"sweep", run_sweep}};
 
 static bool serve(const Failure *problem, Failure *failure)
 {
@@ -3120,7 +3567,7 @@ static bool serve(const Failure *problem, Failure *failure)
         return true;
     }
     return fail(failure, "bad_request", "start",
-                "this agent knows: probe, latency, operators, sweep", "unknown action %s",
+                "this agent knows: probe, latency, operators, scenario, sweep", "unknown action %s",
                 shown(request, "action", room, sizeof room));
 }
 

@@ -14,6 +14,7 @@ from device_agents.python import requests, wire
 from device_agents.python.failures import AgentFailure, memory_short, out_of_memory
 from device_agents.python.latency import run_latency
 from device_agents.python.runtimes import find_runtime
+from device_agents.python.scenario import run_scenario
 from device_agents.python.sweep import run_sweep
 from device_agents.python.system import Clock, System, import_numpy
 
@@ -29,7 +30,12 @@ def _no_profiler(*_):
     )
 
 
-ACTIONS = {"latency": run_latency, "sweep": run_sweep, "operators": _no_profiler}
+ACTIONS = {
+    "latency": run_latency,
+    "sweep": run_sweep,
+    "scenario": run_scenario,
+    "operators": _no_profiler,
+}
 
 
 def serve(read_line, write, clock, system, find=find_runtime, wanted=None):

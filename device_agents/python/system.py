@@ -7,15 +7,29 @@ import time
 
 from device_agents.python.failures import AgentFailure
 
+#: Before the end of a wait, the processor is kept for this long.
+AWAKE_NS = 500 * 1000
+
 
 class Clock:
     """The monotonic clock of this machine."""
 
     name = "perf_counter_ns"
 
+    #: Whether it goes on by itself, as that of other programs here.
+    real = True
+
     def __init__(self):
         self.now_ns = time.perf_counter_ns
         self._resolution = None
+
+    def sleep_until(self, when_ns):
+        """Wait until the clock says so; the last bit of it awake, since a sleep ends late."""
+        left = when_ns - self.now_ns()
+        if left > 2 * AWAKE_NS:
+            time.sleep((left - AWAKE_NS) / 1e9)
+        while self.now_ns() < when_ns:
+            pass
 
     def resolution_ns(self):
         """The smallest step seen between two readings, in ns; looked for once."""

@@ -22,6 +22,7 @@ from harness.cli import (
     report,
     run,
     runs,
+    scenarios,
     search,
     table,
 )
@@ -48,6 +49,7 @@ app.command("search")(search.search)
 app.command("runs")(runs.runs)
 app.command("table")(table.table)
 app.command("compare")(compare.compare)
+app.command("scenarios")(scenarios.scenarios)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)

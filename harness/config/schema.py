@@ -250,7 +250,7 @@ class PolicyFile(_Strict):
     retry_delay: float = _DEFAULT.retry_delay
     output_checks: int = _DEFAULT.output_checks
     agreement_samples: int = _DEFAULT.agreement_samples
-    measure: list[Literal["latency", "accuracy"]] = ["latency", "accuracy"]
+    measure: list[Literal["latency", "accuracy", "scenarios"]] = ["latency", "accuracy"]
     seed: int = _DEFAULT.seed
     convert_timeout: float = _DEFAULT.convert_timeout
     convert_memory_gb: float = _DEFAULT.convert_memory_gb
@@ -261,6 +261,11 @@ class PolicyFile(_Strict):
     cores: str = _DEFAULT.cores
     give_up_after: int = _DEFAULT.give_up_after
     move_jobs: bool = _DEFAULT.move_jobs
+    scenarios: list[str] = Field(
+        default=list(_DEFAULT.scenarios),
+        description="queries as MLPerf's scenarios send them, where measure has scenarios: "
+        "single_stream, multi_stream, offline, server(target_qps=50, latency_bound_ms=20)",
+    )
 
 
 class SuiteFile(_Strict):

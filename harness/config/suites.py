@@ -308,13 +308,20 @@ def _backends(
 
 
 def _policy(source: TomlSource, file: PolicyFile, overrides: dict[str, Any]) -> Policy:
-    declared = {**file.model_dump(), "measure": tuple(file.measure)}
+    declared = file.model_dump()
+    declared |= {key: tuple(declared[key]) for key in ("measure", "scenarios")}
     named = file.model_fields_set
     if "max_trials" not in named:
         exact = "trials" in named and "precision" not in named
         declared["max_trials"] = file.trials if exact else max(file.trials, file.max_trials)
     if "trials" in overrides:
         overrides = {"max_trials": overrides["trials"], **overrides}
+    if "scenarios" in file.model_fields_set and "scenarios" not in file.measure:
+        raise source.error(
+            ("policy", "scenarios"),
+            "policy: scenarios are named and not measured",
+            hint='add measure = ["latency", "accuracy", "scenarios"]',
+        )
     try:
         Policy(**declared)
     except ValueError as error:

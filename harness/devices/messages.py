@@ -24,6 +24,8 @@ from harness.errors import (
 MAX_TEXT = 2000
 
 _PHASES = ("first", "warmup", "measure")
+#: Of a scenario.
+SCENARIO_PHASES = ("first", "warmup", "query", "service")
 _SETUP = {"no_numpy", "no_runtime", "numpy_mismatch", "accelerator_unavailable"}
 _UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
 _WARMUP_ENDS = ("steady", "max_seconds", "max_runs", "minimum")
@@ -101,12 +103,13 @@ def reported(message: dict[str, Any], device: str) -> AgentError | UnsupportedEr
 
 
 def samples(
-    message: dict[str, Any], device: str
+    message: dict[str, Any], device: str, phases: Collection[str] = _PHASES
 ) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
     """Phase, start times and values in ns, both (n,); raises ``ProtocolError``."""
     phase, at, values = message.get("phase"), message.get("at"), message.get("values")
     good = (
-        phase in _PHASES
+        isinstance(phase, str)
+        and phase in phases
         and message.get("unit") == "ns"
         and isinstance(at, list)
         and isinstance(values, list)

@@ -13,6 +13,7 @@ from harness.domain.job import Job, JobStatus, Stage, TrialStatus
 from harness.domain.measurement import Direction, Measurement
 from harness.domain.model import Dataset, Model, Preprocessing, Task
 from harness.domain.policy import Policy
+from harness.domain.scenario import Scenario
 from harness.domain.suite import Suite
 from harness.domain.variant import TensorSpec, Variant
 from harness.domain.verdict import Outcome, Verdict
@@ -35,6 +36,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "Preprocessing",
+    "Scenario",
     "Stage",
     "Suite",
     "Task",

@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
+from harness.domain.scenario import Scenario
+from harness.errors import UsageError
+
 _GOVERNOR = re.compile(r"[a-z_]{0,32}")
 #: What may be measured of a job beside ``latency`` and ``accuracy``.
-PASSES: tuple[str, ...] = ()
+PASSES: tuple[str, ...] = ("scenarios",)
+
+#: Scenarios of one job, at most.
+MAX_SCENARIOS = 16
 
 #: What decides how many trials there are, unless told otherwise.
 _TRIALS, _MOST_TRIALS, _PRECISION = 5, 25, 0.01
@@ -47,6 +53,9 @@ class Policy:
     a list such as ``4-7``). A device whose jobs fail ``give_up_after`` times in a row is set
     aside for the rest of the run (0: never); with ``move_jobs`` its jobs go to a device of the
     same kind and accelerators in the suite, where there is one.
+
+    ``scenarios`` are the texts of those that are run where ``measure`` has ``scenarios``, see
+    ``Scenario``.
     """
 
     trials: int = _TRIALS
@@ -79,6 +88,7 @@ class Policy:
     cores: str = ""
     give_up_after: int = 3
     move_jobs: bool = False
+    scenarios: tuple[str, ...] = ("single_stream", "multi_stream", "offline")
 
     def __post_init__(self) -> None:
         if self.max_trials == 0:
@@ -134,6 +144,16 @@ class Policy:
         known = ("latency", "accuracy", *PASSES)
         if set(self.measure) - set(known) or not self.measure:
             raise ValueError(f"measure takes one or more of {', '.join(known)}")
+        self._check_scenarios()
+
+    def _check_scenarios(self) -> None:
+        try:
+            texts = [Scenario.parse(text).text for text in self.scenarios]
+        except UsageError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            raise ValueError(f"scenarios has one that is wrong: {error.message}{hint}") from None
+        if not 1 <= len(texts) <= MAX_SCENARIOS or len(set(texts)) < len(texts):
+            raise ValueError(f"scenarios takes 1 to {MAX_SCENARIOS} different ones")
 
     @property
     def adapts(self) -> bool:

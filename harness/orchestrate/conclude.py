@@ -18,6 +18,7 @@ from harness.metrics import (
     advisories,
     confusion,
     main_measurement,
+    scenarios,
 )
 from harness.orchestrate.passes import PASSES
 from harness.orchestrate.prepare import Ready
@@ -143,6 +144,9 @@ def seal_success(
     )
     measurements = [item for measure in METRICS.values() for item in measure(observations)]
     matrix = confusion.matrix(observations)
+    artifacts: dict[str, NDArray[Any]] = {} if matrix is None else {"confusion": matrix}
+    for name, text in scenarios.summaries(observations).items():
+        artifacts[name] = np.frombuffer(text.encode(), dtype=np.uint8)
     store.seal_job(
         job_id,
         JobStatus.OK,
@@ -170,10 +174,11 @@ def seal_success(
             "task": model.task.value,
             "classes": _class_names(ready) if matrix is not None else [],
             "agreement_missing": ready.float_missing,
+            **({"scenarios": answered} if (answered := scenarios.results(observations)) else {}),
         },
         measurements=measurements,
         advisories=advisories(observations),
-        artifacts={**({} if matrix is None else {"confusion": matrix}), **_correct(observations)},
+        artifacts={**artifacts, **_correct(observations)},
     )
     found = {item.name: item for item in measurements}
     parts = []

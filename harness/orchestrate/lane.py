@@ -55,11 +55,11 @@ class Lane(LaneSession):
             if "latency" in self._policy.measure:
                 self._latency_rounds()
             for item in self.left():
-                for name in self._passes:
+                for name, part in self._parts:
                     if self._over():
                         return
-                    if not item.sealed and name not in item.passes_done:
-                        self._guarded(item, partial(self._pass, name))
+                    if not item.sealed and (name, part) not in item.passes_done:
+                        self._guarded(item, partial(self._pass, name, part))
             if self._over():
                 return
             for item in self.left():
@@ -105,6 +105,15 @@ class Lane(LaneSession):
     def _passes(self) -> list[str]:
         """What else the Policy asks for, in the registry's order."""
         return [name for name in PASSES if name in self._policy.measure]
+
+    @property
+    def _parts(self) -> list[tuple[str, int]]:
+        """The agent processes that those take: the name, and a number from 0."""
+        return [
+            (name, part)
+            for name in self._passes
+            for part in range(PASSES[name].parts(self._policy))
+        ]
 
     # -- steps -----------------------------------------------------------------------------
 
@@ -275,8 +284,8 @@ class Lane(LaneSession):
             "steady_within": self._policy.steady_within,
         }
 
-    def _pass(self, name: str, item: LaneJob) -> None:
-        """One measurement of another kind, in an agent process of its own."""
+    def _pass(self, name: str, part: int, item: LaneJob) -> None:
+        """A part of a measurement of another kind, in an agent process of its own."""
         kind = PASSES[name]
         if not kind.wanted(self.device, item):
             return
@@ -285,10 +294,10 @@ class Lane(LaneSession):
             ready = self._ready()
             cores = {"cores": list(ready.cores)} if ready.cores else {}
             asking = Asking(
-                self.device, self._session, self._store, self._policy, item, trial_id, ready,
-                self._stopped,
+                self.device, self._session, self._store, self._policy, item, part, trial_id,
+                ready, self._stopped,
                 lambda action: {
-                    **self._request(item, name, action=action),
+                    **self._request(item, f"{name}/{part}", action=action),
                     **cores,
                     "threads": item.job.backend.threads,
                 },
@@ -308,12 +317,12 @@ class Lane(LaneSession):
                 trial_id,
                 TrialStatus.OK,
                 hello=hello,
-                facts={**facts, **self._by(), **ready.as_facts()},
+                facts={**facts, "part": part, **self._by(), **ready.as_facts()},
                 fence=self._session.fence,
             )
 
-        self._attempts(item, kind.stage, 0, 1, ask)
-        item.passes_done.add(name)
+        self._attempts(item, kind.stage, part, kind.parts(self._policy), ask)
+        item.passes_done.add((name, part))
 
     def _request(self, item: LaneJob, purpose: str, *, action: str = "sweep") -> dict[str, Any]:
         job, ready = item.job, item.ready

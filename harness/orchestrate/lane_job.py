@@ -22,7 +22,7 @@ class LaneJob:
     id: int
     ready: Ready
     swept: bool = False
-    passes_done: set[str] = field(default_factory=set)
+    passes_done: set[tuple[str, int]] = field(default_factory=set)
     trials_done: set[int] = field(default_factory=set)
     #: What its trials say of a further one, once those that every job gets are done.
     enough: Enough | None = None

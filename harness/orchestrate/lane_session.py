@@ -29,6 +29,7 @@ from harness.orchestrate.events import (
     TrialStarted,
 )
 from harness.orchestrate.lane_job import LaneJob, as_job_errors
+from harness.orchestrate.passes import PASSES
 from harness.orchestrate.patience import blames_device, delay, waiting
 from harness.orchestrate.stop import Stop
 from harness.store import Store
@@ -253,6 +254,9 @@ class LaneSession:
 
     def _sealed(self, item: LaneJob, status: JobStatus, stage: Stage, summary: str) -> None:
         item.sealed = True
-        wanted = item.trials_wanted(self._policy)
-        dropped = wanted - len(item.trials_done) + (0 if item.swept else 1)
+        policy = self._policy
+        parts = sum(kind.parts(policy) for name, kind in PASSES.items() if name in policy.measure)
+        wanted = item.trials_wanted(policy) + parts
+        done = len(item.trials_done) + len(item.passes_done)
+        dropped = wanted - done + (0 if item.swept else 1)
         self._tell(JobSealed(item.job, status, stage, summary, dropped))

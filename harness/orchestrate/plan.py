@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.domain import Job, Model, Suite
+from harness.domain import Job, Model, Scenario, Suite
 from harness.errors import ModelError, UsageError
 from harness.models import ResolvedModel, resolve_model
 from harness.models.tflite_file import preprocessing_of
@@ -48,6 +48,11 @@ class Plan:
         per_job += _AGENT_SECONDS
         if "accuracy" in policy.measure:
             per_job += samples * _INFERENCE_SECONDS
+        if "scenarios" in policy.measure:
+            for scenario in map(Scenario.parse, policy.scenarios):
+                queries = scenario.min_queries / scenario.target_qps if scenario.target_qps else 0
+                per_job += _AGENT_SECONDS + policy.warmup_seconds
+                per_job += min(max(scenario.min_seconds, queries), scenario.max_seconds)
         making = _TENSORFLOW_SECONDS + conversions * _CONVERSION_SECONDS / 2 if conversions else 0
         real = [job for job in self.jobs if job.kind != "simulated"]
         return making + per_job * len(real) + 0.3 * (len(self.jobs) - len(real))

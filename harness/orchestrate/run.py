@@ -142,12 +142,15 @@ def _fail(store: Store, item: JobRecord, suite: Suite, tell: Listener, error: st
 
 
 def _agents_left(store: Store, record: JobRecord, suite: Suite) -> int:
-    """The least number of agents that a job still needs: its sweep and its trials."""
-    wanted = suite.policy.trials if "latency" in suite.policy.measure else 0
+    """The least number of agents that a job still needs: its sweep, trials and passes."""
+    policy = suite.policy
+    wanted = policy.trials if "latency" in policy.measure else 0
+    parts = sum(kind.parts(policy) for name, kind in PASSES.items() if name in policy.measure)
     ended = [item for item in store.trials(record.id) if item.status is TrialStatus.OK]
     timed = sum(item.purpose == Stage.LATENCY.value for item in ended)
+    passed = sum(item.purpose in PASSES for item in ended)
     swept = any(item.purpose in (Stage.ACCURACY.value, Stage.CHECK.value) for item in ended)
-    return max(0, wanted - timed) + (0 if swept else 1)
+    return max(0, wanted - timed) + max(0, parts - passed) + (0 if swept else 1)
 
 
 def _never_raising(tell: Listener) -> Listener:
@@ -227,7 +230,7 @@ def _with_history(store: Store, record: JobRecord, ready: Ready) -> LaneJob:
             item.trials_done.add(trial.index)
             item.runtime = trial.hello.get("runtime")
         elif trial.purpose in PASSES:
-            item.passes_done.add(trial.purpose)
+            item.passes_done.add((trial.purpose, trial.index))
         else:
             item.swept = True
             item.runtime = trial.hello.get("runtime")

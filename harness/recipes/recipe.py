@@ -2,74 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.domain.parameters import Parameter, Value, Values, literal, read_call, written
 from harness.errors import UsageError, suggest
 
-#: What a parameter may hold.
-Value = bool | int | float | str | tuple[str, ...]
-
-#: Parameter -> value; each was checked against its parameter when the recipe was parsed.
-Values = Mapping[str, Any]
+__all__ = [
+    "ChosenRecipe",
+    "Operators",
+    "Parameter",
+    "Recipe",
+    "Value",
+    "Values",
+    "literal",
+    "parse",
+    "written",
+]
 
 #: Of each operator of a float file: its type and the name of the tensor that it makes.
 Operators = Sequence[tuple[str, str]]
-
-_NAME = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\((.*)\))?\s*", re.DOTALL)
-_BARE = re.compile(r"[A-Za-z0-9_./:-]+")
-_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One setting of a recipe; its type is that of ``default``.
-
-    Numbers lie within ``low`` and ``high``, texts in ``choices`` where there are any.
-    """
-
-    name: str
-    default: Value
-    help: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-
-    def check(self, recipe: str, value: Any) -> Value:
-        """``value`` as this parameter's type; raises ``UsageError``."""
-        wanted = type(self.default)
-        if isinstance(value, list):
-            value = tuple(value)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if wanted is tuple and isinstance(value, str):
-            value = (value,)
-        texts = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-        if type(value) is not wanted or (wanted is tuple and not texts):
-            kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-            expected = kind.get(wanted, "a list of texts")
-            raise UsageError(f"recipe {recipe}: {self.name} takes {expected}, not {value!r}")
-        if self.choices and value not in self.choices:
-            raise UsageError(
-                f"recipe {recipe}: {self.name} is one of {', '.join(self.choices)}, not {value!r}"
-            )
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            self._check_number(recipe, value)
-        checked: Value = value
-        return checked
-
-    def _check_number(self, recipe: str, value: float) -> None:
-        if not math.isfinite(value):
-            raise UsageError(f"recipe {recipe}: {self.name} takes a number, not {value}")
-        low = -math.inf if self.low is None else self.low
-        high = math.inf if self.high is None else self.high
-        if not low <= value <= high:
-            raise UsageError(f"recipe {recipe}: {self.name} is {low:g} to {high:g}, not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,28 +101,6 @@ class ChosenRecipe:
         return self.values[name]
 
 
-def written(name: str, values: Values) -> str:
-    """``name(key=value, ...)``, or just the name."""
-    if not values:
-        return name
-    return f"{name}({', '.join(f'{key}={literal(value)}' for key, value in values.items())})"
-
-
-def literal(value: Value) -> str:
-    """A value as it is written."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        value += 0.0  # no minus before a zero
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(literal, value)) + "]"
-    if isinstance(value, str):
-        # TOML takes JSON's texts but for one control character that JSON leaves as it is.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return str(value)
-
-
 def parse(value: str | Mapping[str, Any], recipes: Mapping[str, Recipe]) -> ChosenRecipe:
     """A recipe from ``"int8(calibration=100)"`` or ``{recipe = "int8", calibration = 100}``.
 
@@ -178,13 +109,7 @@ def parse(value: str | Mapping[str, Any], recipes: Mapping[str, Recipe]) -> Chos
     = 4}`` is ``weight_bits = 4``. Raises ``UsageError`` naming the nearest valid name.
     """
     if isinstance(value, str):
-        match = _NAME.fullmatch(value)
-        if not match:
-            raise UsageError(
-                f"{value!r} is no recipe",
-                hint='a name, or a name with parameters: "int8(calibration=100)"',
-            )
-        name, settings = match[1], _arguments(match[1], match[2])
+        name, settings = read_call("recipe", value, "int8(calibration=100)")
     else:
         settings = dict(value)
         name = settings.pop("recipe", "")
@@ -203,40 +128,10 @@ def parse(value: str | Mapping[str, Any], recipes: Mapping[str, Recipe]) -> Chos
             hint = suggest(key, known) if known else "it takes none"
             raise UsageError(f"recipe {name} has no parameter {key!r}", hint=hint)
     values = {
-        key: parameter.check(name, given[key]) if key in given else parameter.default
+        key: parameter.check(f"recipe {name}", given[key]) if key in given else parameter.default
         for key, parameter in known.items()
     }
     return ChosenRecipe(recipe, values, frozenset(given))
-
-
-def _arguments(name: str, text: str | None) -> dict[str, Any]:
-    if text is None or not text.strip():
-        return {}
-    for attempt in (text, _quoted(text)):
-        try:
-            return dict(tomllib.loads(f"given = {{ {attempt.strip()} }}")["given"])
-        except tomllib.TOMLDecodeError:
-            continue
-    raise UsageError(
-        f"recipe {name}: cannot read the parameters ({text})",
-        hint='write name=value, separated by commas; lists as ["a", "b"]',
-    )
-
-
-def _quoted(text: str) -> str:
-    """Bare words after ``=`` in quotes, unless TOML reads them itself; quoted texts stay."""
-
-    def quote(match: re.Match[str]) -> str:
-        word = match[2]
-        if word is None:
-            return match[0]
-        try:
-            tomllib.loads(f"x = {word}")
-            return match[0]
-        except tomllib.TOMLDecodeError:
-            return f"{match[1]}{json.dumps(word)}"
-
-    return re.sub(rf"{_TEXT.pattern}|(=\s*)({_BARE.pattern})(?=\s*(?:,|$))", quote, text.strip())
 
 
 def _flat(recipe: str, settings: Mapping[str, Any]) -> dict[str, Any]:

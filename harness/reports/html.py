@@ -13,7 +13,7 @@ from markupsafe import Markup
 from harness.cache import whole_file
 from harness.domain import Measurement
 from harness.errors import UsageError
-from harness.reports import charts, confusion, notes, numbers
+from harness.reports import charts, confusion, notes, numbers, scenario_charts, scenarios
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 from harness.store import JobRecord
@@ -74,6 +74,12 @@ def render(view: RunView) -> str:
         unsuccessful=notes.unsuccessful(view.jobs),
         scatter=_figures(charts.accuracy_against_latency(view), "scatter"),
         boxes=_figures(charts.latency_by_trial(view), "boxes"),
+        scenarios=[
+            {**row, "cells": scenarios.cells(row), "why": scenarios.why(row)}
+            for row in scenarios.rows(view.jobs)
+        ],
+        not_official=scenarios.NOT_OFFICIAL,
+        served=_figures(scenario_charts.latency_over_time(view), "served"),
         provenance=[_provenance(record) for record in view.jobs if record.runtime],
         environment=json.dumps(view.run.environment, indent=1, sort_keys=True),
         suite=json.dumps(view.run.suite, indent=1, sort_keys=True),

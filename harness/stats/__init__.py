@@ -8,6 +8,7 @@ from harness.stats.comparison import (
     median_ratio,
     paired_shares,
 )
+from harness.stats.early_stopping import early_stopping_estimate, needed_queries
 from harness.stats.intervals import mean_of_proportions_interval, wilson_interval
 from harness.stats.ranking import auc_interval
 from harness.stats.sequential import t_confidence_sequence
@@ -25,12 +26,14 @@ __all__ = [
     "benjamini_hochberg",
     "bootstrap_mean_interval",
     "bootstrap_sums",
+    "early_stopping_estimate",
     "hierarchical_median_interval",
     "mcnemar_mid_p",
     "mean_interval",
     "mean_of_proportions_interval",
     "median_interval",
     "median_ratio",
+    "needed_queries",
     "paired_shares",
     "relative_half_width",
     "t_confidence_sequence",

@@ -45,6 +45,7 @@ class ModelledClock:
     """A clock that moves only when something is modelled to take time."""
 
     name = "modelled"
+    real = False
 
     def __init__(self) -> None:
         self._now = 0
@@ -57,6 +58,10 @@ class ModelledClock:
     def advance(self, ns: float) -> None:
         """Let ``ns`` go by."""
         self._now += int(ns)
+
+    def sleep_until(self, when_ns: int) -> None:
+        """Nothing happens until then."""
+        self._now = max(self._now, when_ns)
 
     def resolution_ns(self) -> int:
         """The step of the clock."""

@@ -116,6 +116,12 @@ def test_metrics(name: str) -> None:
         {"first": np.array([9000]), "measure": rng.integers(900, 1100, 60)},
         {"load_ns": 5, "init_ns": 6, "memory_peak_bytes": {"end": 1000}},
     )
+    queries = TrialObservation(
+        {"query": rng.integers(900, 1100, 700)},
+        {"part": 0, "stopped_by": "enough"},
+        {"query": np.arange(700) * 10_000_000},
+    )
+    passes = {"scenarios": (queries,)}
     errors, overlaps = rng.random(6), rng.integers(1, 9, (6, 1, 4)).repeat(3, axis=1)
     detections = np.array([[[0.1, 0.1, 0.5, 0.5, 0, 0.9]]] * 2)
     truth = {
@@ -136,7 +142,7 @@ def test_metrics(name: str) -> None:
         {"detections": detections, "truth": truth, "task": Task.DETECTION},
     ]  # fmt: skip
     each = [
-        METRICS[name](Observations(Policy(), 100, trials=(trial, trial), **observed))
+        METRICS[name](Observations(Policy(), 100, trials=(trial, trial), passes=passes, **observed))
         for observed in of_tasks
     ]
     assert any(each)

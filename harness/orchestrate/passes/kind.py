@@ -18,8 +18,9 @@ from harness.store import Store
 class Asking:
     """One attempt at a pass: everything that its ``run`` may use.
 
-    ``request(action)`` gives the part of a request that all actions share; ``trial_id`` is where
-    raw samples go as they arrive (``store.append_samples``); ``ready`` how the device was found.
+    ``part`` is which of the pass's agent processes this is, from 0. ``request(action)`` gives
+    the part of a request that all actions share; ``trial_id`` is where raw samples go as they
+    arrive (``store.append_samples``); ``ready`` how the device was found.
     """
 
     device: Device
@@ -27,6 +28,7 @@ class Asking:
     store: Store
     policy: Policy
     item: LaneJob
+    part: int
     trial_id: int
     ready: Ready
     stopped: Stop
@@ -40,8 +42,11 @@ class Pass:
     ``run(asking)`` asks the agent and returns its answer with the facts that the trial keeps;
     it raises as ``Session.ask`` does. ``UnsupportedError`` is no failure of the job: the reason is
     kept as the fact ``unsupported``. ``wanted(item)`` says whether a job has such a thing at all.
+    ``parts(policy)`` is how many agent processes it takes, a trial each; its number is the fact
+    ``part``.
     """
 
     stage: Stage
     run: Callable[[Asking], tuple[Answer, Mapping[str, Any]]]
     wanted: Callable[[Device, LaneJob], bool] = lambda _device, _item: True
+    parts: Callable[[Policy], int] = lambda _policy: 1
