@@ -2900,6 +2900,7 @@ typedef struct {
 typedef struct {
     Operator *list;
     size_t count, at; /* `at`: where the current run has come to */
+    int64_t elapsed;  /* ns in the runs themselves, all together */
     bool differs;     /* the current run from the first, at `at` */
 } Profile;
 
@@ -2933,9 +2934,12 @@ static Status profile_run(Engine *engine, Handle profiler, Profile *profile, boo
 {
     ProfilerEvent *events;
     int count = 0, index;
+    int64_t begin;
     Status status = rt.profiler_start(profiler);
+    begin = now_ns();
     if (status == STATUS_OK)
         status = run(engine);
+    profile->elapsed += now_ns() - begin;
     rt.profiler_stop(profiler);
     if (status == STATUS_OK)
         status = rt.event_count(profiler, &count);
@@ -2961,6 +2965,8 @@ static void send_operators(const Profile *profile, int64_t runs)
     size_t index;
     put(&text, "{\"type\":\"operators\",\"unit\":\"ns\",\"resolution_ns\":1000,\"runs\":");
     put_int(&text, runs);
+    put(&text, ",\"elapsed\":");
+    put_int(&text, profile->elapsed);
     put(&text, ",\"operators\":[");
     for (index = 0; index < profile->count; index++) {
         const Operator *operator = &profile->list[index];

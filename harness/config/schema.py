@@ -250,7 +250,8 @@ class PolicyFile(_Strict):
     retry_delay: float = _DEFAULT.retry_delay
     output_checks: int = _DEFAULT.output_checks
     agreement_samples: int = _DEFAULT.agreement_samples
-    measure: list[Literal["latency", "accuracy"]] = ["latency", "accuracy"]
+    measure: list[Literal["latency", "accuracy", "operators"]] = ["latency", "accuracy"]
+    operator_runs: int = _DEFAULT.operator_runs
     seed: int = _DEFAULT.seed
     convert_timeout: float = _DEFAULT.convert_timeout
     convert_memory_gb: float = _DEFAULT.convert_memory_gb

@@ -148,11 +148,23 @@ def outputs(
 
 def operators(message: dict[str, Any], device: str) -> list[dict[str, Any]]:
     """Operators in the order of execution, times in ns; raises ``ProtocolError``."""
+    found: list[dict[str, Any]] = profile(message, device)["operators"]
+    return found
+
+
+def profile(message: dict[str, Any], device: str) -> dict[str, Any]:
+    """The message ``operators`` with ``runs``, ``resolution_ns`` and ``elapsed`` (or ``None``).
+
+    Raises ``ProtocolError``.
+    """
     found, runs = message.get("operators"), message.get("runs")
+    step, elapsed = message.get("resolution_ns"), message.get("elapsed")
     good = (
         message.get("unit") == "ns"
         and type(runs) is int
-        and runs > 0
+        and 0 < runs < _MAX_NS
+        and (step is None or (type(step) in (int, float) and 0 <= step < _MAX_NS))
+        and (elapsed is None or (type(elapsed) is int and 0 <= elapsed < _MAX_NS))
         and isinstance(found, list)
         and len(found) <= _MAX_OPERATORS
         and all(map(_is_operator, found))
@@ -161,7 +173,12 @@ def operators(message: dict[str, Any], device: str) -> list[dict[str, Any]]:
         raise ProtocolError(f"{device}: operators that make no sense: {clean(str(message))[:160]}")
     assert isinstance(found, list)
     keys = ("name", "node", "time", "calls", "delegated")
-    return [{key: clean(operator.get(key)) for key in keys} for operator in found]
+    return {
+        "runs": runs,
+        "resolution_ns": step,
+        "elapsed": elapsed,
+        "operators": [{key: clean(operator.get(key)) for key in keys} for operator in found],
+    }
 
 
 def _is_operator(operator: object) -> bool:

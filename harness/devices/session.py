@@ -314,6 +314,7 @@ def _doing(stage: Stage) -> str:
         Stage.LATENCY: "time the model",
         Stage.ACCURACY: "run the dataset",
         Stage.CHECK: "run the output check",
+        Stage.OPERATORS: "time its operators",
     }.get(stage, "start")
 
 

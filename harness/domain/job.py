@@ -41,6 +41,7 @@ class Stage(StrEnum):
     CHECK = "check"
     ACCURACY = "accuracy"
     LATENCY = "latency"
+    OPERATORS = "operators"
     DONE = "done"
 
 

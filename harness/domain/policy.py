@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 _GOVERNOR = re.compile(r"[a-z_]{0,32}")
 #: What may be measured of a job beside ``latency`` and ``accuracy``.
-PASSES: tuple[str, ...] = ()
+PASSES: tuple[str, ...] = ("operators",)
 
 #: What decides how many trials there are, unless told otherwise.
 _TRIALS, _MOST_TRIALS, _PRECISION = 5, 25, 0.01
@@ -36,7 +36,8 @@ class Policy:
     ``busy_timeout`` how long to wait for a device that another session holds, and for this
     machine's processors.
     ``output_checks`` samples are compared with the host's reference, and up to
-    ``agreement_samples`` with the float32 variant of the same model (0: none). A conversion
+    ``agreement_samples`` with the float32 variant of the same model (0: none). Where
+    ``operators`` are measured too, ``operator_runs`` inferences are profiled. A conversion
     is ended after ``convert_timeout`` without a sign of life, or when it uses more than
     ``convert_memory_gb`` (0: three quarters of the host's memory).
 
@@ -69,6 +70,7 @@ class Policy:
     output_checks: int = 16
     agreement_samples: int = 1000
     measure: tuple[str, ...] = ("latency", "accuracy")
+    operator_runs: int = 50
     seed: int = 0
     convert_timeout: float = 900.0
     convert_memory_gb: float = 0.0
@@ -106,6 +108,7 @@ class Policy:
             ("retry_delay", 0, 600),
             ("output_checks", 1, 1000),
             ("agreement_samples", 0, 100_000),
+            ("operator_runs", 1, 100_000),
             ("seed", 0, 1 << 62),
             ("convert_timeout", 1, 604_800),
             ("convert_memory_gb", 0, 65_536),

@@ -16,6 +16,7 @@ from rich.text import Text
 from harness.domain import DeviceKind, JobStatus
 from harness.domain.advisory import NEXT_STEP
 from harness.reports import notes, numbers
+from harness.reports.profiles import summary_line
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 from harness.store import JobRecord
@@ -112,6 +113,10 @@ def _block_parts(
     yield table
     if runtime is not None:
         yield Text(f"{runtime.runtime} {runtime.runtime_version}", style="dim")
+    profiled = [(item.job.recipe, line) for item, _ in group if (line := summary_line(item))]
+    for line in dict.fromkeys(line for _, line in profiled):
+        names = ", ".join(name for name, found in profiled if found == line)
+        yield Text(f"most time  {names}: {line}", style="dim")
 
 
 def _columns(
