@@ -1,4 +1,4 @@
-"""Times of single operators, for a runtime that has a profiler: sums over profiled runs."""
+"""Times of single operators, for a runtime that has a profiler."""
 
 from device_agents.python.failures import AgentFailure
 from device_agents.python.system import import_numpy
@@ -6,6 +6,9 @@ from device_agents.python.tensors import feed_first, load
 
 #: The protocol's bound on one profile.
 MAX_OPERATORS = 20000
+
+#: Times of one profile that are sent one by one, at most.
+MAX_TIMES = 1000000
 
 STAGE = "operators"
 
@@ -39,6 +42,7 @@ def run_operators(request, emit, runtime, clock, system):
         raise
     except Exception as error:  # whatever invoke raises
         raise AgentFailure("invoke_failed", STAGE, "invoke failed: %s" % error) from None
+    each = len(found) * runs <= MAX_TIMES
     emit(
         {
             "type": "operators",
@@ -47,8 +51,13 @@ def run_operators(request, emit, runtime, clock, system):
             "runs": runs,
             "elapsed": elapsed,
             "operators": [
-                {"name": name, "node": node, "time": time, "calls": runs, "delegated": delegated}
-                for name, node, time, delegated in found
+                dict(
+                    {"name": name, "node": node, "delegated": delegated},
+                    time=sum(times),
+                    calls=runs,
+                    **({"times": times} if each else {}),
+                )
+                for name, node, times, delegated in found
             ],
         }
     )
@@ -74,21 +83,21 @@ def _warm_up(invoke, clock, limits):
 
 
 def _profiled(invoke, profiler, clock, runs):
-    """The operators with the sum of their times, and the sum of the runs' own, all in ns."""
-    found, elapsed = [], 0
+    """The operators with their times in each run, and the runs' own times, all in ns."""
+    found, elapsed = [], []
     for run in range(runs):
         begin = clock.now_ns()
         invoke()
-        elapsed += clock.now_ns() - begin
+        elapsed.append(clock.now_ns() - begin)
         events = profiler.events()[:MAX_OPERATORS]
         if not run:
-            found = [[name, node, 0, delegated] for name, node, _, delegated in events]
-        if [tuple(item[:2]) for item in found] != [event[:2] for event in events]:
+            found = [(name, node, [], delegated) for name, node, _, delegated in events]
+        if [item[:2] for item in found] != [event[:2] for event in events]:
             raise AgentFailure(
                 "invoke_failed", STAGE, "run %d had other operators than the first" % (run + 1)
             )
         for item, event in zip(found, events):
-            item[2] += event[2]
+            item[2].append(event[2])
     return found, elapsed
 
 

@@ -153,9 +153,10 @@ def operators(message: dict[str, Any], device: str) -> list[dict[str, Any]]:
 
 
 def profile(message: dict[str, Any], device: str) -> dict[str, Any]:
-    """The message ``operators`` with ``runs``, ``resolution_ns`` and ``elapsed`` (or ``None``).
+    """The message ``operators``: ``runs``, ``resolution_ns``, ``elapsed``, ``operators``.
 
-    Raises ``ProtocolError``.
+    ``elapsed`` and the ``times`` of an operator have one value per run, or are ``None``. Raises
+    ``ProtocolError``.
     """
     found, runs = message.get("operators"), message.get("runs")
     step, elapsed = message.get("resolution_ns"), message.get("elapsed")
@@ -164,10 +165,11 @@ def profile(message: dict[str, Any], device: str) -> dict[str, Any]:
         and type(runs) is int
         and 0 < runs < _MAX_NS
         and (step is None or (type(step) in (int, float) and 0 <= step < _MAX_NS))
-        and (elapsed is None or (type(elapsed) is int and 0 <= elapsed < _MAX_NS))
+        and (elapsed is None or _are_times(elapsed, runs))
         and isinstance(found, list)
         and len(found) <= _MAX_OPERATORS
         and all(map(_is_operator, found))
+        and all(op.get("times") is None or _are_times(op["times"], runs) for op in found)
     )
     if not good:
         raise ProtocolError(f"{device}: operators that make no sense: {clean(str(message))[:160]}")
@@ -177,8 +179,19 @@ def profile(message: dict[str, Any], device: str) -> dict[str, Any]:
         "runs": runs,
         "resolution_ns": step,
         "elapsed": elapsed,
-        "operators": [{key: clean(operator.get(key)) for key in keys} for operator in found],
+        "operators": [
+            {**{key: clean(operator.get(key)) for key in keys}, "times": operator.get("times")}
+            for operator in found
+        ],
     }
+
+
+def _are_times(values: object, runs: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == runs
+        and all(type(value) is int and 0 <= value < _MAX_NS for value in values)
+    )
 
 
 def _is_operator(operator: object) -> bool:

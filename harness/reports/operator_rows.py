@@ -47,6 +47,7 @@ def profile_row(item: JobProfile, top: int | None = None) -> dict[str, Any]:
     return {
         **made,
         "timed": profile.timed,
+        "statistic": "midmean" if profile.robust else "mean",
         "profiled_runs": profile.runs,
         "clock_step_ms": profile.resolution_ns / 1e6,
         "sum_ms": _ms(profile.sum_ns),

@@ -13,14 +13,17 @@ from rich.text import Text
 
 from harness.metrics.profile import Comparison, Pair, Profile, ProfiledOperator
 from harness.reports import numbers
-from harness.reports.operator_rows import by, percent, signed, yes_no
+from harness.reports.operator_rows import by, percent, yes_no
 from harness.reports.profiles import ComparedProfiles, JobProfile
 
 #: Columns of the names, so that tables of several jobs line up.
-_OPERATOR, _OUTPUT, _SHAPE = 20, 24, 13
+_OPERATOR, _OUTPUT, _SHAPE = 19, 22, 12
 
 #: Types whose totals are shown.
 _TYPES = 8
+
+#: Below this share of the unprofiled median, what is outside of operators is named.
+_MOST_OUTSIDE = 0.9
 
 #: Operators of the file that are named as not seen.
 _UNSEEN = 4
@@ -69,7 +72,7 @@ def _profile_parts(item: JobProfile, top: int) -> Iterator[RenderableType]:
     if profile.count > shown:
         yield Text(f"{shown} of {profile.count:,} operators; more with --top", style="dim")
     yield Text("")
-    yield _types(profile)
+    yield _totals(profile)
     yield Text("")
     for line in profile_lines(item):
         yield Text(line)
@@ -104,30 +107,38 @@ def _time(profile: Profile, operator: ProfiledOperator) -> str:
     """In ms; ``~`` where the clock is coarse for it, ``<`` below one of its steps."""
     if operator.time_ns is None:
         return "-"
-    if operator.time_ns < profile.resolution_ns and profile.resolution_ns > 1:
+    if _is_below(profile, operator):
         return f"<{numbers.significant(profile.resolution_ns / 1e6, 1)}"
     near = "~" if profile.is_near(operator) else ""
-    return f"{near}{numbers.significant(operator.time_ns / 1e6)}"
+    return f"{near}{_ms(operator.time_ns)}"
 
 
-def _types(profile: Profile) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False)
-    table.add_column(min_width=_OPERATOR + _OUTPUT + 1, no_wrap=True, overflow="ellipsis")
-    table.add_column(min_width=_SHAPE + 8, no_wrap=True, justify="right")
-    table.add_column(min_width=6, no_wrap=True)
-    table.add_column(min_width=9, no_wrap=True, justify="right")
-    table.add_column(min_width=5, no_wrap=True, justify="right")
+def _is_below(profile: Profile, operator: ProfiledOperator) -> bool:
+    """Whether one step of the clock is longer."""
+    step = profile.resolution_ns
+    return step > 1 and operator.time_ns is not None and operator.time_ns < step
+
+
+def _totals(profile: Profile) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("by type", width=_OPERATOR + _OUTPUT + 2, no_wrap=True, overflow="ellipsis")
+    for name, width in (("count", _SHAPE), ("deleg.", 15), ("ms", 9), ("%", 5)):
+        table.add_column(name, min_width=width, justify="right", no_wrap=True)
     for total in profile.types[:_TYPES]:
-        ms = None if total.time_ns is None else total.time_ns / 1e6
-        delegated = f"{total.delegated} deleg." if total.delegated else ""
         table.add_row(
-            Text(f"{total.type} x{total.count}"),
-            delegated,
-            "",
-            numbers.significant(ms),
+            Text(total.type),
+            str(total.count),
+            str(total.delegated or ""),
+            _ms(total.time_ns),
             percent(profile.share(total.time_ns)),
         )
     return table
+
+
+def _ms(ns: float | None) -> str:
+    """Three significant digits, and no more than six decimals."""
+    text = numbers.significant(None if ns is None else ns / 1e6)
+    return text if len(text) <= 8 else f"{(ns or 0.0) / 1e6:.6f}"
 
 
 def profile_lines(item: JobProfile) -> list[str]:
@@ -141,18 +152,21 @@ def _sum_lines(item: JobProfile, profile: Profile) -> Iterator[str]:
     if not profile.timed:
         yield "emulated device: shapes and delegation only, for its times mean nothing"
         return
-    ms = numbers.significant((profile.sum_ns or 0) / 1e6)
-    line = f"all {profile.count:,} operators {ms} ms, mean of {profile.runs:,} runs in one process"
+    half = "the middle half of " if profile.robust else ""
+    moved = "" if profile.robust else "; a disturbed run moves them"
+    yield f"means over {half}{profile.runs:,} runs in one process{moved}"
+    line = f"all {profile.count:,} operators {_ms(profile.sum_ns)} ms"
     if item.covered is not None:
-        median = numbers.significant((item.median_ns or 0) / 1e6)
-        line += f"; unprofiled median {median} ms: {item.covered * 100:.0f} % of it"
+        line += f", {item.covered * 100:.0f} % of the unprofiled median {_ms(item.median_ns)} ms"
+        if item.covered < _MOST_OUTSIDE:
+            line += "; the rest is outside of them"
     yield line
     if profile.elapsed_ns is not None:
         slower = item.profiler_share
         overhead = (
-            "" if slower is None else f", {slower * 100:+.0f} % against the unprofiled median"
+            "" if slower is None else f", {round(slower * 100):+d} % against the unprofiled median"
         )
-        yield f"with the profiler on {numbers.significant(profile.elapsed_ns / 1e6)} ms{overhead}"
+        yield f"an inference with the profiler on {_ms(profile.elapsed_ns)} ms{overhead}"
 
 
 def _clock_lines(profile: Profile) -> Iterator[str]:
@@ -199,7 +213,7 @@ def _compared_parts(item: ComparedProfiles, top: int) -> Iterator[RenderableType
     if item.differences:
         yield Text("differ in: " + "; ".join(item.differences), style="dim")
     table = _table(("base ms", 8, "right"), ("head ms", 8, "right"), ("ratio", 9, "right"),
-                   ("diff ms", 9, "right"))  # fmt: skip
+                   ("diff ms", 10, "right"))  # fmt: skip
     for pair in found.pairs[:top]:
         table.add_row(*_pair_cells(found, pair))
     yield table
@@ -213,7 +227,10 @@ def _compared_parts(item: ComparedProfiles, top: int) -> Iterator[RenderableType
 def _pair_cells(found: Comparison, pair: Pair) -> tuple[RenderableType, ...]:
     sides = ((found.base, pair.base), (found.head, pair.head))
     if pair.base and pair.head:
-        ratio = numbers.ratio(pair.ratio)
+        below = any(
+            operator is not None and _is_below(profile, operator) for profile, operator in sides
+        )
+        ratio = "-" if below else numbers.ratio(pair.ratio)
     else:
         ratio = "only base" if pair.base else "only head"
     difference = pair.difference_ns
@@ -225,8 +242,13 @@ def _pair_cells(found: Comparison, pair: Pair) -> tuple[RenderableType, ...]:
         *_names(pair.shown),
         *("" if operator is None else _time(profile, operator) for profile, operator in sides),
         ratio,
-        "-" if difference is None else near + signed(difference / 1e6),
+        "-" if difference is None else near + _difference(difference),
     )
+
+
+def _difference(ns: float) -> str:
+    sign = "+" if ns > 0 else "-" if ns < 0 else ""
+    return sign + _ms(abs(ns))
 
 
 def _compared_lines(item: ComparedProfiles) -> Iterator[str]:
@@ -235,11 +257,11 @@ def _compared_lines(item: ComparedProfiles) -> Iterator[str]:
         yield "no times on one side: an emulated device has none"
     else:
         sums = [(side.sum_ns or 0.0) / 1e6 for side in (found.base, found.head)]
-        texts = [numbers.significant(value) for value in sums]
+        texts = [_ms(side.sum_ns) for side in (found.base, found.head)]
         ratio = numbers.ratio(sums[1] / sums[0]) if sums[0] else "-"
         yield (
             f"all operators {texts[0]} ms against {texts[1]} ms: "
-            f"{signed(found.difference_ns / 1e6)} ms, {ratio}"
+            f"{_difference(found.difference_ns)} ms, {ratio}"
         )
     for name, one, others in (("base", "base", "head"), ("head", "head", "base")):
         alone = [pair for pair in found.pairs if getattr(pair, others) is None]

@@ -176,7 +176,7 @@ def _differences(base: JobProfile, head: JobProfile) -> tuple[str, ...]:
 
 
 def summary_line(record: JobRecord) -> str:
-    """``CONV_2D 71 %, ADD 9 %`` of a job that was profiled, or why it was not; else nothing."""
+    """``most time CONV_2D 71 %, ADD 9 %`` of a profiled job, or why it is none; else nothing."""
     kept = record.facts.get("operators") or {}
     if "unsupported" in kept:
         return f"not profiled: {kept['unsupported'] or 'no reason kept'}"
@@ -186,6 +186,5 @@ def summary_line(record: JobRecord) -> str:
     if any(share is None for _, _, share in shares):
         counts = ", ".join(f"{name} x{count}" for name, count, _ in shares)
         return f"{kept['count']} operators, {kept['delegated']} delegated: {counts}"
-    return ", ".join(
-        f"{name} {share * 100:.0f} %" for name, _, share in shares if share and share >= 0.005
-    )
+    named = (f"{name} {share * 100:.0f} %" for name, _, share in shares if share)
+    return "most time " + ", ".join(text for text in named if not text.endswith(" 0 %"))

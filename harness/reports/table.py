@@ -113,10 +113,16 @@ def _block_parts(
     yield table
     if runtime is not None:
         yield Text(f"{runtime.runtime} {runtime.runtime_version}", style="dim")
-    profiled = [(item.job.recipe, line) for item, _ in group if (line := summary_line(item))]
-    for line in dict.fromkeys(line for _, line in profiled):
-        names = ", ".join(name for name, found in profiled if found == line)
-        yield Text(f"most time  {names}: {line}", style="dim")
+    yield from _operator_lines([item for item, _ in group])
+
+
+def _operator_lines(records: Sequence[JobRecord]) -> Iterator[RenderableType]:
+    """Where the time goes, of jobs that were profiled; what many share stands once."""
+    found = {item.job.recipe: line for item in records if (line := summary_line(item))}
+    for line in dict.fromkeys(found.values()):
+        names = [recipe for recipe, other in found.items() if other == line]
+        of = f" of {', '.join(names)}" if len(names) < len(records) else ""
+        yield Text(f"operators{of}: {line}", style="dim")
 
 
 def _columns(

@@ -253,10 +253,8 @@ class _Request:
         text = "\n".join(lines)
         if len(profile) > 1:
             text = self._get("operators.csv", _MAX_PROFILE).decode("utf-8", "replace")
-        message = operators.read_operators(text, self._name)
-        # The tool's own mean over the same runs, with the profiler on.
-        message["elapsed"] = round(found.measured.mean * 1000 * message["runs"])
-        self._on_message(message, self.answer)
+        self._on_message(operators.read_operators(text, self._name), self.answer)
+        self.answer.summary = found.measured.as_json()
         self.answer.facts = {"delegated": delegated, "memory_peak_bytes": {}}
 
     # -- parts -----------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from harness.metrics.profile.record import (
     totals,
 )
 from harness.simulation.elements import Graph, Subgraph
+from harness.stats.midmean import middle_half, midmean
 
 #: Letters of a name that are kept.
 _NAME = 300
@@ -50,12 +51,17 @@ def join(
             output="",
             shape=None,
             dtype="",
-            time_ns=event["time"] / runs if timed else None,
+            time_ns=None,
             calls=event["calls"] / runs,
             delegated=event["delegated"],
         )
         for place, event in enumerate(message["operators"])
     ]
+    if timed:
+        times, robust = _times(message["operators"], runs)
+        entries = [
+            replace(entry, time_ns=float(time)) for entry, time in zip(entries, times, strict=True)
+        ]
     unseen: list[tuple[int, str, str]] = []
     if graph is not None:
         nodes = [event["node"] for event in message["operators"]]
@@ -70,19 +76,34 @@ def join(
         most = sorted(entries, key=lambda item: -(item.time_ns or 0.0))[:MAX_KEPT]
         shown = sorted(most, key=lambda item: item.place)
     elapsed = message.get("elapsed")
+    if elapsed is not None:
+        elapsed = midmean(np.array(elapsed, np.float64))
     return Profile(
         operators=tuple(shown),
         runs=runs,
         resolution_ns=float(message.get("resolution_ns") or 0),
         count=len(entries),
         sum_ns=sum(item.time_ns or 0.0 for item in entries) if timed else None,
-        elapsed_ns=elapsed / runs if timed and elapsed is not None else None,
+        elapsed_ns=elapsed if timed else None,
         types=totals(entries),
         unseen=tuple(unseen[:MAX_UNSEEN]),
         unseen_count=len(unseen),
         timed=timed,
+        robust=timed and robust,
         note=note,
     )
+
+
+def _times(events: Sequence[Mapping[str, Any]], runs: int) -> tuple[NDArray[np.float64], bool]:
+    """Per inference, ns (n,), and whether disturbed runs are left out.
+
+    Where each run is known, means over the middle half of the runs by their sum: the same runs
+    for all operators, so that the parts still add up.
+    """
+    if events and all(event.get("times") is not None for event in events):
+        each = np.array([event["times"] for event in events], np.float64)
+        return each[:, middle_half(each.sum(axis=0))].mean(axis=1), True
+    return np.array([event["time"] / runs for event in events], np.float64), False
 
 
 def _joined(

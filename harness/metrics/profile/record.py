@@ -14,7 +14,7 @@ VERSION = 1
 MAX_KEPT = 2000
 
 #: Types that a summary names.
-MAX_SUMMARY = 4
+MAX_SUMMARY = 3
 
 #: Types whose totals are kept, and operators of the file that are named as not seen.
 MAX_TYPES, MAX_UNSEEN = 200, 50
@@ -65,14 +65,16 @@ class TypeTotal:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile of one job: means over ``runs`` inferences in one process, in ns.
+    """A profile of one job: times per inference, of ``runs`` in one process, in ns.
 
     ``operators`` in the order of execution, at most ``MAX_KEPT`` of ``count``. ``sum_ns`` is of all
     ``count``; ``elapsed_ns`` the time around the same invoke calls, with the profiler on, or
     ``None``. ``resolution_ns`` is the step of the profiler's clock (0: not known). ``unseen`` are
     operators of the file (node, type, output) that no entry could be joined with, at most
-    ``MAX_UNSEEN`` of ``unseen_count``. ``timed`` is false where times mean nothing; ``note`` says
-    why nothing was joined.
+    ``MAX_UNSEEN`` of ``unseen_count``. ``timed`` is false where times mean nothing. Times are
+    means over the middle half of the runs where ``robust``, else over all, which one disturbed run
+    can move. ``note``
+    says why nothing was joined.
     """
 
     operators: tuple[ProfiledOperator, ...]
@@ -85,6 +87,7 @@ class Profile:
     unseen: tuple[tuple[int, str, str], ...] = ()
     unseen_count: int = 0
     timed: bool = True
+    robust: bool = False
     note: str = ""
 
     @property
@@ -99,7 +102,7 @@ class Profile:
 
     def is_near(self, operator: ProfiledOperator) -> bool:
         """Whether a step of the profiler's clock is more than a tenth of this time."""
-        if operator.time_ns is None:
+        if operator.time_ns is None or self.resolution_ns <= 1:
             return False
         return operator.time_ns < 10 * self.resolution_ns * max(1.0, operator.calls)
 
