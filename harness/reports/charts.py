@@ -21,7 +21,8 @@ from harness.store import JobRecord
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#be185d", "#4d7c0f")
+#: Of series, in their order.
+COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#be185d", "#4d7c0f")
 _SYMBOLS = {"real": "circle", "emulated": "diamond", "simulated": "square"}
 
 #: Marker diameters in pixels of the smallest and the largest file.
@@ -78,7 +79,7 @@ def accuracy_against_latency(view: RunView) -> list[tuple[str, str]]:
                 textfont={"size": 11},
                 name=plain(f"{model} on {device} ({backend})"),
                 marker={
-                    "color": _COLOURS[index % len(_COLOURS)],
+                    "color": COLOURS[index % len(COLOURS)],
                     "symbol": _SYMBOLS[kind],
                     "opacity": 0.75,
                     "size": [_diameter(row["size_bytes"] ** 0.5, low, high) for row in shown],
@@ -87,7 +88,7 @@ def accuracy_against_latency(view: RunView) -> list[tuple[str, str]]:
                 hoverinfo="text",
             )
         title = "top-1 accuracy, %" if metric == "top1" else numbers.heading([metric])
-        figure.update_layout(**_layout(f"latency, median ms ({kind})", title))
+        figure.update_layout(**layout(f"latency, median ms ({kind})", title))
         if factor == 1:  # an error: up is better in every chart
             figure.update_yaxes(autorange="reversed")
         figure.update_xaxes(**_log_axis([row["latency_median_ms"] for row in of_kind]))
@@ -126,7 +127,7 @@ def latency_by_trial(view: RunView) -> list[tuple[str, str]]:
             _add_box(figure, index, having)
         kind = shown[0].job.kind.value
         figure.update_layout(
-            **_layout("", f"latency, ms ({kind})"), boxmode="group", boxgroupgap=0.2
+            **layout("", f"latency, ms ({kind})"), boxmode="group", boxgroupgap=0.2
         )
         ends = [box[end] for _, found in boxes for box in found for end in ("p5", "p95")]
         figure.update_yaxes(**_log_axis(ends))
@@ -145,7 +146,7 @@ def _add_box(
         lowerfence=[box["p5"] for _, box in having],
         upperfence=[box["p95"] for _, box in having],
         name=f"trial {index + 1}",
-        marker={"color": _COLOURS[index % len(_COLOURS)]},
+        marker={"color": COLOURS[index % len(COLOURS)]},
         line={"width": 1.2},
         whiskerwidth=0.5,
     )
@@ -213,7 +214,8 @@ def _hover(row: dict[str, Any]) -> str:
     )
 
 
-def _layout(x: str, y: str) -> dict[str, Any]:
+def layout(x: str, y: str) -> dict[str, Any]:
+    """The house style, with the titles of the axes."""
     grid = {"gridcolor": "#e5e7eb", "zeroline": False, "linecolor": "#9ca3af", "ticks": "outside"}
     return {
         "template": "none",

@@ -108,15 +108,18 @@ def _time(profile: Profile, operator: ProfiledOperator) -> str:
     if operator.time_ns is None:
         return "-"
     if _is_below(profile, operator):
-        return f"<{numbers.significant(profile.resolution_ns / 1e6, 1)}"
+        return _below(profile)
     near = "~" if profile.is_near(operator) else ""
     return f"{near}{_ms(operator.time_ns)}"
 
 
 def _is_below(profile: Profile, operator: ProfiledOperator) -> bool:
     """Whether one step of the clock is longer."""
-    step = profile.resolution_ns
-    return step > 1 and operator.time_ns is not None and operator.time_ns < step
+    return operator.time_ns is not None and operator.time_ns < profile.step
+
+
+def _below(profile: Profile) -> str:
+    return f"<{numbers.significant(profile.step / 1e6, 1)}"
 
 
 def _totals(profile: Profile) -> Table:
@@ -129,7 +132,7 @@ def _totals(profile: Profile) -> Table:
             Text(total.type),
             str(total.count),
             str(total.delegated or ""),
-            _ms(total.time_ns),
+            _below(profile) if 0 < (total.time_ns or 0) < profile.step else _ms(total.time_ns),
             percent(profile.share(total.time_ns)),
         )
     return table
@@ -172,8 +175,8 @@ def _sum_lines(item: JobProfile, profile: Profile) -> Iterator[str]:
 def _clock_lines(profile: Profile) -> Iterator[str]:
     if profile.near_resolution and profile.resolution_ns:
         yield (
-            f"~ {profile.near_resolution} times within ten steps of the profiler's clock "
-            f"({profile.resolution_ns / 1000:g} us): each may be off by a step"
+            f"{profile.near_resolution} times, marked ~ or <, are within ten steps of the profiler's "
+            f"clock ({profile.resolution_ns / 1000:g} us)"
         )
 
 
@@ -234,10 +237,8 @@ def _pair_cells(found: Comparison, pair: Pair) -> tuple[RenderableType, ...]:
     else:
         ratio = "only base" if pair.base else "only head"
     difference = pair.difference_ns
-    step = max(
-        profile.resolution_ns * max(1.0, operator.calls) for profile, operator in sides if operator
-    )
-    near = "~" if difference and abs(difference) <= step and step > 1 else ""
+    step = max(profile.step * max(1.0, operator.calls) for profile, operator in sides if operator)
+    near = "~" if difference and abs(difference) <= step else ""
     return (
         *_names(pair.shown),
         *("" if operator is None else _time(profile, operator) for profile, operator in sides),

@@ -100,11 +100,16 @@ class Profile:
         """Of the operators that are kept, those whose time is within ten steps of the clock."""
         return sum(map(self.is_near, self.operators))
 
+    @property
+    def step(self) -> float:
+        """``resolution_ns``, or 0 where it is too fine to matter: modelled times are exact."""
+        return self.resolution_ns if self.resolution_ns > 1 else 0.0
+
     def is_near(self, operator: ProfiledOperator) -> bool:
         """Whether a step of the profiler's clock is more than a tenth of this time."""
-        if operator.time_ns is None or self.resolution_ns <= 1:
+        if operator.time_ns is None:
             return False
-        return operator.time_ns < 10 * self.resolution_ns * max(1.0, operator.calls)
+        return operator.time_ns < 10 * self.step * max(1.0, operator.calls)
 
     def share(self, time_ns: float | None) -> float | None:
         """Of the sum of all operators, 0..1; ``None`` without times."""
