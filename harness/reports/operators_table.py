@@ -175,8 +175,8 @@ def _sum_lines(item: JobProfile, profile: Profile) -> Iterator[str]:
 def _clock_lines(profile: Profile) -> Iterator[str]:
     if profile.near_resolution and profile.resolution_ns:
         yield (
-            f"{profile.near_resolution} times, marked ~ or <, are within ten steps of the profiler's "
-            f"clock ({profile.resolution_ns / 1000:g} us)"
+            f"{profile.near_resolution} times, marked ~ or <, are within ten steps of its "
+            f"profiler's clock ({profile.resolution_ns / 1000:g} us)"
         )
 
 
