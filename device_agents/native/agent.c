@@ -2894,7 +2894,7 @@ static bool run_sweep(const Json *request, Text *facts, Failure *failure)
 typedef struct {
     char name[120];
     bool delegated;
-    uint64_t node;
+    uint64_t node, graph;
     int64_t elapsed_us, calls;
 } Operator;
 
@@ -2921,8 +2921,10 @@ static void add_event(Profile *profile, const ProfilerEvent *event, int64_t run)
         operator->delegated =
             event->type != EVENT_OPERATOR || strstr(event->tag, "Delegate") != NULL;
         operator->node = event->node;
+        operator->graph = event->extra;
         profile->count++;
     } else if (profile->at == profile->count || operator->node != event->node ||
+               operator->graph != event->extra ||
                strcmp(operator->name, name) != 0) {
         profile->differs = true;
         return;
@@ -2999,6 +3001,8 @@ static void send_operators(const Profile *profile)
         put_string(&text, operator->name);
         put(&text, ",\"node\":");
         put_count_or_null(&text, operator->delegated ? -1 : (int64_t)operator->node);
+        put(&text, ",\"graph\":");
+        put_int(&text, (int64_t)operator->graph);
         put(&text, ",\"time\":");
         put_int(&text, operator->elapsed_us * 1000);
         for (run = 0; profile->times != NULL && run < profile->runs; run++) {

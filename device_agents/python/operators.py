@@ -52,7 +52,7 @@ def run_operators(request, emit, runtime, clock, system):
             "elapsed": elapsed,
             "operators": [
                 dict(
-                    {"name": name, "node": node, "delegated": delegated},
+                    {"name": name, "node": node, "graph": 0, "delegated": delegated},
                     time=sum(times),
                     calls=runs,
                     **({"times": times} if each else {}),

@@ -174,7 +174,7 @@ def profile(message: dict[str, Any], device: str) -> dict[str, Any]:
     if not good:
         raise ProtocolError(f"{device}: operators that make no sense: {clean(str(message))[:160]}")
     assert isinstance(found, list)
-    keys = ("name", "node", "time", "calls", "delegated")
+    keys = ("name", "node", "graph", "time", "calls", "delegated")
     return {
         "runs": runs,
         "resolution_ns": step,
@@ -197,10 +197,11 @@ def _are_times(values: object, runs: int) -> bool:
 def _is_operator(operator: object) -> bool:
     if not isinstance(operator, dict):
         return False
-    node, delegated = operator.get("node"), operator.get("delegated")
+    places = (operator.get("node"), operator.get("graph"))
+    delegated = operator.get("delegated")
     return (
         isinstance(operator.get("name"), str)
-        and (node is None or (type(node) is int and 0 <= node < _MAX_SIZE))
+        and all(at is None or (type(at) is int and 0 <= at < _MAX_SIZE) for at in places)
         and all(
             type(operator.get(k)) is int and 0 <= operator[k] < _MAX_NS for k in ("time", "calls")
         )

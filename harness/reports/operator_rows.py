@@ -73,6 +73,7 @@ def profile_row(item: JobProfile, top: int | None = None) -> dict[str, Any]:
             for node, type_, output in profile.unseen
         ],
         "unseen_count": profile.unseen_count,
+        "inside": profile.inside,
         "note": profile.note or None,
     }
 

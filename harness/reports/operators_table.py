@@ -198,6 +198,8 @@ def _join_lines(profile: Profile) -> Iterator[str]:
             profile.unseen_count > len(names)
         )
         yield f"of the file and not seen, fused or among the former: {', '.join(names)}{more}"
+    if profile.inside:
+        yield f"{profile.inside:,} more ran inside of loops and branches, in the time of these"
     if profile.left_out:
         yield f"{profile.left_out:,} more operators are only in the totals"
 

@@ -179,6 +179,14 @@ def test_truncated_profiles_are_refused(shared: Path) -> None:
             read_operators(text[:end], "b")
 
 
+def test_the_body_of_a_loop_is_in_the_time_of_the_loop() -> None:
+    events = message(("WHILE", 0, 900), ("ADD", 0, 400), ("Add (ND)", None, 300), ("MUL", 1, 50))
+    for event in events["operators"][1:3]:
+        event["graph"] = 2
+    made = join(messages.profile(events, "b"), graph("WHILE", "MUL"), timed=True)
+    assert nodes(made) == [0, 1] and made.sum_ns == 950 and made.inside == 2
+
+
 def test_without_a_graph_there_are_times_and_a_reason() -> None:
     made = join(message(("ADD", 0, 5)), None, timed=True, note="the file cannot be read")
     assert made.sum_ns == 5 and nodes(made) == [None] and made.note

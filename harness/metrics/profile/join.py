@@ -38,10 +38,12 @@ def join(
 ) -> Profile:
     """A profile from the checked message of an agent (``messages.profile``) and the file's graph.
 
-    Without a graph nothing is joined, and ``note`` says why. ``timed`` is false where the times
-    of this kind of device mean nothing: they are left out.
+    What ran in another graph than the main one is in the time of the operator that called it, a
+    loop or a branch, and only counted. Without a graph nothing is joined, and ``note`` says why.
+    ``timed`` is false where the times of this kind of device mean nothing: they are left out.
     """
     runs = int(message["runs"])
+    events = [event for event in message["operators"] if not event.get("graph")]
     entries = [
         ProfiledOperator(
             place=place,
@@ -55,16 +57,16 @@ def join(
             calls=event["calls"] / runs,
             delegated=event["delegated"],
         )
-        for place, event in enumerate(message["operators"])
+        for place, event in enumerate(events)
     ]
     if timed:
-        times, robust = _times(message["operators"], runs)
+        times, robust = _times(events, runs)
         entries = [
             replace(entry, time_ns=float(time)) for entry, time in zip(entries, times, strict=True)
         ]
     unseen: list[tuple[int, str, str]] = []
     if graph is not None:
-        nodes = [event["node"] for event in message["operators"]]
+        nodes = [event["node"] for event in events]
         covered = _joined(entries, nodes, graph.main)
         unseen = [
             (operator.index, operator.name, _output(graph.main, operator.index))
@@ -88,6 +90,7 @@ def join(
         types=totals(entries),
         unseen=tuple(unseen[:MAX_UNSEEN]),
         unseen_count=len(unseen),
+        inside=len(message["operators"]) - len(events),
         timed=timed,
         robust=timed and robust,
         note=note,

@@ -71,10 +71,10 @@ class Profile:
     ``count``; ``elapsed_ns`` the time around the same invoke calls, with the profiler on, or
     ``None``. ``resolution_ns`` is the step of the profiler's clock (0: not known). ``unseen`` are
     operators of the file (node, type, output) that no entry could be joined with, at most
-    ``MAX_UNSEEN`` of ``unseen_count``. ``timed`` is false where times mean nothing. Times are
+    ``MAX_UNSEEN`` of ``unseen_count``. ``inside`` counts entries of the bodies of loops and
+    branches, which are in the time of these. ``timed`` is false where times mean nothing. Times are
     means over the middle half of the runs where ``robust``, else over all, which one disturbed run
-    can move. ``note``
-    says why nothing was joined.
+    can move. ``note`` says why nothing was joined.
     """
 
     operators: tuple[ProfiledOperator, ...]
@@ -86,6 +86,7 @@ class Profile:
     types: tuple[TypeTotal, ...]
     unseen: tuple[tuple[int, str, str], ...] = ()
     unseen_count: int = 0
+    inside: int = 0
     timed: bool = True
     robust: bool = False
     note: str = ""
