@@ -40,15 +40,9 @@ def render_compared(items: Sequence[ComparedProfiles], top: int, width: int) -> 
 
 
 def short_output(name: str, most: int = _OUTPUT) -> str:
-    """What made the output; of a long path its end: ``.../conv2d_1/Conv2D``."""
+    """What made the output; of a long path its end: ``...conv_1/expand/Relu6``."""
     first = name.split(";", 1)[0]
-    if len(first) <= most:
-        return first
-    parts = first.split("/")
-    while len(parts) > 1 and len("/".join(parts)) + 4 > most:
-        parts = parts[1:]
-    found = ".../" + "/".join(parts)
-    return found if len(found) <= most else "..." + first[3 - most :]
+    return first if len(first) <= most else "..." + first[3 - most :]
 
 
 def _plain(parts: RenderableType, width: int) -> str:
@@ -132,10 +126,14 @@ def _totals(profile: Profile) -> Table:
             Text(total.type),
             str(total.count),
             str(total.delegated or ""),
-            _below(profile) if 0 < (total.time_ns or 0) < profile.step else _ms(total.time_ns),
+            _total_ms(profile, total.time_ns),
             percent(profile.share(total.time_ns)),
         )
     return table
+
+
+def _total_ms(profile: Profile, ns: float | None) -> str:
+    return _below(profile) if ns is not None and ns < profile.step else _ms(ns)
 
 
 def _ms(ns: float | None) -> str:
@@ -175,8 +173,8 @@ def _sum_lines(item: JobProfile, profile: Profile) -> Iterator[str]:
 def _clock_lines(profile: Profile) -> Iterator[str]:
     if profile.near_resolution and profile.resolution_ns:
         yield (
-            f"{profile.near_resolution} times, marked ~ or <, are within ten steps of its "
-            f"profiler's clock ({profile.resolution_ns / 1000:g} us)"
+            f"{profile.near_resolution} times (~ or <) are within ten steps of the profiler's "
+            f"clock ({profile.resolution_ns / 1000:g} us)"
         )
 
 

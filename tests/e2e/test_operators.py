@@ -98,7 +98,7 @@ def test_the_table_lines_up_within_100_columns(cli: Cli, store: str, runs: list[
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 100
     head = next(line for line in lines if line.startswith("operator"))
-    rows = [line for line in lines if re.match(r"[A-Z_2]+ +\.\.\./", line)]
+    rows = [line for line in lines if re.match(r"[A-Z_2D]+ +\.\.\.", line)]
     assert len(rows) == 3 and "3 of 10 operators" in done.stdout
     for name in ("shape", "type", "deleg."):
         at = head.index(name)

@@ -117,7 +117,7 @@ def test_tables_fit_and_the_comparison_names_what_takes_most(result: harness.Run
     assert max(map(len, shown.splitlines() + table.splitlines())) <= 100
     assert "Static Reshape (NC)" in shown and "(made by the delegate)" in shown
     assert "means over the middle half of 20 runs" in shown and "a disturbed run moves" in shown
-    assert "of the unprofiled median" in shown and "marked ~ or <" in shown
+    assert "of the unprofiled median" in shown and "(~ or <)" in shown
     pictures, without = operator_charts.pictures(result.view)
     assert len(pictures) == 4 and len(without) == 1 and "native" in without[0]
 
