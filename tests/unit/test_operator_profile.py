@@ -314,6 +314,11 @@ def test_names_decide_between_operators_of_one_type() -> None:
     assert made["three/add"].head is not None and made["three/add"].head.time_ns == 9
 
 
+def test_another_type_is_another_operator_whatever_its_name() -> None:
+    made = compare(profiled(("CONV_2D", 5, "x")), profiled(("DEPTHWISE_CONV_2D", 5, "x")))
+    assert [(p.base is None, p.head is None) for p in made.pairs] == [(False, True), (True, False)]
+
+
 def test_of_sides_without_times_the_operators_are_compared() -> None:
     timed = profiled(("ADD", 1, "x"))
     other = join(message(("ADD", 0, 1)), graph("ADD", outputs=["x"]), timed=False)
