@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api.deciding import CompareResult, compare
     from harness.api.loss import Effort, debug, search
+    from harness.api.operators import compare_operators
     from harness.api.runs import RunResult, load, run
     from harness.api.variants import convert, inspect, preflight
 
@@ -27,6 +28,7 @@ __all__ = [
     "RunResult",
     "__version__",
     "compare",
+    "compare_operators",
     "convert",
     "debug",
     "inspect",
@@ -39,6 +41,7 @@ __all__ = [
 _PARTS = {
     "deciding": ("CompareResult", "compare"),
     "loss": ("Effort", "debug", "search"),
+    "operators": ("compare_operators",),
     "runs": ("RunResult", "load", "run"),
     "variants": ("convert", "inspect", "preflight"),
 }

@@ -13,6 +13,7 @@ import traceback
 from device_agents.python import requests, wire
 from device_agents.python.failures import AgentFailure, memory_short, out_of_memory
 from device_agents.python.latency import run_latency
+from device_agents.python.operators import run_operators
 from device_agents.python.runtimes import find_runtime
 from device_agents.python.scenario import run_scenario
 from device_agents.python.sweep import run_sweep
@@ -21,20 +22,11 @@ from device_agents.python.system import Clock, System, import_numpy
 AGENT_VERSION = "1"
 
 
-def _no_profiler(*_):
-    raise AgentFailure(
-        "unsupported",
-        "start",
-        "the Python agent cannot look into a runtime's operators",
-        'the native agent can: agent = "native" in the device\'s profile',
-    )
-
-
 ACTIONS = {
     "latency": run_latency,
     "sweep": run_sweep,
     "scenario": run_scenario,
-    "operators": _no_profiler,
+    "operators": run_operators,
 }
 
 

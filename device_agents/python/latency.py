@@ -4,7 +4,7 @@ import gc
 
 from device_agents.python.failures import AgentFailure
 from device_agents.python.system import import_numpy
-from device_agents.python.tensors import Preprocessor, load, open_samples
+from device_agents.python.tensors import feed_first, load
 from device_agents.python.warmup import Steadiness
 
 #: Samples are sent between invokes, in bunches: at most this many, or this often.
@@ -22,21 +22,7 @@ def run_latency(request, emit, runtime, clock, system):
     emit(loaded.as_message())
     memory["loaded"] = system.peak_memory_bytes()
     interpreter = loaded.interpreter
-    samples = open_samples(numpy, request, "latency")
-    for position, detail in enumerate(loaded.inputs):
-        if position == 0:
-            value = Preprocessor(numpy, detail, samples, request.get("preprocessing"), "latency")(
-                samples[:1]
-            )
-        else:
-            value = numpy.zeros(detail["shape"], dtype=detail["dtype"])
-        try:
-            interpreter.set_tensor(detail["index"], value)
-        except (RuntimeError, ValueError) as error:
-            raise AgentFailure(
-                "invoke_failed", "latency", "an input cannot be written: %s" % error
-            ) from None
-
+    feed_first(numpy, loaded, request, "latency")
     recorder = _Recorder(emit, clock)
     gc.collect()
     gc.disable()

@@ -19,6 +19,9 @@ RUNTIMES = (
 class Runtime:
     """One runtime's Interpreter class and its loader of delegates, by name and version."""
 
+    #: Interpreters do not give their profiler out to Python; see ``operators.py``.
+    profiler = None
+
     def __init__(self, name, version, interpreter_class, load_delegate=None):
         self.name = name
         self.version = version
@@ -29,7 +32,7 @@ class Runtime:
     def interpreter(self, path, threads, accelerator, purpose, request):
         """An Interpreter over the model at ``path``, tensors not yet allocated.
 
-        ``purpose`` is ``latency`` or ``sweep``; a simulated runtime needs to know.
+        ``purpose`` is ``latency``, ``sweep`` or ``operators``; a simulated runtime needs to know.
         """
         del purpose
         if accelerator == "cpu":

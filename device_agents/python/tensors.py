@@ -262,6 +262,23 @@ class Preprocessor:
         np.copyto(target, real, casting="unsafe")
 
 
+def feed_first(numpy, loaded, request, stage):
+    """The first input gets the first sample, further inputs zeros."""
+    samples = open_samples(numpy, request, stage)
+    for position, detail in enumerate(loaded.inputs):
+        if position == 0:
+            prepare = Preprocessor(numpy, detail, samples, request.get("preprocessing"), stage)
+            value = prepare(samples[:1])
+        else:
+            value = numpy.zeros(detail["shape"], dtype=detail["dtype"])
+        try:
+            loaded.interpreter.set_tensor(detail["index"], value)
+        except (RuntimeError, ValueError) as error:
+            raise AgentFailure(
+                "invoke_failed", stage, "an input cannot be written: %s" % error
+            ) from None
+
+
 def _affine(numpy, preprocessing, channels, stage):
     """Scale (a number), mean and std (1 or ``channels`` of them) as 32-bit floats."""
     asked = {} if preprocessing is None else preprocessing

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.domain import Suite
 from harness.errors import UsageError
-from harness.reports import FORMATS, RunView, frame, job_rows, view_run
+from harness.reports import FORMATS, RunView, frame, job_rows, operator_rows, view_run
+from harness.reports.profiles import JobProfile, job_profiles
 from harness.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
@@ -52,6 +53,27 @@ class RunResult:
         if format not in FORMATS:
             raise UsageError(f"unknown format {format!r}", hint="known: " + ", ".join(FORMATS))
         return FORMATS[format](self.view, width)
+
+    def profiles(
+        self,
+        *,
+        model: str | None = None,
+        recipe: str | None = None,
+        device: str | None = None,
+        backend: str | None = None,
+    ) -> list[JobProfile]:
+        """What each job's operators take, or why that is not known.
+
+        Raises ``UsageError`` for a run whose Policy does not measure ``operators``.
+        """
+        choice = {"model": model, "recipe": recipe, "device": device, "backend": backend}
+        return job_profiles(self.view, choice)
+
+    def operators(self) -> pd.DataFrame:
+        """One row per job and operator, those of a job by the time they take; times in ms."""
+        import pandas as pd
+
+        return pd.DataFrame(operator_rows.flat(self.profiles()), columns=operator_rows.COLUMNS)
 
     def report(self, path: str | Path) -> Path:
         """Write the self-contained HTML report; returns where it is."""

@@ -17,6 +17,7 @@ from harness.cli import (
     emulate,
     export,
     inspect,
+    operators,
     preflight,
     recipes,
     report,
@@ -50,6 +51,7 @@ app.command("runs")(runs.runs)
 app.command("table")(table.table)
 app.command("compare")(compare.compare)
 app.command("scenarios")(scenarios.scenarios)
+app.command("operators")(operators.operators)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)

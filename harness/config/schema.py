@@ -213,6 +213,9 @@ class DeviceFile(_Strict):
         return text
 
 
+_Measured = Literal["latency", "accuracy", "operators", "scenarios"]
+
+
 class PolicyFile(_Strict):
     """How to measure; times in seconds."""
 
@@ -250,7 +253,11 @@ class PolicyFile(_Strict):
     retry_delay: float = _DEFAULT.retry_delay
     output_checks: int = _DEFAULT.output_checks
     agreement_samples: int = _DEFAULT.agreement_samples
-    measure: list[Literal["latency", "accuracy", "scenarios"]] = ["latency", "accuracy"]
+    measure: list[Literal["latency", "accuracy", "operators", "scenarios"]] = [
+        "latency",
+        "accuracy",
+    ]
+    operator_runs: int = _DEFAULT.operator_runs
     seed: int = _DEFAULT.seed
     convert_timeout: float = _DEFAULT.convert_timeout
     convert_memory_gb: float = _DEFAULT.convert_memory_gb

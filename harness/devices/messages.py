@@ -151,29 +151,60 @@ def outputs(
 
 def operators(message: dict[str, Any], device: str) -> list[dict[str, Any]]:
     """Operators in the order of execution, times in ns; raises ``ProtocolError``."""
+    found: list[dict[str, Any]] = profile(message, device)["operators"]
+    return found
+
+
+def profile(message: dict[str, Any], device: str) -> dict[str, Any]:
+    """The message ``operators``: ``runs``, ``resolution_ns``, ``elapsed``, ``operators``.
+
+    ``elapsed`` and the ``times`` of an operator have one value per run, or are ``None``. Raises
+    ``ProtocolError``.
+    """
     found, runs = message.get("operators"), message.get("runs")
+    step, elapsed = message.get("resolution_ns"), message.get("elapsed")
     good = (
         message.get("unit") == "ns"
         and type(runs) is int
-        and runs > 0
+        and 0 < runs < _MAX_NS
+        and (step is None or (type(step) in (int, float) and 0 <= step < _MAX_NS))
+        and (elapsed is None or _are_times(elapsed, runs))
         and isinstance(found, list)
         and len(found) <= _MAX_OPERATORS
         and all(map(_is_operator, found))
+        and all(op.get("times") is None or _are_times(op["times"], runs) for op in found)
     )
     if not good:
         raise ProtocolError(f"{device}: operators that make no sense: {clean(str(message))[:160]}")
     assert isinstance(found, list)
-    keys = ("name", "node", "time", "calls", "delegated")
-    return [{key: clean(operator.get(key)) for key in keys} for operator in found]
+    keys = ("name", "node", "graph", "time", "calls", "delegated")
+    return {
+        "runs": runs,
+        "resolution_ns": step,
+        "elapsed": elapsed,
+        "operators": [
+            {**{key: clean(operator.get(key)) for key in keys}, "times": operator.get("times")}
+            for operator in found
+        ],
+    }
+
+
+def _are_times(values: object, runs: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == runs
+        and all(type(value) is int and 0 <= value < _MAX_NS for value in values)
+    )
 
 
 def _is_operator(operator: object) -> bool:
     if not isinstance(operator, dict):
         return False
-    node, delegated = operator.get("node"), operator.get("delegated")
+    places = (operator.get("node"), operator.get("graph"))
+    delegated = operator.get("delegated")
     return (
         isinstance(operator.get("name"), str)
-        and (node is None or (type(node) is int and 0 <= node < _MAX_SIZE))
+        and all(at is None or (type(at) is int and 0 <= at < _MAX_SIZE) for at in places)
         and all(
             type(operator.get(k)) is int and 0 <= operator[k] < _MAX_NS for k in ("time", "calls")
         )

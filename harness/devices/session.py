@@ -315,6 +315,7 @@ def _doing(stage: Stage) -> str:
         Stage.ACCURACY: "run the dataset",
         Stage.CHECK: "run the output check",
         Stage.SCENARIOS: "answer queries",
+        Stage.OPERATORS: "time its operators",
     }.get(stage, "start")
 
 

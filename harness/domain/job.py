@@ -42,6 +42,7 @@ class Stage(StrEnum):
     ACCURACY = "accuracy"
     LATENCY = "latency"
     SCENARIOS = "scenarios"
+    OPERATORS = "operators"
     DONE = "done"
 
 

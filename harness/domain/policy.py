@@ -10,7 +10,7 @@ from harness.errors import UsageError
 
 _GOVERNOR = re.compile(r"[a-z_]{0,32}")
 #: What may be measured of a job beside ``latency`` and ``accuracy``.
-PASSES: tuple[str, ...] = ("scenarios",)
+PASSES: tuple[str, ...] = ("operators", "scenarios")
 
 #: Scenarios of one job, at most.
 MAX_SCENARIOS = 16
@@ -42,7 +42,8 @@ class Policy:
     ``busy_timeout`` how long to wait for a device that another session holds, and for this
     machine's processors.
     ``output_checks`` samples are compared with the host's reference, and up to
-    ``agreement_samples`` with the float32 variant of the same model (0: none). A conversion
+    ``agreement_samples`` with the float32 variant of the same model (0: none). Where
+    ``operators`` are measured too, ``operator_runs`` inferences are profiled. A conversion
     is ended after ``convert_timeout`` without a sign of life, or when it uses more than
     ``convert_memory_gb`` (0: three quarters of the host's memory).
 
@@ -78,6 +79,7 @@ class Policy:
     output_checks: int = 16
     agreement_samples: int = 1000
     measure: tuple[str, ...] = ("latency", "accuracy")
+    operator_runs: int = 50
     seed: int = 0
     convert_timeout: float = 900.0
     convert_memory_gb: float = 0.0
@@ -116,6 +118,7 @@ class Policy:
             ("retry_delay", 0, 600),
             ("output_checks", 1, 1000),
             ("agreement_samples", 0, 100_000),
+            ("operator_runs", 1, 100_000),
             ("seed", 0, 1 << 62),
             ("convert_timeout", 1, 604_800),
             ("convert_memory_gb", 0, 65_536),

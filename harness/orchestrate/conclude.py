@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,12 @@ from harness.metrics import (
     main_measurement,
     scenarios,
 )
+from harness.metrics.profile import Profile
 from harness.orchestrate.passes import PASSES
 from harness.orchestrate.prepare import Ready
 from harness.orchestrate.reducers import ARTIFACTS
 from harness.orchestrate.tasks import class_ids
-from harness.store import Store
+from harness.store import Store, TrialRecord
 
 #: Trials that run the dataset, or a part of it.
 _SWEEPS = (Stage.ACCURACY.value, Stage.CHECK.value)
@@ -175,6 +176,7 @@ def seal_success(
             "classes": _class_names(ready) if matrix is not None else [],
             "agreement_missing": ready.float_missing,
             **({"scenarios": answered} if (answered := scenarios.results(observations)) else {}),
+            **_operators(trials),
         },
         measurements=measurements,
         advisories=advisories(observations),
@@ -197,6 +199,16 @@ def _correct(observations: Observations) -> dict[str, NDArray[Any]]:
     if predictions is None or labels is None:
         return {}
     return {"correct": (predictions == labels).astype(np.uint8)}
+
+
+def _operators(trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    """What a comparison says of a profile; all of it is with the trial."""
+    found = [trial.facts for trial in trials if trial.purpose == Stage.OPERATORS.value]
+    if not found:
+        return {}
+    if "operators" not in found[-1]:
+        return {"operators": {"unsupported": found[-1].get("unsupported")}}
+    return {"operators": Profile.from_json(found[-1]["operators"]).summary()}
 
 
 def _classes(sweep_facts: Mapping[str, Any]) -> int:

@@ -21,6 +21,7 @@ from harness.store import JobRecord
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+#: Of series, in their order.
 COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#be185d", "#4d7c0f")
 _SYMBOLS = {"real": "circle", "emulated": "diamond", "simulated": "square"}
 
@@ -214,7 +215,7 @@ def _hover(row: dict[str, Any]) -> str:
 
 
 def layout(x: str, y: str) -> dict[str, Any]:
-    """What all figures have in common, with the titles of their axes."""
+    """The house style, with the titles of the axes."""
     grid = {"gridcolor": "#e5e7eb", "zeroline": False, "linecolor": "#9ca3af", "ticks": "outside"}
     return {
         "template": "none",

@@ -13,7 +13,15 @@ from markupsafe import Markup
 from harness.cache import whole_file
 from harness.domain import Measurement
 from harness.errors import UsageError
-from harness.reports import charts, confusion, notes, numbers, scenario_charts, scenarios
+from harness.reports import (
+    charts,
+    confusion,
+    notes,
+    numbers,
+    operator_charts,
+    scenario_charts,
+    scenarios,
+)
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 from harness.store import JobRecord
@@ -80,11 +88,21 @@ def render(view: RunView) -> str:
         ],
         not_official=scenarios.NOT_OFFICIAL,
         served=_figures(scenario_charts.latency_over_time(view), "served"),
+        **_profiles(view),
         provenance=[_provenance(record) for record in view.jobs if record.runtime],
         environment=json.dumps(view.run.environment, indent=1, sort_keys=True),
         suite=json.dumps(view.run.suite, indent=1, sort_keys=True),
         plotly=Markup(script),  # noqa: S704  a package's own file, not text from outside
     )
+
+
+def _profiles(view: RunView) -> dict[str, Any]:
+    """Where the time of each profiled job goes; figures under the same key as the others."""
+    found, lines = operator_charts.pictures(view)
+    drawn = [(item["label"], item["figure"]) for item in found if item["figure"]]
+    figures = iter(_figures(drawn, "operators"))
+    profiled = [{**item, "figure": next(figures) if item["figure"] else None} for item in found]
+    return {"profiled": profiled, "not_profiled": lines}
 
 
 def _line(

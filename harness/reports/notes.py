@@ -30,7 +30,7 @@ def policy_line(policy: Policy) -> str:
         f"{_trials(policy)} in fresh processes, each after {_warm_up(policy)}, "
         f"at least {policy.min_runs} runs and {policy.min_seconds:g} s"
         if "latency" in policy.measure
-        else f"{' and '.join(policy.measure)} only"
+        else f"{', '.join(policy.measure)} only"
     )
     lighter = policy.lighter_than_default()
     note = f"; LIGHTER than the default ({', '.join(lighter)})" if lighter else ""

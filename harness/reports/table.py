@@ -16,6 +16,7 @@ from rich.text import Text
 from harness.domain import DeviceKind, JobStatus
 from harness.domain.advisory import NEXT_STEP
 from harness.reports import notes, numbers, scenarios
+from harness.reports.profiles import summary_line
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 from harness.store import JobRecord
@@ -113,6 +114,16 @@ def _block_parts(
     yield table
     if runtime is not None:
         yield Text(f"{runtime.runtime} {runtime.runtime_version}", style="dim")
+    yield from _operator_lines([item for item, _ in group])
+
+
+def _operator_lines(records: Sequence[JobRecord]) -> Iterator[RenderableType]:
+    """Where the time goes, of jobs that were profiled; what many share stands once."""
+    found = {item.job.recipe: line for item in records if (line := summary_line(item))}
+    for line in dict.fromkeys(found.values()):
+        names = [recipe for recipe, other in found.items() if other == line]
+        of = f" of {', '.join(names)}" if len(names) < len(records) else ""
+        yield Text(f"operators{of}: {line}", style="dim")
 
 
 def _columns(

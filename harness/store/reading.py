@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,21 @@ def trials(connection: Connection, job_id: int, *, with_samples: bool) -> list[T
         )
         for row in rows
     ]
+
+
+def facts_of(connection: Connection, run_id: str, purpose: str) -> dict[int, Mapping[str, Any]]:
+    """What the newest finished trial of this purpose tells, by job; see ``Store.facts_of``."""
+    query = (
+        sa.select(schema.trials.c.job_id, schema.trials.c.facts)
+        .join(schema.jobs)
+        .where(
+            schema.jobs.c.run_id == run_id,
+            schema.trials.c.purpose == purpose,
+            schema.trials.c.status == TrialStatus.OK.value,
+        )
+        .order_by(schema.trials.c.id)
+    )
+    return {row.job_id: row.facts for row in connection.execute(query)}
 
 
 def _samples(

@@ -48,7 +48,8 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """One agent process of a job: ``purpose`` is ``check``, ``accuracy`` or ``latency``.
+    """One agent process of a job: ``purpose`` is ``check``, ``accuracy``, ``latency`` or the
+    name of what else the Policy asked for (``operators``).
 
     ``phases`` maps each phase to ``(at, values)`` in ns, empty unless samples were asked for.
     """

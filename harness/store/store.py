@@ -347,6 +347,15 @@ class Store:
         with self._read() as connection:
             return reading.trials(connection, job_id, with_samples=with_samples)
 
+    def facts_of(self, run_id: str, purpose: str) -> dict[int, Mapping[str, Any]]:
+        """The facts of each job's newest finished trial of a purpose, by the job's id.
+
+        ``operators``: the profile of its operators under the same name, see
+        ``metrics.profile.Profile.from_json``, or ``unsupported``, why there is none.
+        """
+        with self._read() as connection:
+            return reading.facts_of(connection, run_id, purpose)
+
     def artifact(self, job_id: int, name: str) -> NDArray[Any] | None:
         """An array kept with a job, or ``None``."""
         with self._read() as connection:

@@ -122,6 +122,8 @@ class _ModelledInterpreter:
         self._noise = noise
         self._really_run = really_run
         self._ran = False
+        #: How much longer than the cost model says the newest inference took.
+        self.slower = 1.0
         clock.advance(cost.init_ns * 0.4)
 
     def __getattr__(self, name: str) -> Any:
@@ -132,11 +134,37 @@ class _ModelledInterpreter:
         self._real.allocate_tensors()
 
     def invoke(self) -> None:
-        cost = self._cost.invoke_ns if self._ran else self._cost.first_ns
-        self._clock.advance(cost * next(self._noise))
+        cost = (self._cost.invoke_ns if self._ran else self._cost.first_ns) * next(self._noise)
+        self._clock.advance(cost)
+        self.slower = cost / max(1, self._cost.invoke_ns)
         self._ran = True
         if self._really_run:
             self._real.invoke()
+
+
+class _ModelledProfiler:
+    """Operators as the cost model has them, each as much slower as the inference was."""
+
+    resolution_ns = 1
+
+    def __init__(
+        self,
+        interpreter: _ModelledInterpreter,
+        names: Sequence[str],
+        cost: Estimate,
+        accelerator: str,
+    ) -> None:
+        self._interpreter, self._names, self._cost = interpreter, names, cost
+        #: The model of an Edge TPU has all operators on it, that of a processor none elsewhere.
+        self._delegated = accelerator != "cpu"
+
+    def events(self) -> list[tuple[str, int, int, bool]]:
+        """See the agent's ``run_operators``."""
+        slower = self._interpreter.slower
+        return [
+            (name, node, round(ns * slower), self._delegated)
+            for node, (name, ns) in enumerate(zip(self._names, self._cost.operator_ns, strict=True))
+        ]
 
 
 class _ModelledRuntime:
@@ -161,14 +189,19 @@ class _ModelledRuntime:
     def failure(self, _error: Exception) -> None:
         """There is no accelerator that could fail."""
 
+    def profiler(self, interpreter: _ModelledInterpreter) -> _ModelledProfiler:
+        """See the agent's ``run_operators``."""
+        return _ModelledProfiler(interpreter, *self._profiled)
+
     def interpreter(
         self, path: str, threads: int, accelerator: str, purpose: str, request: Mapping[str, Any]
     ) -> Any:
         """See the agent's ``Runtime``."""
         file = Path(path)
         try:
+            graph = read_graph(file)
             cost = estimate(
-                read_graph(file),
+                graph,
                 file.stat().st_size,
                 Backend(accelerator, threads),
                 self._device.simulation,
@@ -179,6 +212,7 @@ class _ModelledRuntime:
         with _quiet_first_time():
             real = self._host.interpreter(path, 1, "cpu", purpose, request)
             real.allocate_tensors()
+        self._profiled = [operator.name for operator in graph.operators], cost, accelerator
         self._system.memory = cost.memory_bytes
         self._system.threads = threads if accelerator == "cpu" else 1
         return _ModelledInterpreter(
@@ -186,7 +220,7 @@ class _ModelledRuntime:
             cost,
             self._clock,
             _noise(self._device.simulation, self._seed()),
-            really_run=purpose != "latency",
+            really_run=purpose == "sweep",
         )
 
 

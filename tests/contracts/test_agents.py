@@ -204,7 +204,11 @@ def test_operators(agent: list[str], name: str, digits: dict[str, Path]) -> None
         assert answers[-1]["kind"] == "unsupported"
         return
     assert [message["type"] for message in answers] == ["hello", "loaded", "operators", "done"]
-    operators = checked.operators(answers[2], "here")
+    profile = checked.profile(answers[2], "here")
+    operators = profile["operators"]
+    assert profile["runs"] == len(profile["elapsed"]) == 7 and min(profile["elapsed"]) > 0
+    assert all(operator["time"] == sum(operator["times"]) for operator in operators)
+    assert sum(operator["time"] for operator in operators) <= sum(profile["elapsed"])
     assert {operator["calls"] for operator in operators} == {7}
     assert any("Convolution" in operator["name"] for operator in operators)
     assert any(operator["delegated"] for operator in operators)

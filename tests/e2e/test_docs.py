@@ -51,6 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, digits: dict[str, Path]) ->
     (where / "model.tflite").write_bytes(digits["int8"].read_bytes())
     (where / "labels.txt").write_text("\n".join("0123456789"))
     (where / "mine.toml").write_text(blocks(ROOT / "README.md", "toml")[0])
+    profiled = (where / "mine.toml").read_text().replace('"local", ', "")
+    (where / "profiled.toml").write_text(
+        profiled + blocks(ROOT / "docs" / "operators.md", "toml")[0]
+    )
     done = subprocess.run(
         [*harness_command(), "run", "demo", "-d", "pixel-3", "-r", "float32", "-r", "int8"],
         cwd=where, capture_output=True, text=True, check=False,
@@ -119,7 +123,7 @@ def test_devices_shown_are_valid(
 
 
 def test_python_shown_does_run(folder: Path) -> None:
-    pages = ("guide.md", "quantization.md")
+    pages = ("guide.md", "quantization.md", "operators.md")
     for code in [code for page in pages for code in blocks(ROOT / "docs" / page, "python")]:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False

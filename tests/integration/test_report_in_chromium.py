@@ -24,6 +24,7 @@ def page(
         folder / "suite.toml", recipes=["float32", "int8", "int16x8"],
         devices=["local", "raspberry-pi-4", "coral-usb"], trials=2,
         model_name=json.dumps(HOSTILE),
+        policy='measure = ["latency", "accuracy", "operators"]',
     )  # fmt: skip
     text = suite.read_text().replace(
         'name = "small"', f"name = {json.dumps('</script>' + HOSTILE)}"
@@ -82,6 +83,13 @@ def test_the_report_renders_offline_without_errors(page, browser) -> None:  # ty
     assert len(points) == len(ok)
     boxes = browser.find_elements(By.CSS_SELECTOR, "[id^=boxes] .boxlayer .box")
     assert len(boxes) == 2 * len(ok)
+    # The Python agent has no profiler; three variants on one simulated device and one on another.
+    bars = browser.find_elements(By.CSS_SELECTOR, "[id^=operators-] .barlayer .point")
+    assert len(bars) == sum(
+        len(item.profile.operators) for item in result.profiles() if item.profile
+    )
+    assert len(browser.find_elements(By.CSS_SELECTOR, "[id^=operators-]")) == 4
+    assert "cannot look into" in browser.find_element(By.ID, "operators").text
     legends = [item.text for item in browser.find_elements(By.CSS_SELECTOR, ".legendtext")]
     assert any(legend.startswith(HOSTILE) for legend in legends)
     kinds = {item.text for item in browser.find_elements(By.CSS_SELECTOR, "#comparison .kind")}

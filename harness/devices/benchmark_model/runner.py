@@ -254,6 +254,7 @@ class _Request:
         if len(profile) > 1:
             text = self._get("operators.csv", _MAX_PROFILE).decode("utf-8", "replace")
         self._on_message(operators.read_operators(text, self._name), self.answer)
+        self.answer.summary = found.measured.as_json()
         self.answer.facts = {"delegated": delegated, "memory_peak_bytes": {}}
 
     # -- parts -----------------------------------------------------------------------------

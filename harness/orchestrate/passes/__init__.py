@@ -6,10 +6,10 @@ nothing of it disturbs them. A new kind is one file with a ``Pass``, a line in `
 metrics as ``Observations.passes``.
 """
 
-from harness.orchestrate.passes import scenarios
+from harness.orchestrate.passes import operators, scenarios
 from harness.orchestrate.passes.kind import Asking, Pass
 
 #: By the name under which a Policy asks for it (``measure``).
-PASSES: dict[str, Pass] = {"scenarios": scenarios.PASS}
+PASSES: dict[str, Pass] = {"operators": operators.PASS, "scenarios": scenarios.PASS}
 
 __all__ = ["PASSES", "Asking", "Pass"]

@@ -7,6 +7,13 @@ for (const source of document.querySelectorAll("script[data-chart]")) {
   });
 }
 
+// A chart that was drawn inside of a closed element knows no width.
+for (const details of document.querySelectorAll("details")) {
+  details.addEventListener("toggle", () => {
+    for (const chart of details.querySelectorAll(".chart")) Plotly.Plots.resize(chart);
+  });
+}
+
 function sortKey(cell) {
   if ("value" in cell.dataset) {
     const number = parseFloat(cell.dataset.value);
