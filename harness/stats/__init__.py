@@ -8,9 +8,13 @@ from harness.stats.comparison import (
     median_ratio,
     paired_shares,
 )
+from harness.stats.granularity import granularity
 from harness.stats.intervals import mean_of_proportions_interval, wilson_interval
+from harness.stats.modes import Groups, two_groups, two_modes
 from harness.stats.ranking import auc_interval
 from harness.stats.sequential import t_confidence_sequence
+from harness.stats.series import Change, find_change, level_error, short_trend
+from harness.stats.spread import expected_range, heterogeneity_chance
 from harness.stats.trials import (
     hierarchical_median_interval,
     mean_interval,
@@ -20,12 +24,19 @@ from harness.stats.trials import (
 )
 
 __all__ = [
+    "Change",
     "Effect",
+    "Groups",
     "auc_interval",
     "benjamini_hochberg",
     "bootstrap_mean_interval",
     "bootstrap_sums",
+    "expected_range",
+    "find_change",
+    "granularity",
+    "heterogeneity_chance",
     "hierarchical_median_interval",
+    "level_error",
     "mcnemar_mid_p",
     "mean_interval",
     "mean_of_proportions_interval",
@@ -33,7 +44,10 @@ __all__ = [
     "median_ratio",
     "paired_shares",
     "relative_half_width",
+    "short_trend",
     "t_confidence_sequence",
     "trial_medians",
+    "two_groups",
+    "two_modes",
     "wilson_interval",
 ]

@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
-from harness.metrics.observations import Observations
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.checks.conditions import Conditions, of_trial
+from harness.metrics.observations import Observations, TrialObservation
+from harness.stats import Change, find_change, granularity, short_trend, two_groups
+
+#: Changes of the level within a trial that are smaller than this share matter to nobody: they are
+#: of the size by which fresh processes of one program differ anyway.
+LEAST_CHANGE = 0.03
+
+#: The same over trials, which differ from each other: 5 % is about three times by how much.
+LEAST_CHANGE_OF_TRIALS = 0.05
+
+#: A chance as small as this is none: a trend over trials.
+_CHANCE = 0.005
+
+#: Share of the samples, or trials, of the smaller of two modes: fewer are outliers.
+LEAST_SHARE = 0.1
+
+#: Modes lie further apart than this ratio.
+LEAST_RATIO = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """How the medians of trials went: ``ratio`` of last to first, or of the levels.
+
+    ``begin`` is the first trial, from 0, on another level, ``None`` for a trend.
+    """
+
+    ratio: float
+    begin: int | None
 
 
 class Seen:
@@ -18,3 +51,52 @@ class Seen:
         """The median of each trial that tells one, in ns, in the order of the trials."""
         found = (trial.median_ns for trial in self.observations.trials)
         return [median for median in found if median is not None]
+
+    @cached_property
+    def timed(self) -> list[TrialObservation]:
+        """The trials that have samples."""
+        return [trial for trial in self.observations.trials if len(samples(trial))]
+
+    @cached_property
+    def changes(self) -> list[Change | None]:
+        """How the level changed within each trial of ``timed``."""
+        return [find_change(samples(trial), least=LEAST_CHANGE) for trial in self.timed]
+
+    @cached_property
+    def steps_ns(self) -> list[float | None]:
+        """The step of the clock that each trial of ``timed`` shows, see ``granularity``."""
+        return [granularity(samples(trial)) for trial in self.timed]
+
+    @cached_property
+    def conditions(self) -> list[Conditions]:
+        """How the device was around each trial, of all trials."""
+        return [of_trial(trial) for trial in self.observations.trials]
+
+    @cached_property
+    def groups(self) -> NDArray[np.bool_] | None:
+        """Which trials of ``medians`` are the slower ones of two groups."""
+        if len(self.medians) < 2 or min(self.medians) <= 0:
+            return None
+        medians = np.array(self.medians)
+        return two_groups(medians, least_ratio=LEAST_RATIO, least_share=LEAST_SHARE)
+
+    @cached_property
+    def over_trials(self) -> Slope | None:
+        """How the medians of trials changed with time."""
+        medians, upper = np.array(self.medians), self.groups
+        if upper is not None:
+            turns = np.flatnonzero(np.diff(upper.astype(np.int8)))
+            if len(turns) > 1:  # they come and go
+                return None
+            begin = int(turns[0]) + 1
+            return Slope(float(np.median(medians[begin:]) / np.median(medians[:begin])), begin)
+        ratio = short_trend(medians, least=LEAST_CHANGE_OF_TRIALS, chance=_CHANCE)
+        return None if ratio is None else Slope(ratio, None)
+
+
+def samples(trial: TrialObservation) -> NDArray[np.int64]:
+    """The measured runs of a trial, ns; empty where it has none."""
+    return trial.phases.get("measure", _NONE)
+
+
+_NONE = np.empty(0, dtype=np.int64)
