@@ -77,7 +77,7 @@ def two_modes(
 
 
 def two_groups(
-    values: NDArray[np.float64], *, least_ratio: float, least_share: float, gap: float = 5.0
+    values: NDArray[np.float64], *, least_ratio: float, least_share: float, gap: float = 4.0
 ) -> NDArray[np.bool_] | None:
     """Which of a few ``values`` (n,), all positive, belong to the upper of two groups, or ``None``.
 

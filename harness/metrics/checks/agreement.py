@@ -27,7 +27,9 @@ def trials(seen: Seen) -> Iterator[Advisory]:
         return
     grown = max(1.0, expected_range(len(medians)) / expected_range(_FIVE))
     ratio = max(medians) / min(medians)
-    if ratio - 1 <= (TRIAL_SPREAD - 1) * grown or _noise_explains(seen):
+    if ratio - 1 <= (TRIAL_SPREAD - 1) * grown or not seen.visible(min(medians), max(medians)):
+        return
+    if _noise_explains(seen):
         return
     yield Advisory(
         AdvisoryKind.TRIALS_DISAGREE,

@@ -19,8 +19,12 @@ LEAST_CHANGE = 0.03
 #: The same over trials, which differ from each other: 5 % is about three times by how much.
 LEAST_CHANGE_OF_TRIALS = 0.05
 
+#: Readings differ by whole steps of the clock, so that one value appears as two or three:
+#: what differs by fewer steps than this does not differ.
+_STEPS = 3
+
 #: A chance as small as this is none: a trend over trials.
-_CHANCE = 0.005
+_CHANCE = 0.01
 
 #: Share of the samples, or trials, of the smaller of two modes: fewer are outliers.
 LEAST_SHARE = 0.1
@@ -58,14 +62,31 @@ class Seen:
         return [trial for trial in self.observations.trials if len(samples(trial))]
 
     @cached_property
-    def changes(self) -> list[Change | None]:
-        """How the level changed within each trial of ``timed``."""
-        return [find_change(samples(trial), least=LEAST_CHANGE) for trial in self.timed]
-
-    @cached_property
     def steps_ns(self) -> list[float | None]:
         """The step of the clock that each trial of ``timed`` shows, see ``granularity``."""
         return [granularity(samples(trial)) for trial in self.timed]
+
+    @cached_property
+    def clock_ns(self) -> float:
+        """The step of the clock: what the device tells, or what samples show where that is more."""
+        shown = (step for step in self.steps_ns if step is not None)
+        return max(self.observations.clock_resolution_ns, *shown, 0.0)
+
+    def visible(self, one_ns: float, other_ns: float) -> bool:
+        """Whether two durations differ by more than the clock's steps."""
+        return abs(one_ns - other_ns) > _STEPS * self.clock_ns
+
+    @cached_property
+    def changes(self) -> list[Change | None]:
+        """How the level changed within each trial of ``timed``."""
+        found = []
+        for trial in self.timed:
+            change = find_change(samples(trial), least=LEAST_CHANGE)
+            median = trial.median_ns or 0.0
+            if change is not None and not self.visible(median, median * change.ratio):
+                change = None
+            found.append(change)
+        return found
 
     @cached_property
     def conditions(self) -> list[Conditions]:
@@ -73,25 +94,43 @@ class Seen:
         return [of_trial(trial) for trial in self.observations.trials]
 
     @cached_property
+    def level(self) -> dict[int, float]:
+        """The medians of the trials within which nothing changed, by their place from 0."""
+        changed = {
+            id(trial)
+            for trial, change in zip(self.timed, self.changes, strict=True)
+            if change is not None
+        }
+        return {
+            index: median
+            for index, trial in enumerate(self.observations.trials)
+            if id(trial) not in changed and (median := trial.median_ns)
+        }
+
+    @cached_property
     def groups(self) -> NDArray[np.bool_] | None:
-        """Which trials of ``medians`` are the slower ones of two groups."""
-        if len(self.medians) < 2 or min(self.medians) <= 0:
+        """Which trials of ``level`` are the slower ones of two groups, or ``None``."""
+        medians = np.array(list(self.level.values()))
+        upper = two_groups(medians, least_ratio=LEAST_RATIO, least_share=LEAST_SHARE)
+        if upper is None or not self.visible(medians[upper].min(), medians[~upper].max()):
             return None
-        medians = np.array(self.medians)
-        return two_groups(medians, least_ratio=LEAST_RATIO, least_share=LEAST_SHARE)
+        return upper
 
     @cached_property
     def over_trials(self) -> Slope | None:
-        """How the medians of trials changed with time."""
-        medians, upper = np.array(self.medians), self.groups
+        """How the medians of ``level`` changed with time."""
+        medians, upper = np.array(list(self.level.values())), self.groups
         if upper is not None:
             turns = np.flatnonzero(np.diff(upper.astype(np.int8)))
             if len(turns) > 1:  # they come and go
                 return None
-            begin = int(turns[0]) + 1
-            return Slope(float(np.median(medians[begin:]) / np.median(medians[:begin])), begin)
-        ratio = short_trend(medians, least=LEAST_CHANGE_OF_TRIALS, chance=_CHANCE)
-        return None if ratio is None else Slope(ratio, None)
+            place = int(turns[0]) + 1
+            ratio = float(np.median(medians[place:]) / np.median(medians[:place]))
+            return Slope(ratio, list(self.level)[place])
+        found = short_trend(medians, least=LEAST_CHANGE_OF_TRIALS, chance=_CHANCE)
+        if found is None or not self.visible(medians[0], medians[0] * found):
+            return None
+        return Slope(found, None)
 
 
 def samples(trial: TrialObservation) -> NDArray[np.int64]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from harness.domain import Advisory, AdvisoryKind
 from harness.metrics.checks import words
 from harness.metrics.checks.seen import LEAST_RATIO, LEAST_SHARE, Seen, samples
 from harness.metrics.checks.throttling import explains, explains_trials
 from harness.metrics.observations import TrialObservation
 from harness.stats import Change, two_modes
-
-#: Readings differ by whole steps of the clock, so that one value appears as two or three: modes
-#: lie further apart.
-_STEPS = 3
 
 
 def drifting(seen: Seen) -> Iterator[Advisory]:
@@ -59,15 +57,13 @@ def when(trial: TrialObservation, change: Change) -> str:
 
 def two_states(seen: Seen) -> Iterator[Advisory]:
     """Samples of a trial, or trials, that fall in two groups."""
-    clock = seen.observations.clock_resolution_ns
     found = []
-    for trial, change, step in zip(seen.timed, seen.changes, seen.steps_ns, strict=True):
+    for trial, change in zip(seen.timed, seen.changes, strict=True):
         if change is not None:
             continue  # the groups are before and after
-        values = samples(trial)
-        groups = two_modes(values, least_ratio=LEAST_RATIO, least_share=LEAST_SHARE)
-        middle = trial.median_ns or 0.0
-        if groups and middle * (groups.ratio - 1) > _STEPS * max(clock, step or 0.0):
+        groups = two_modes(samples(trial), least_ratio=LEAST_RATIO, least_share=LEAST_SHARE)
+        median = trial.median_ns or 0.0
+        if groups and seen.visible(median, median * groups.ratio):
             found.append(groups)
     if found:
         largest = max(found, key=lambda groups: groups.ratio)
@@ -78,11 +74,10 @@ def two_states(seen: Seen) -> Iterator[Advisory]:
             f"in {words.some(len(found), len(seen.timed))}",
         )
     if seen.groups is not None and seen.over_trials is None:
-        upper = [median for median, slow in zip(seen.medians, seen.groups, strict=True) if slow]
-        lower = [median for median, slow in zip(seen.medians, seen.groups, strict=True) if not slow]
-        ratio = (sum(upper) / len(upper)) / (sum(lower) / len(lower))
+        medians = np.array(list(seen.level.values()))
+        ratio = float(np.median(medians[seen.groups]) / np.median(medians[~seen.groups]))
         yield Advisory(
             AdvisoryKind.TWO_MODES,
-            f"{words.some(len(upper), len(seen.medians))} take {words.percent(ratio)} longer "
-            "than the others",
+            f"{words.some(int(seen.groups.sum()), len(medians))} take {words.percent(ratio)} "
+            "longer than the others",
         )
