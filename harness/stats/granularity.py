@@ -12,6 +12,9 @@ _MOST = 4096
 #: units are rounded, now up, now down.
 _ROUNDED = 0.001
 
+#: Different values that rounding makes of one level.
+_ROUNDINGS = 3
+
 
 def granularity(values: NDArray[np.integer]) -> float | None:
     """The smallest step between the levels that ``values`` (n,), all positive, lie on, or ``None``.
@@ -29,7 +32,9 @@ def granularity(values: NDArray[np.integer]) -> float | None:
         return 0.0
     gaps = np.diff(distinct)
     apart = gaps > _ROUNDED * float(np.median(values))
-    levels = int(apart.sum()) + 1
-    if levels < 2 or levels > n / 3 or len(distinct) > 3 * levels:
+    ends = np.flatnonzero(apart)
+    levels = len(ends) + 1
+    widest = np.diff(ends, prepend=-1, append=len(gaps)).max()
+    if levels < 2 or levels > n / 3 or widest > _ROUNDINGS:
         return None
     return float(gaps[apart].min())

@@ -24,7 +24,7 @@ _LEAST_SAMPLES = 3
 _LEAST_BLOCKS = 8
 
 #: Blocks on either side of a shift, at least.
-_LEAST_SIDE = 2
+_LEAST_SIDE = 3
 
 #: Likeness of neighbours (lag-1 autocorrelation) that is believed, at most: a series whose blocks
 #: are more alike than this is one long wave, of which it holds too little to say anything.
@@ -61,7 +61,7 @@ def block_medians(values: NDArray[np.number], most: int = MOST_BLOCKS) -> NDArra
 
 
 def find_change(
-    values: NDArray[np.number], *, least: float, score: float = 6.0, most: int = MOST_BLOCKS
+    values: NDArray[np.number], *, least: float, score: float = 7.0, most: int = MOST_BLOCKS
 ) -> Change | None:
     """A change of ``values`` (n,), all positive, by the share ``least`` or more, or ``None``.
 

@@ -24,7 +24,7 @@ LEAST_CHANGE_OF_TRIALS = 0.05
 _STEPS = 3
 
 #: A chance as small as this is none: a trend over trials.
-_CHANCE = 0.01
+_CHANCE = 0.005
 
 #: Share of the samples, or trials, of the smaller of two modes: fewer are outliers.
 LEAST_SHARE = 0.1
