@@ -78,8 +78,8 @@ def test_other_load(
         item.evidence for item in record.advisories if item.kind is AdvisoryKind.OTHER_LOAD
     ]
     told = float(evidence.split(" cores")[0].split()[-1])
-    # All that the program used is told, and no more than there is. While the agent wants its core,
-    # the program has half of what it has otherwise.
-    assert rate > 0.3, "this machine is too busy for the test"
+    # All that the program used is told (on a machine that does more, that too), and no more than
+    # there is. While the agent wants its core, the program has half of what it has otherwise.
+    assert rate > 0
     assert (0.45 if shared else 0.8) * rate <= told <= len(cores), (evidence, rate)
     assert evidence.endswith(" during 3 of 3 trials"), evidence
