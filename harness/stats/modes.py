@@ -33,14 +33,17 @@ def two_modes(
     least_share: float,
     valley: float = 0.35,
 ) -> Groups | None:
-    """Two modes of ``values`` (n,), all positive, or ``None``.
+    """Two modes of ``values`` (n,), all positive and in the order of time, or ``None``.
 
     The sorted logarithms are split in two where that explains most of their variance (N. Otsu,
     IEEE Transactions on Systems, Man and Cybernetics 9 (1979) 62; in one dimension this is the
     best of all splits in two, W. D. Fisher, JASA 53 (1958) 789). The parts are modes where
 
     - their medians differ by the factor ``least_ratio`` or more,
-    - the smaller has ``least_share`` of the values or more, and five,
+    - the smaller has ``least_share`` of the values or more, and five that are independent: of n
+      values in the order of time n (1 - r) / (1 + r) are, r being the lag-1 autocorrelation of
+      which part they are in (G. V. Bayley and J. M. Hammersley, Supplement to the JRSS 8 (1946)
+      184): a slow wave that lingers here and there has no modes,
     - and there is a valley between them: the density in the middle half of the way from median to
       median is at most ``valley`` of that around the lower of the two. (That a mode is what stands
       out of the valleys beside it, M. C. Minnotte, Annals of Statistics 25 (1997) 1646; halves of
@@ -63,6 +66,8 @@ def two_modes(
     lower, upper = logs[:size], logs[size:]
     share = (n - size) / n
     if min(share, 1 - share) < max(least_share, _LEAST / count):
+        return None
+    if _independent(values > ordered[size - 1]) * min(share, 1 - share) < _LEAST:
         return None
     middles = float(np.median(lower)), float(np.median(upper))
     distance = middles[1] - middles[0]
@@ -109,6 +114,14 @@ def best_split(ordered: NDArray[np.float64]) -> int:
     sums = np.cumsum(centred)[:-1]
     left = np.arange(1, n)
     return int(np.argmax(sums * sums / (left * (n - left)))) + 1
+
+
+def _independent(above: NDArray[np.bool_]) -> float:
+    """How many of these, in the order of time, are as good as independent; at most all."""
+    series = above - above.mean()
+    power = float(series @ series)
+    alike = max(0.0, float(series[1:] @ series[:-1]) / power) if power > 0 else 1.0
+    return len(above) * (1 - alike) / (1 + alike)
 
 
 def _within(ordered: NDArray[np.float64], low: float, high: float) -> float:

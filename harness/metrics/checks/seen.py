@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,15 @@ from numpy.typing import NDArray
 
 from harness.metrics.checks.conditions import Conditions, of_trial
 from harness.metrics.observations import Observations, TrialObservation
-from harness.stats import Change, find_change, granularity, short_trend, two_groups
+from harness.stats import (
+    Change,
+    find_change,
+    granularity,
+    heterogeneity_chance,
+    level_error,
+    short_trend,
+    two_groups,
+)
 
 #: Changes of the level within a trial that are smaller than this share matter to nobody: they are
 #: of the size by which fresh processes of one program differ anyway.
@@ -25,6 +34,10 @@ _STEPS = 3
 
 #: A chance as small as this is none: a trend over trials.
 _CHANCE = 0.005
+
+#: If the noise within trials makes their medians differ so more often than this, that tells
+#: nothing of the trials.
+_NOISE_CHANCE = 0.001
 
 #: Share of the samples, or trials, of the smaller of two modes: fewer are outliers.
 LEAST_SHARE = 0.1
@@ -108,11 +121,25 @@ class Seen:
         }
 
     @cached_property
+    def noise_explains(self) -> bool:
+        """Whether what varies within trials makes their medians differ as they do."""
+        found = [level_error(samples(trial)) for trial in self.timed]
+        known = [error for error in found if error is not None]
+        if len(known) < len(self.medians) or not min(self.medians, default=0.0) > 0:
+            return False  # too few samples to tell
+        # One noise for all: the error of a single trial is known too badly to weigh it by.
+        error = math.sqrt(sum(item * item for item in known) / len(known))
+        chance = heterogeneity_chance(np.log(self.medians).tolist(), [error] * len(known))
+        return chance > _NOISE_CHANCE
+
+    @cached_property
     def groups(self) -> NDArray[np.bool_] | None:
         """Which trials of ``level`` are the slower ones of two groups, or ``None``."""
         medians = np.array(list(self.level.values()))
         upper = two_groups(medians, least_ratio=LEAST_RATIO, least_share=LEAST_SHARE)
-        if upper is None or not self.visible(medians[upper].min(), medians[~upper].max()):
+        if upper is None or self.noise_explains:
+            return None
+        if not self.visible(medians[upper].min(), medians[~upper].max()):
             return None
         return upper
 
@@ -128,7 +155,9 @@ class Seen:
             ratio = float(np.median(medians[place:]) / np.median(medians[:place]))
             return Slope(ratio, list(self.level)[place])
         found = short_trend(medians, least=LEAST_CHANGE_OF_TRIALS, chance=_CHANCE)
-        if found is None or not self.visible(medians[0], medians[0] * found):
+        if found is None or self.noise_explains:
+            return None
+        if not self.visible(medians[0], medians[0] * found):
             return None
         return Slope(found, None)
 
