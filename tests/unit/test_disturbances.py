@@ -231,28 +231,6 @@ def test_many_trials_lie_further_apart() -> None:
     assert not any(told(job(seed, many)) for seed in range(20))
 
 
-def sustained(khz: list[int], heat: list[int]) -> TrialObservation:
-    rng = np.random.default_rng(0)
-    parts = np.repeat(np.array(khz[1:], dtype=float), 100)
-    values = (5e6 * 1.5e6 / parts * np.exp(rng.normal(0, 0.01, len(parts)))).astype(np.int64)
-    phases = {"sustained": values, "frequency": np.array(khz), "temperature": np.array(heat)}
-    return TrialObservation(phases, {})
-
-
-def test_throttling_under_sustained_load() -> None:
-    """The clock at rest, before the load, is no clock to compare with."""
-    well = sustained([600_000] + [1_500_000] * 60, [40_000] * 61)
-    hot = sustained([600_000] + [1_500_000] * 30 + [1_000_000] * 30, [40_000] * 31 + [81_000] * 30)
-    rest = clean(3)
-    for trial, evidence in (
-        (well, []),
-        (hot, ["latency rose by 50 % under sustained load: the clock fell from 1.5 GHz to 1.0 GHz "
-               "at 81 °C"]),
-    ):  # fmt: skip
-        seen = Observations(rest.policy, 1, trials=rest.trials, passes={"sustained": (trial,)})
-        assert told(seen).get(Kind.THROTTLED, []) == evidence
-
-
 def test_other_load_where_the_device_tells_no_load() -> None:
     def pushed(rate: int) -> Facts:
         def change(_index: int, told: dict[str, Any]) -> None:

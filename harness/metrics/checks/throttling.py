@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.domain import Advisory, AdvisoryKind
 from harness.metrics.checks import words
 from harness.metrics.checks.conditions import of_trial
-from harness.metrics.checks.seen import LEAST_CHANGE, Seen
+from harness.metrics.checks.seen import Seen
 from harness.metrics.observations import TrialObservation
-from harness.stats import Change, find_change
+from harness.stats import Change
 
 #: A clock that differs by more than this share has changed: readings of a steady one, averaged
 #: over cores, jitter by 1 to 2 %.
@@ -52,7 +51,7 @@ def said(seen: Seen) -> Iterator[Advisory]:
 
 
 def measured(seen: Seen) -> Iterator[Advisory]:
-    """Slower, and the clock fell or the device was hot: within trials, over them, under load."""
+    """Slower, and the clock fell or the device was hot: within trials, or over them."""
     found = _within_trials(seen)
     if found:
         ratio, cause = max(found, key=lambda item: item[0])
@@ -68,8 +67,6 @@ def measured(seen: Seen) -> Iterator[Advisory]:
             f"latency rose by {words.percent(seen.over_trials.ratio)} over "
             f"{len(seen.medians)} trials: {over.text}",
         )
-    for trial in seen.observations.passes.get("sustained", ()):
-        yield from _under_load(trial)
 
 
 def frequency(seen: Seen) -> Iterator[Advisory]:
@@ -135,28 +132,3 @@ def _cause(
         fall = f"the clock fell from {words.mhz(before_mhz)} to {words.mhz(after_mhz)}"
         return Cause(fall + heat, clock=True)
     return Cause(f"the device was{heat}", clock=False) if hot else None
-
-
-def _under_load(trial: TrialObservation) -> Iterator[Advisory]:
-    """A trial of the pass ``sustained``, whose clock and heat were read all along."""
-    values = trial.phases.get("sustained", _NONE)
-    change = find_change(values, least=LEAST_CHANGE)
-    if change is None or change.ratio < 1:
-        return
-    khz, heat = (trial.phases.get(name, _NONE) for name in ("frequency", "temperature"))
-    # The first reading is of a device at rest, whose clock is low of its own accord.
-    under = khz[1:]
-    tenth = max(1, len(under) // 10)
-    before, after = (
-        float(np.median(part)) / 1000 if len(part) else None
-        for part in (under[:tenth], under[-tenth:])
-    )
-    cause = _cause(before, after, float(heat.max()) / 1000 if len(heat) else None)
-    if cause is not None:
-        yield Advisory(
-            AdvisoryKind.THROTTLED,
-            f"latency rose by {words.percent(change.ratio)} under sustained load: {cause.text}",
-        )
-
-
-_NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
