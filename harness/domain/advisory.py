@@ -17,6 +17,10 @@ class AdvisoryKind(StrEnum):
     NOT_PRECISE = "not_precise"
     NOT_STEADY = "not_steady"
     TRIALS_DISAGREE = "trials_disagree"
+    DRIFTING = "drifting"
+    TWO_MODES = "two_modes"
+    OTHER_LOAD = "other_load"
+    FREQUENCY_CHANGED = "frequency_changed"
     TRIALS_FAILED = "trials_failed"
     THREADS_DIFFER = "threads_differ"
     COARSE_TIMER = "coarse_timer"
@@ -56,6 +60,15 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     "other load",
     AdvisoryKind.TRIALS_DISAGREE: "look for other load, throttling or frequency changes on the "
     "device; raise trials",
+    AdvisoryKind.DRIFTING: "the number is of no steady state: raise warmup_seconds where latency "
+    "falls, let the device cool down (cooldown_seconds) and look for other load where it rises, "
+    "then measure again",
+    AdvisoryKind.TWO_MODES: "one median cannot stand for two states: pin the agent to cores of one "
+    "kind (cores in the Policy), set a fixed governor, and look at the samples of both",
+    AdvisoryKind.OTHER_LOAD: "end other programs on the device, or measure when it is idle; on "
+    "this machine wait for builds and other runs to end",
+    AdvisoryKind.FREQUENCY_CHANGED: 'set governor = "performance" in the Policy; where the '
+    "device cannot hold its highest clock, give it a lower maximum",
     AdvisoryKind.TRIALS_FAILED: "read the failed trials' causes in the report",
     AdvisoryKind.THREADS_DIFFER: "the runtime did not use the threads that were asked for: "
     "compare only with records of the same number",

@@ -9,9 +9,13 @@ from harness.stats.comparison import (
     paired_shares,
 )
 from harness.stats.early_stopping import early_stopping_estimate, needed_queries
+from harness.stats.granularity import granularity
 from harness.stats.intervals import mean_of_proportions_interval, wilson_interval
+from harness.stats.modes import Groups, two_groups, two_modes
 from harness.stats.ranking import auc_interval
 from harness.stats.sequential import t_confidence_sequence
+from harness.stats.series import Change, find_change, level_error, short_trend
+from harness.stats.spread import expected_range, heterogeneity_chance
 from harness.stats.trials import (
     hierarchical_median_interval,
     mean_interval,
@@ -21,13 +25,20 @@ from harness.stats.trials import (
 )
 
 __all__ = [
+    "Change",
     "Effect",
+    "Groups",
     "auc_interval",
     "benjamini_hochberg",
     "bootstrap_mean_interval",
     "bootstrap_sums",
     "early_stopping_estimate",
+    "expected_range",
+    "find_change",
+    "granularity",
+    "heterogeneity_chance",
     "hierarchical_median_interval",
+    "level_error",
     "mcnemar_mid_p",
     "mean_interval",
     "mean_of_proportions_interval",
@@ -36,7 +47,10 @@ __all__ = [
     "needed_queries",
     "paired_shares",
     "relative_half_width",
+    "short_trend",
     "t_confidence_sequence",
     "trial_medians",
+    "two_groups",
+    "two_modes",
     "wilson_interval",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,13 @@ from harness.domain import (
 from harness.domain.advisory import NEXT_STEP
 from harness.errors import DatasetError, ModelError
 from harness.metrics import METRICS, Observations, TrialObservation
+from harness.metrics.checks import CHECKS, Seen
 from harness.models import READERS
 from harness.orchestrate.environment import known_names
 from harness.reports import FORMATS, view_run
 from harness.store import Store
 from harness.transports import TRANSPORTS
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -185,9 +188,17 @@ def test_formats(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", AdvisoryKind)
-def test_every_advisory_names_its_next_step(kind: AdvisoryKind) -> None:
+def test_every_advisory_names_its_next_step_and_has_a_row(kind: AdvisoryKind) -> None:
     assert len(NEXT_STEP[kind]) > 10
     assert Advisory(kind, "because").next_step == NEXT_STEP[kind]
+    page = (ROOT / "docs" / "advisories.md").read_text()
+    (row,) = [line for line in page.splitlines() if re.match(rf"\|[^|]*`{kind}`", line)]
+    assert all(cell.strip() for cell in row.split("|")[2:4]), row
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_checks_say_nothing_of_nothing(name: str) -> None:
+    assert list(CHECKS[name](Seen(Observations(Policy(), 100)))) == []
 
 
 @pytest.mark.parametrize("name", device_files())
