@@ -52,6 +52,7 @@ def run_latency(request, emit, runtime, clock, system):
                 max(runs, limits["max_runs"]),
                 limits["max_seconds"],
             )
+        before = recorder.conditions(system)
         reason = recorder.measure(
             "measure",
             interpreter.invoke,
@@ -60,6 +61,7 @@ def run_latency(request, emit, runtime, clock, system):
             limits["max_runs"],
             limits["max_seconds"],
         )
+        after = recorder.conditions(system)
     except AgentFailure:
         raise
     except Exception as error:  # whatever invoke raises
@@ -79,6 +81,7 @@ def run_latency(request, emit, runtime, clock, system):
         "threads_found": found,
         "delegated": loaded.delegated,
         "cores": system.cores(),
+        "conditions": {"before": before, "after": after},
     }
 
 
@@ -123,6 +126,11 @@ class _Recorder:
                 flushed = now()
         self.flush()
         return reason
+
+    def conditions(self, system):
+        """How the machine is now: between two phases, never inside of one."""
+        at = self._clock.now_ns() - self._origin
+        return dict(system.conditions(), at=at)
 
     def flush(self):
         """Send what has been recorded since the last time."""

@@ -5,6 +5,8 @@ import platform
 import sys
 import time
 
+from device_agents.python import conditions
+from device_agents.python.conditions import first_line
 from device_agents.python.failures import AgentFailure
 
 
@@ -44,7 +46,7 @@ class System:
             "executable": sys.executable or "",
             "cpu_count": os.cpu_count() or 1,
             "cpu_model": _cpu_model(),
-            "governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "governor": first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "temperature_c": _temperature(),
         }
 
@@ -61,6 +63,10 @@ class System:
         except (OSError, ValueError, IndexError):
             pass
         return None
+
+    def conditions(self):
+        """Load, clock and heat at this moment, see ``conditions.snapshot``."""
+        return conditions.snapshot(self.cores())
 
     def thread_count(self):
         """Threads of this process now, or ``None`` where there is no /proc."""
@@ -86,16 +92,8 @@ class System:
             pass  # ``cores`` tells what holds
 
 
-def _first_line(path):
-    try:
-        with open(path, "r") as stream:
-            return stream.readline(200).strip() or None
-    except (OSError, ValueError):
-        return None
-
-
 def _temperature():
-    text = _first_line("/sys/class/thermal/thermal_zone0/temp")
+    text = first_line("/sys/class/thermal/thermal_zone0/temp")
     try:
         value = float(text) if text else None
     except ValueError:

@@ -224,7 +224,41 @@ def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
     ):
         raise ProtocolError(f"{device}: facts that make no sense: {str(facts)[:160]}")
     _check_delegated(facts.get("delegated"), device)
+    _check_conditions(facts.get("conditions"), device)
     return facts
+
+
+#: Each key of ``conditions`` with its bounds; those of whole numbers are integers.
+_CONDITIONS: dict[str, tuple[float, float]] = {
+    "at": (0, _MAX_NS),
+    "busy_s": (0.0, 1e12),
+    "own_s": (0.0, 1e12),
+    "frequency_mhz": (0.0, 1e6),
+    "frequency_max_mhz": (0.0, 1e6),
+    "temperature_c": (-100.0, 300.0),
+    "involuntary_switches": (0, _MAX_NS),
+    "processors": (1, 1 << 16),
+}
+
+
+def _check_conditions(conditions: object, device: str) -> None:
+    if conditions is None:
+        return
+    if not isinstance(conditions, dict) or not all(
+        _are_conditions(conditions.get(when)) for when in ("before", "after")
+    ):
+        raise ProtocolError(f"{device}: conditions that make no sense: {str(conditions)[:200]}")
+
+
+def _are_conditions(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        found.get(key) is None
+        or (
+            type(found[key]) in ((int,) if isinstance(low, int) else (int, float))
+            and low <= found[key] <= high
+        )
+        for key, (low, high) in _CONDITIONS.items()
+    )
 
 
 def _check_delegated(delegated: object, device: str) -> None:

@@ -92,6 +92,18 @@ class _ModelledSystem:
         """See the agent's ``System``."""
         return self.threads
 
+    def conditions(self) -> dict[str, Any]:
+        """See the agent's ``System``: there are no other processes, and no heat is modelled."""
+        return {
+            "busy_s": None,
+            "own_s": None,
+            "frequency_mhz": None,
+            "frequency_max_mhz": None,
+            "temperature_c": None,
+            "involuntary_switches": None,
+            "processors": self._device.simulation.get("cores", 1),
+        }
+
     def cores(self) -> None:
         """A modelled device has no cores to choose from."""
 
