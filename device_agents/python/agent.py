@@ -14,6 +14,7 @@ from device_agents.python import requests, wire
 from device_agents.python.failures import AgentFailure, memory_short, out_of_memory
 from device_agents.python.latency import run_latency
 from device_agents.python.runtimes import find_runtime
+from device_agents.python.sustained import run_sustained
 from device_agents.python.sweep import run_sweep
 from device_agents.python.system import Clock, System, import_numpy
 
@@ -29,7 +30,12 @@ def _no_profiler(*_):
     )
 
 
-ACTIONS = {"latency": run_latency, "sweep": run_sweep, "operators": _no_profiler}
+ACTIONS = {
+    "latency": run_latency,
+    "operators": _no_profiler,
+    "sustained": run_sustained,
+    "sweep": run_sweep,
+}
 
 
 def serve(read_line, write, clock, system, find=find_runtime, wanted=None):

@@ -30,6 +30,27 @@ def snapshot(cores, root=""):
     }
 
 
+class Sensors:
+    """Temperature and frequency of a machine under load: what to read is found out once."""
+
+    def __init__(self, cores, root=""):
+        self._zones = zones(root)
+        self._cores = list(cores or ())
+        self._root = root
+
+    def read(self):
+        """``(phase, unit, integer)`` of each thing that the machine tells just now."""
+        found = []
+        temperature = hottest_millidegrees(self._zones)
+        if temperature is not None:
+            found.append(("temperature", "m\u00b0C", temperature))
+        khz = [frequency_khz(core, "scaling_cur_freq", self._root) for core in self._cores]
+        mhz = _mean_mhz(khz)
+        if mhz is not None:
+            found.append(("frequency", "kHz", int(round(mhz * 1000))))
+        return found
+
+
 def frequency_khz(core, name, root=""):
     """``name`` of a core's cpufreq in kHz, or ``None``."""
     path = "%s/sys/devices/system/cpu/cpu%d/cpufreq/%s" % (root, core, name)

@@ -21,21 +21,7 @@ def run_latency(request, emit, runtime, clock, system):
     emit(loaded.as_message())
     memory["loaded"] = system.peak_memory_bytes()
     interpreter = loaded.interpreter
-    samples = open_samples(numpy, request, "latency")
-    for position, detail in enumerate(loaded.inputs):
-        if position == 0:
-            value = Preprocessor(numpy, detail, samples, request.get("preprocessing"), "latency")(
-                samples[:1]
-            )
-        else:
-            value = numpy.zeros(detail["shape"], dtype=detail["dtype"])
-        try:
-            interpreter.set_tensor(detail["index"], value)
-        except (RuntimeError, ValueError) as error:
-            raise AgentFailure(
-                "invoke_failed", "latency", "an input cannot be written: %s" % error
-            ) from None
-
+    feed_first(numpy, loaded, request, "latency")
     recorder = _Recorder(emit, clock)
     gc.collect()
     gc.disable()
@@ -83,6 +69,24 @@ def run_latency(request, emit, runtime, clock, system):
         "cores": system.cores(),
         "conditions": {"before": before, "after": after},
     }
+
+
+def feed_first(numpy, loaded, request, stage):
+    """The first sample into the first input, zeros into the others."""
+    samples = open_samples(numpy, request, stage)
+    for position, detail in enumerate(loaded.inputs):
+        if position == 0:
+            value = Preprocessor(numpy, detail, samples, request.get("preprocessing"), stage)(
+                samples[:1]
+            )
+        else:
+            value = numpy.zeros(detail["shape"], dtype=detail["dtype"])
+        try:
+            loaded.interpreter.set_tensor(detail["index"], value)
+        except (RuntimeError, ValueError) as error:
+            raise AgentFailure(
+                "invoke_failed", stage, "an input cannot be written: %s" % error
+            ) from None
 
 
 class _Recorder:

@@ -18,6 +18,10 @@ class Clock:
     def __init__(self):
         self.now_ns = time.perf_counter_ns
 
+    def sleep(self, seconds):
+        """Do nothing for so long."""
+        time.sleep(seconds)
+
     def resolution_ns(self):
         """The smallest step seen between two readings, in ns."""
         now = self.now_ns
@@ -67,6 +71,10 @@ class System:
     def conditions(self):
         """Load, clock and heat at this moment, see ``conditions.snapshot``."""
         return conditions.snapshot(self.cores())
+
+    def sensors(self):
+        """What can be read again and again while a model runs, see ``conditions.Sensors``."""
+        return conditions.Sensors(self.cores())
 
     def thread_count(self):
         """Threads of this process now, or ``None`` where there is no /proc."""

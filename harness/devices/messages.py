@@ -23,10 +23,25 @@ from harness.errors import (
 #: Strings of a device longer than this are cut; control characters never get through.
 MAX_TEXT = 2000
 
-_PHASES = ("first", "warmup", "measure")
 _SETUP = {"no_numpy", "no_runtime", "numpy_mismatch", "accelerator_unavailable"}
 _UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
 _MAX_NS = 1 << 62
+#: Each phase with its unit, and the bounds of its values.
+_PHASES: dict[str, tuple[str, int, int]] = {
+    "first": ("ns", 0, _MAX_NS),
+    "warmup": ("ns", 0, _MAX_NS),
+    "measure": ("ns", 0, _MAX_NS),
+    "idle": ("ns", 0, _MAX_NS),
+    "sustained": ("ns", 0, _MAX_NS),
+    "interval": ("ns", 0, _MAX_NS),
+    "runs": ("count", 1, _MAX_NS),
+    "temperature": ("m°C", -100_000, 300_000),
+    "frequency": ("kHz", 1, 100_000_000),
+    "power": ("µW", 0, 100_000_000_000),
+}
+#: The phases of a latency trial, and of one under load.
+TIMED = ("first", "warmup", "measure")
+LOAD = ("first", "idle", "sustained", "interval", "runs", "temperature", "frequency", "power")
 _MAX_SIZE = 1 << 24
 _MAX_OPERATORS = 20_000
 
@@ -100,18 +115,23 @@ def reported(message: dict[str, Any], device: str) -> AgentError | UnsupportedEr
 
 
 def samples(
-    message: dict[str, Any], device: str
+    message: dict[str, Any], device: str, phases: Collection[str] = TIMED
 ) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
-    """Phase, start times and values in ns, both (n,); raises ``ProtocolError``."""
+    """Phase, start times in ns and values in the phase's unit, both (n,).
+
+    Raises ``ProtocolError``, for any but these ``phases`` too.
+    """
     phase, at, values = message.get("phase"), message.get("at"), message.get("values")
+    known = isinstance(phase, str) and phase in phases
+    unit, low, high = _PHASES[str(phase)] if known else ("", 0, 0)
     good = (
-        phase in _PHASES
-        and message.get("unit") == "ns"
+        known
+        and message.get("unit") == unit
         and isinstance(at, list)
         and isinstance(values, list)
         and len(at) == len(values) > 0
         and all(type(n) is int and 0 <= n < _MAX_NS for n in at)
-        and all(type(n) is int and 0 <= n < _MAX_NS for n in values)
+        and all(type(n) is int and low <= n < high for n in values)
     )
     if not good:
         raise ProtocolError(f"{device}: samples that make no sense: {clean(str(message))[:160]}")
