@@ -25,6 +25,11 @@ _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb
 #: What is no path of this machine, in such a key.
 _ELSEWHERE = ("device:", "https://", "http://")
 
+#: Parameters that stand together, see ``harness/simulation/thermal.py``.
+POWER_PARAMETERS = ("idle_w", "load_w")
+THERMAL_PARAMETERS = ("ambient_c", "thermal_resistance_kw", "heat_capacity_jk", "throttle_c",
+                      "clock_mhz", "throttled_mhz")  # fmt: skip
+
 #: Parameters that a simulated device needs for each accelerator it offers.
 _NEEDED = {
     "cpu": ("float_gmacs", "int8_gmacs", "int16_gmacs", "thread_scaling", "cores",
@@ -112,6 +117,25 @@ def device_from(
         if file.simulation is None:
             raise source.error(where, f"device {name}: a simulated device needs [simulation]")
         simulation = file.simulation.model_dump(exclude_none=True)
+        for group in (POWER_PARAMETERS, THERMAL_PARAMETERS):
+            given = [key for key in group if key in simulation]
+            # Heat comes of power.
+            needed = (*group, *(() if group is POWER_PARAMETERS else POWER_PARAMETERS))
+            for key in needed if given else ():
+                if key not in simulation:
+                    raise source.error(
+                        (*where, "simulation"),
+                        f"device {name}: [simulation] has {given[0]}, which needs {key} too",
+                    )
+        if simulation.get("throttled_mhz", 0) > simulation.get("clock_mhz", 0):
+            raise source.error(
+                (*where, "simulation", "throttled_mhz"),
+                f"device {name}: throttled_mhz is above clock_mhz",
+            )
+        if simulation.get("idle_w", 0) > simulation.get("load_w", 0):
+            raise source.error(
+                (*where, "simulation", "idle_w"), f"device {name}: idle_w is above load_w"
+            )
         for accelerator in file.accelerators:
             for key in _NEEDED.get(accelerator, ()):
                 if key not in simulation:

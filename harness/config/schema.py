@@ -100,7 +100,8 @@ class DatasetFile(_Strict):
 
 
 class SimulationFile(_Strict):
-    """Parameters of the cost model; see harness/simulation/roofline.py for units."""
+    """Parameters of the cost model and of heat and power; see harness/simulation/roofline.py and
+    thermal.py for units."""
 
     float_gmacs: float | None = Field(default=None, gt=0)
     int8_gmacs: float | None = Field(default=None, gt=0)
@@ -119,6 +120,14 @@ class SimulationFile(_Strict):
     edgetpu_link_mbs: float | None = Field(default=None, gt=0)
     edgetpu_cache_mb: float | None = Field(default=None, ge=0)
     edgetpu_invoke_us: float | None = Field(default=None, ge=0)
+    idle_w: float | None = Field(default=None, gt=0)
+    load_w: float | None = Field(default=None, gt=0)
+    ambient_c: float | None = Field(default=None, ge=-40, le=80)
+    thermal_resistance_kw: float | None = Field(default=None, gt=0)
+    heat_capacity_jk: float | None = Field(default=None, gt=0)
+    throttle_c: float | None = Field(default=None, gt=0, le=150)
+    clock_mhz: float | None = Field(default=None, gt=0)
+    throttled_mhz: float | None = Field(default=None, gt=0)
 
 
 Accelerator = Literal["cpu", "gpu", "npu", "nnapi", "hexagon", "xnnpack", "edgetpu"]
@@ -230,7 +239,7 @@ class PolicyFile(_Strict):
     retry_delay: float = _DEFAULT.retry_delay
     output_checks: int = _DEFAULT.output_checks
     agreement_samples: int = _DEFAULT.agreement_samples
-    measure: list[Literal["latency", "accuracy"]] = ["latency", "accuracy"]
+    measure: list[Literal["latency", "accuracy", "sustained"]] = ["latency", "accuracy"]
     seed: int = _DEFAULT.seed
     convert_timeout: float = _DEFAULT.convert_timeout
     convert_memory_gb: float = _DEFAULT.convert_memory_gb
@@ -241,6 +250,9 @@ class PolicyFile(_Strict):
     cores: str = _DEFAULT.cores
     give_up_after: int = _DEFAULT.give_up_after
     move_jobs: bool = _DEFAULT.move_jobs
+    sustained_minutes: float = _DEFAULT.sustained_minutes
+    idle_seconds: float = _DEFAULT.idle_seconds
+    energy_seconds: float = _DEFAULT.energy_seconds
 
 
 class SuiteFile(_Strict):

@@ -41,6 +41,8 @@ class Stage(StrEnum):
     CHECK = "check"
     ACCURACY = "accuracy"
     LATENCY = "latency"
+    SUSTAINED = "sustained"
+    ENERGY = "energy"
     DONE = "done"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 _GOVERNOR = re.compile(r"[a-z_]{0,32}")
 #: What may be measured of a job beside ``latency`` and ``accuracy``.
-PASSES: tuple[str, ...] = ()
+PASSES: tuple[str, ...] = ("sustained",)
 
 _CORES = re.compile(r"(big|little|\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*)?")
 
@@ -34,6 +34,9 @@ class Policy:
     a list such as ``4-7``). A device whose jobs fail ``give_up_after`` times in a row is set
     aside for the rest of the run (0: never); with ``move_jobs`` its jobs go to a device of the
     same kind and accelerators in the suite, where there is one.
+
+    With ``sustained`` in ``measure`` a job runs for ``sustained_minutes`` without a pause, with
+    ``energy`` it rests for ``idle_seconds`` and runs for ``energy_seconds`` with a power meter on.
     """
 
     trials: int = 5
@@ -61,6 +64,9 @@ class Policy:
     cores: str = ""
     give_up_after: int = 3
     move_jobs: bool = False
+    sustained_minutes: float = 5.0
+    idle_seconds: float = 10.0
+    energy_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -85,6 +91,9 @@ class Policy:
             ("max_temperature_c", 0, 150),
             ("min_battery_percent", 0, 100),
             ("give_up_after", 0, 1000),
+            ("sustained_minutes", 0.01, 1440),
+            ("idle_seconds", 1, 3600),
+            ("energy_seconds", 1, 86_400),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -17,6 +17,7 @@ from harness.metrics import (
     mean_squared_error,
     memory,
     size,
+    sustained,
     top1,
     topk,
 )
@@ -35,6 +36,7 @@ METRICS: dict[str, Metric] = {
     "agreement": agreement.measure,
     "latency": latency.measure,
     "memory": memory.measure,
+    "sustained": sustained.measure,
 }
 
 #: The measurement that stands for a job's accuracy, the first that it has, and its heading.

@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.domain import Advisory, AdvisoryKind
 from harness.domain.model import CALIBRATION_WANTED
+from harness.metrics import sustained
 from harness.metrics.observations import Observations
 
 #: Trials whose medians lie further apart than this ratio disagree.
@@ -35,6 +36,7 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
             _kernels,
             _summary,
             _throttled,
+            sustained.throttled,
             _trials,
             _samples,
             _threads,

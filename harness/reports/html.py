@@ -13,7 +13,7 @@ from markupsafe import Markup
 from harness.cache import whole_file
 from harness.domain import Measurement
 from harness.errors import UsageError
-from harness.reports import charts, confusion, notes, numbers
+from harness.reports import charts, confusion, load_table, notes, numbers
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 from harness.store import JobRecord
@@ -74,6 +74,15 @@ def render(view: RunView) -> str:
         unsuccessful=notes.unsuccessful(view.jobs),
         scatter=_figures(charts.accuracy_against_latency(view), "scatter"),
         boxes=_figures(charts.latency_by_trial(view), "boxes"),
+        loads=_figures(charts.load_over_time(view), "loads"),
+        load_rows=[
+            load_table.sustained_cells(job)
+            for job in view.jobs
+            if "sustained_first" in job.measurements
+        ],
+        energy_rows=[
+            load_table.energy_cells(job) for job in view.jobs if "energy" in job.measurements
+        ],
         provenance=[_provenance(record) for record in view.jobs if record.runtime],
         environment=json.dumps(view.run.environment, indent=1, sort_keys=True),
         suite=json.dumps(view.run.suite, indent=1, sort_keys=True),

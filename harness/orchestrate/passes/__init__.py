@@ -7,8 +7,11 @@ metrics as ``Observations.passes``.
 """
 
 from harness.orchestrate.passes.kind import Asking, Pass
+from harness.orchestrate.passes.sustained import SUSTAINED
 
 #: By the name under which a Policy asks for it (``measure``).
-PASSES: dict[str, Pass] = {}
+PASSES: dict[str, Pass] = {
+    "sustained": SUSTAINED,
+}
 
 __all__ = ["PASSES", "Asking", "Pass"]
