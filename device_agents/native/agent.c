@@ -1074,14 +1074,33 @@ static bool line_of(const char *path, const char *const *names, char *room, size
     return found;
 }
 
-/* VmHWM of this process in bytes, or -1. Not ru_maxrss: that one inherits the parent's peak. */
-static int64_t peak_memory(void)
+/* A line of /proc/self/status in bytes, or -1. */
+static int64_t own_memory(const char *name)
 {
-    static const char *const names[] = {"VmHWM", NULL};
+    const char *const names[] = {name, NULL};
     char value[64];
     if (!line_of("/proc/self/status", names, value, sizeof value))
         return -1;
     return (int64_t)strtoll(value, NULL, 10) * 1024;
+}
+
+/* Not ru_maxrss: that one inherits the parent's peak. */
+static int64_t peak_memory(void)
+{
+    return own_memory("VmHWM");
+}
+
+/* The memory of this process at the steps of a trial: its peak so far, and what it has then. */
+typedef struct {
+    int64_t peak[3], resident[3];
+} Memory;
+
+enum { AT_START, AT_LOAD, AT_END };
+
+static void note_memory(Memory *memory, int step)
+{
+    memory->peak[step] = peak_memory();
+    memory->resident[step] = own_memory("VmRSS");
 }
 
 /* Threads of this process now, or -1. */
@@ -1119,6 +1138,23 @@ static void put_count_or_null(Text *text, int64_t value)
         put_int(text, value);
     else
         put(text, "null");
+}
+
+static void put_memory(Text *text, const Memory *memory)
+{
+    static const char *const steps[] = {"{\"start\":", ",\"loaded\":", ",\"end\":"};
+    int step;
+    put(text, "\"memory_peak_bytes\":");
+    for (step = AT_START; step <= AT_END; step++) {
+        put(text, steps[step]);
+        put_count_or_null(text, memory->peak[step]);
+    }
+    put(text, "},\"memory_resident_bytes\":");
+    for (step = AT_START; step <= AT_END; step++) {
+        put(text, steps[step]);
+        put_count_or_null(text, memory->resident[step]);
+    }
+    put(text, "}");
 }
 
 static void put_cores(Text *text)
@@ -2657,17 +2693,18 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     Engine engine;
     Recorder recorder;
     const char *ended_by;
-    int64_t at_start, at_load, before, after, threads;
+    int64_t before, after, threads;
+    Memory memory;
     Text conditions = {0};
     bool counted;
     if (!read_limits(request, "latency", &limits, failure))
         return false;
-    at_start = peak_memory();
+    note_memory(&memory, AT_START);
     before = thread_count();
     if (!load(request, NULL, false, &engine, failure))
         return false;
     send_loaded(&engine);
-    at_load = peak_memory();
+    note_memory(&memory, AT_LOAD);
     if (!feed_first(request, &engine, "latency", failure))
         return false;
     recorder_open(&recorder, &engine);
@@ -2686,13 +2723,10 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
     put(facts, "\"stopped_by\":");
     put_string(facts, ended_by);
-    put(facts, ",\"memory_peak_bytes\":{\"start\":");
-    put_count_or_null(facts, at_start);
-    put(facts, ",\"loaded\":");
-    put_count_or_null(facts, at_load);
-    put(facts, ",\"end\":");
-    put_count_or_null(facts, peak_memory());
-    put(facts, "},\"conditions\":");
+    put(facts, ",");
+    note_memory(&memory, AT_END);
+    put_memory(facts, &memory);
+    put(facts, ",\"conditions\":");
     put_bytes(facts, conditions.data, conditions.size);
     put(facts, "},\"threads_asked\":");
     put_int(facts, threads);
@@ -2854,16 +2888,17 @@ static bool run_sustained(const Json *request, Text *facts, Failure *failure)
     Trace trace = {.origin = 0};
     Text conditions = {0};
     Status status;
-    int64_t at_start, at_load, before, after, threads, start, first;
+    int64_t before, after, threads, start, first;
+    Memory memory;
     bool counted;
     if (!read_load(request, &wanted, failure))
         return false;
-    at_start = peak_memory();
+    note_memory(&memory, AT_START);
     before = thread_count();
     if (!load(request, NULL, false, &engine, failure))
         return false;
     send_loaded(&engine);
-    at_load = peak_memory();
+    note_memory(&memory, AT_LOAD);
     if (!feed_first(request, &engine, "sustained", failure))
         return false;
     find_zones(&trace.zones);
@@ -2885,13 +2920,9 @@ static bool run_sustained(const Json *request, Text *facts, Failure *failure)
     put(&conditions, ",\"after\":");
     put_conditions(&conditions, now_ns() - trace.origin);
     member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
-    put(facts, "\"memory_peak_bytes\":{\"start\":");
-    put_count_or_null(facts, at_start);
-    put(facts, ",\"loaded\":");
-    put_count_or_null(facts, at_load);
-    put(facts, ",\"end\":");
-    put_count_or_null(facts, peak_memory());
-    put(facts, "},\"conditions\":");
+    note_memory(&memory, AT_END);
+    put_memory(facts, &memory);
+    put(facts, ",\"conditions\":");
     put_bytes(facts, conditions.data, conditions.size);
     put(facts, "},\"threads_asked\":");
     put_int(facts, threads);

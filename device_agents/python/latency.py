@@ -16,10 +16,12 @@ def run_latency(request, emit, runtime, clock, system):
     numpy = import_numpy()
     limits = _limits(request)
     memory = {"start": system.peak_memory_bytes()}
+    resident = {"start": system.resident_memory_bytes()}
     threads_before = system.thread_count()
     loaded = load(request, runtime, clock, "latency")
     emit(loaded.as_message())
     memory["loaded"] = system.peak_memory_bytes()
+    resident["loaded"] = system.resident_memory_bytes()
     interpreter = loaded.interpreter
     feed_first(numpy, loaded, request, "latency")
     recorder = _Recorder(emit, clock)
@@ -56,6 +58,7 @@ def run_latency(request, emit, runtime, clock, system):
     finally:
         gc.enable()
     memory["end"] = system.peak_memory_bytes()
+    resident["end"] = system.resident_memory_bytes()
     found = None
     on_cpu = request.get("accelerator", "cpu") == "cpu"  # delegates have threads of their own
     if on_cpu and threads_before is not None and threads_after is not None:
@@ -63,6 +66,7 @@ def run_latency(request, emit, runtime, clock, system):
     return {
         "stopped_by": reason,
         "memory_peak_bytes": memory,
+        "memory_resident_bytes": resident,
         "threads_asked": request.get("threads", 1),
         "threads_found": found,
         "delegated": loaded.delegated,

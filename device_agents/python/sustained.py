@@ -22,10 +22,12 @@ def run_sustained(request, emit, runtime, clock, system):
     numpy = import_numpy()
     limits = _limits(request)
     peak = {"start": system.peak_memory_bytes()}
+    resident = {"start": system.resident_memory_bytes()}
     threads_before = system.thread_count()
     loaded = load(request, runtime, clock, "sustained")
     emit(loaded.as_message())
     peak["loaded"] = system.peak_memory_bytes()
+    resident["loaded"] = system.resident_memory_bytes()
     invoke = loaded.interpreter.invoke
     feed_first(numpy, loaded, request, "sustained")
     trace = _Trace(emit, clock, system, limits["trace_samples"])
@@ -50,12 +52,14 @@ def run_sustained(request, emit, runtime, clock, system):
     finally:
         gc.enable()
     peak["end"] = system.peak_memory_bytes()
+    resident["end"] = system.resident_memory_bytes()
     found = None
     on_cpu = request.get("accelerator", "cpu") == "cpu"  # delegates have threads of their own
     if on_cpu and threads_before is not None and threads_after is not None:
         found = threads_after - threads_before + 1
     return {
         "memory_peak_bytes": peak,
+        "memory_resident_bytes": resident,
         "threads_asked": request.get("threads", 1),
         "threads_found": found,
         "delegated": loaded.delegated,

@@ -59,14 +59,11 @@ class System:
 
         Not ``ru_maxrss``: that one inherits the parent's peak over fork and exec.
         """
-        try:
-            with open("/proc/self/status", "rb") as status:
-                for line in status:
-                    if line.startswith(b"VmHWM:"):
-                        return int(line.split()[1]) * 1024
-        except (OSError, ValueError, IndexError):
-            pass
-        return None
+        return _memory(b"VmHWM:")
+
+    def resident_memory_bytes(self):
+        """``VmRSS`` of this process now, or ``None`` where there is no /proc."""
+        return _memory(b"VmRSS:")
 
     def conditions(self):
         """Load, clock and heat at this moment, see ``conditions.snapshot``."""
@@ -98,6 +95,17 @@ class System:
                 os.sched_setaffinity(int(thread), cores)
         except (AttributeError, OSError, ValueError):
             pass  # ``cores`` tells what holds
+
+
+def _memory(name):
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(name):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
 
 
 def _temperature():

@@ -237,10 +237,11 @@ def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
         raise ProtocolError(f"{device}: done without facts")
     facts.pop("summary", None)  # an agent sends samples
     memory = facts.get("memory_peak_bytes", {})
+    resident = facts.get("memory_resident_bytes", {})
     threads = [facts.get("threads_asked"), facts.get("threads_found")]
-    if not isinstance(memory, dict) or not all(
+    if not (isinstance(memory, dict) and isinstance(resident, dict)) or not all(
         value is None or (type(value) is int and 0 <= value < 1 << 50)
-        for value in [*memory.values(), *threads]
+        for value in [*memory.values(), *resident.values(), *threads]
     ):
         raise ProtocolError(f"{device}: facts that make no sense: {str(facts)[:160]}")
     _check_delegated(facts.get("delegated"), device)

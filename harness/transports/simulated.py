@@ -99,6 +99,10 @@ class _ModelledSystem:
         """See the agent's ``System``."""
         return self.memory
 
+    def resident_memory_bytes(self) -> int:
+        """See the agent's ``System``: what is modelled never gives memory back."""
+        return self.memory
+
     def thread_count(self) -> int:
         """See the agent's ``System``."""
         return self.threads
