@@ -16,7 +16,8 @@ from harness.errors import UsageError, suggest
 _LINK = ("host", "port", "user", "identity_file", "known_hosts", "ssh_config", "python",
          "runtime", "work_dir", "work_dir_mb", "lease_dir", "agent", "agent_binary",
          "runtime_library", "serial", "adb_server", "adb_key", "benchmark_model",
-         "benchmark_model_sha256", "edgetpu", "edgetpu_library")  # fmt: skip
+         "benchmark_model_sha256", "edgetpu", "edgetpu_library", "power_meter",
+         "power_meter_accuracy_percent")  # fmt: skip
 
 #: Files of this machine that a profile may name; relative to the profile's own folder.
 _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb_key",
@@ -111,6 +112,12 @@ def device_from(
         raise source.error(
             where,
             f"device {name}: connected directly (host) or by the adb server (serial), not both",
+        )
+    if (file.power_meter is None) != (file.power_meter_accuracy_percent is None):
+        raise source.error(
+            where,
+            f"device {name}: power_meter and power_meter_accuracy_percent go together",
+            hint="what the meter's data sheet says, such as power_meter_accuracy_percent = 1.0",
         )
     simulation: dict[str, Any] = {}
     if simulated:

@@ -212,6 +212,15 @@ class DeviceFile(_Strict):
     edgetpu_library: str | None = Field(
         default=None, description="the delegate on the device, default libedgetpu.so.1"
     )
+    power_meter: Annotated[list[str], Field(min_length=1, max_length=100)] | None = _of(
+        "local", "ssh", "adb",
+        description="a program of this machine, with its arguments, that prints lines "
+        "'<seconds> <watts>' of what the device takes",
+    )  # fmt: skip
+    power_meter_accuracy_percent: float | None = _of(
+        "local", "ssh", "adb", gt=0, le=100,
+        description="how far its readings may be off, in per cent of a reading",
+    )  # fmt: skip
     simulation: SimulationFile | None = None
 
     @field_validator("default_backend")
@@ -239,7 +248,7 @@ class PolicyFile(_Strict):
     retry_delay: float = _DEFAULT.retry_delay
     output_checks: int = _DEFAULT.output_checks
     agreement_samples: int = _DEFAULT.agreement_samples
-    measure: list[Literal["latency", "accuracy", "sustained"]] = ["latency", "accuracy"]
+    measure: list[Literal["latency", "accuracy", "sustained", "energy"]] = ["latency", "accuracy"]
     seed: int = _DEFAULT.seed
     convert_timeout: float = _DEFAULT.convert_timeout
     convert_memory_gb: float = _DEFAULT.convert_memory_gb

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 _GOVERNOR = re.compile(r"[a-z_]{0,32}")
 #: What may be measured of a job beside ``latency`` and ``accuracy``.
-PASSES: tuple[str, ...] = ("sustained",)
+PASSES: tuple[str, ...] = ("sustained", "energy")
 
 _CORES = re.compile(r"(big|little|\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*)?")
 

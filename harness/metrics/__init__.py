@@ -11,6 +11,7 @@ from harness.metrics import (
     agreement,
     auc,
     confusion,
+    energy,
     latency,
     mean_average_precision,
     mean_iou,
@@ -37,6 +38,7 @@ METRICS: dict[str, Metric] = {
     "latency": latency.measure,
     "memory": memory.measure,
     "sustained": sustained.measure,
+    "energy": energy.measure,
 }
 
 #: The measurement that stands for a job's accuracy, the first that it has, and its heading.

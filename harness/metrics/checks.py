@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.domain import Advisory, AdvisoryKind
 from harness.domain.model import CALIBRATION_WANTED
-from harness.metrics import sustained
+from harness.metrics import energy, sustained
 from harness.metrics.observations import Observations
 
 #: Trials whose medians lie further apart than this ratio disagree.
@@ -44,6 +44,7 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
             _timer,
             _calibration,
             _training,
+            energy.unknown,
         )
         for advisory in check(observations)
     )

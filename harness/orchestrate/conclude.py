@@ -169,6 +169,9 @@ def seal_success(
             "task": model.task.value,
             "classes": _class_names(ready) if matrix is not None else [],
             "agreement_missing": ready.float_missing,
+            "power_meter": next(
+                (trial.facts.get("power_meter") for trial in passes.get("energy", ())), None
+            ),
         },
         measurements=measurements,
         advisories=advisories(observations),

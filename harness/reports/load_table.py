@@ -70,7 +70,7 @@ def energy_cells(record: JobRecord) -> tuple[str, ...]:
     found = record.measurements
     net = found["energy"]
     half = "±?" if net.low is None or net.high is None else (
-        f"±{significant((net.high - net.low) / 2, 2)}"
+        f"±{significant(max(0.0, net.high - net.low) / 2, 2)}"
     )  # fmt: skip
     meter = record.facts.get("power_meter") or {}
     accuracy = meter.get("accuracy_percent")

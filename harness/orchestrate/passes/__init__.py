@@ -6,12 +6,14 @@ nothing of it disturbs them. A new kind is one file with a ``Pass``, a line in `
 metrics as ``Observations.passes``.
 """
 
+from harness.orchestrate.passes.energy import ENERGY
 from harness.orchestrate.passes.kind import Asking, Pass
 from harness.orchestrate.passes.sustained import SUSTAINED
 
 #: By the name under which a Policy asks for it (``measure``).
 PASSES: dict[str, Pass] = {
     "sustained": SUSTAINED,
+    "energy": ENERGY,
 }
 
 __all__ = ["PASSES", "Asking", "Pass"]
