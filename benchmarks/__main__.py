@@ -1,7 +1,7 @@
 """``make bench``: every benchmark, or those named as arguments.
 
     python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [native] [ssh_push]
-        [adb_push] [--rounds N]
+        [adb_push] [field] [aa] [analysis] [coverage] [--rounds N]
 
 Each compares with a plain script in interleaved rounds and prints the median ratio with its
 range. Machines are noisy: a ratio outside its bound in one run calls for another run, and
@@ -14,8 +14,12 @@ import argparse
 import sys
 
 from benchmarks import (
+    aa,
     adb_push,
+    analysis,
     conversion,
+    coverage,
+    field,
     latency,
     memory,
     native,
@@ -33,6 +37,10 @@ ALL = {
     "conversion": conversion.run,
     "ssh_push": ssh_push.run,
     "adb_push": adb_push.run,
+    "field": field.run,
+    "aa": aa.run,
+    "analysis": analysis.run,
+    "coverage": coverage.run,
 }
 
 

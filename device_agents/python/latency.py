@@ -5,6 +5,7 @@ import gc
 from device_agents.python.failures import AgentFailure
 from device_agents.python.system import import_numpy
 from device_agents.python.tensors import Preprocessor, load, open_samples
+from device_agents.python.warmup import Steadiness
 
 #: Samples are sent between invokes, in bunches: at most this many, or this often.
 FLUSH_SAMPLES = 8192
@@ -30,16 +31,7 @@ def run_latency(request, emit, runtime, clock, system):
     try:
         recorder.measure("first", interpreter.invoke, 1, 0, 1, 0)
         threads_after = system.thread_count()
-        runs, seconds = limits["warmup_runs"], limits["warmup_seconds"]
-        if runs or seconds:
-            recorder.measure(
-                "warmup",
-                interpreter.invoke,
-                runs,
-                seconds,
-                max(runs, limits["max_runs"]),
-                limits["max_seconds"],
-            )
+        warmup = _warm_up(recorder, interpreter.invoke, limits, clock)
         before = recorder.conditions(system)
         reason = recorder.measure(
             "measure",
@@ -65,6 +57,7 @@ def run_latency(request, emit, runtime, clock, system):
         found = threads_after - threads_before + 1
     return {
         "stopped_by": reason,
+        "warmup": warmup,
         "memory_peak_bytes": memory,
         "memory_resident_bytes": resident,
         "threads_asked": request.get("threads", 1),
@@ -93,6 +86,31 @@ def feed_first(numpy, loaded, request, stage):
             ) from None
 
 
+def _warm_up(recorder, invoke, limits, clock):
+    """Up to the minima and on until it is steady, or a bound; the fact ``warmup``."""
+    runs, seconds = limits["warmup_runs"], limits["warmup_seconds"]
+    if not runs and not seconds:
+        return {"steady": None, "runs": 0, "reason": "minimum"}
+    steadiness = None
+    if limits["steady_within"]:
+        steadiness = Steadiness(limits["steady_within"], clock.resolution_ns())
+    reason = recorder.measure(
+        "warmup",
+        invoke,
+        runs,
+        seconds,
+        max(runs, limits["max_runs"]),
+        limits["max_seconds"],
+        steadiness,
+        limits["warmup_max_seconds"],
+    )
+    return {
+        "steady": steadiness.found() if steadiness else None,
+        "runs": recorder.runs,
+        "reason": "minimum" if reason == "enough" else reason,
+    }
+
+
 class _Recorder:
     """Times invokes and sends what it timed; nothing but ``invoke`` is inside the timed section."""
 
@@ -101,17 +119,33 @@ class _Recorder:
         self._clock = clock
         self._origin = clock.now_ns()
         self._phase = ""
+        self.runs = 0
         self._starts = []
         self._durations = []
 
-    def measure(self, phase, invoke, min_runs, min_seconds, max_runs, max_seconds):
-        """Invoke until both minima are reached, or a maximum is; says which ended it."""
+    def measure(
+        self,
+        phase,
+        invoke,
+        min_runs,
+        min_seconds,
+        max_runs,
+        max_seconds,
+        steadiness=None,
+        steady_seconds=0,
+    ):
+        """Invoke until both minima are reached, or a maximum is; says which ended it.
+
+        With ``steadiness`` it goes on after the minima until that is reached, but not beyond
+        ``steady_seconds`` since the phase began. ``runs`` has the number of invokes then.
+        """
         self._phase = phase
         now = self._clock.now_ns
         starts, durations = self._starts, self._durations
         begin = flushed = now()
         enough = _later(begin, min_seconds)
         deadline = _later(begin, max_seconds) if max_seconds else None
+        patience = _later(begin, steady_seconds)
         runs = 0
         reason = "enough"
         while True:
@@ -121,8 +155,17 @@ class _Recorder:
             starts.append(start)
             durations.append(stop - start)
             runs += 1
+            if steadiness is not None:
+                steadiness.add(stop - start)
             if runs >= min_runs and stop >= enough:
-                break
+                if steadiness is None:
+                    break
+                if steadiness.reached():
+                    reason = "steady"
+                    break
+                if stop >= patience:
+                    reason = "max_seconds"
+                    break
             if runs >= max_runs:
                 reason = "max_runs"
                 break
@@ -133,6 +176,7 @@ class _Recorder:
                 self.flush()
                 flushed = now()
         self.flush()
+        self.runs = runs
         return reason
 
     def conditions(self, system):
@@ -166,6 +210,8 @@ def _limits(request):
     for name, default, kinds in (
         ("warmup_runs", 1, (int,)),
         ("warmup_seconds", 0.5, (int, float)),
+        ("warmup_max_seconds", 5.0, (int, float)),
+        ("steady_within", 0, (int, float)),
         ("min_runs", 50, (int,)),
         ("min_seconds", 1.0, (int, float)),
         ("max_runs", 100000, (int,)),

@@ -17,13 +17,19 @@ class Clock:
 
     def __init__(self):
         self.now_ns = time.perf_counter_ns
+        self._resolution = None
 
     def sleep(self, seconds):
         """Do nothing for so long."""
         time.sleep(seconds)
 
     def resolution_ns(self):
-        """The smallest step seen between two readings, in ns."""
+        """The smallest step seen between two readings, in ns; looked for once."""
+        if self._resolution is None:
+            self._resolution = self._smallest_step()
+        return self._resolution
+
+    def _smallest_step(self):
         now = self.now_ns
         smallest = 10**9
         for _ in range(200):

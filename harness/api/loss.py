@@ -83,6 +83,7 @@ def search(
     """
     dataset = joined_dataset(data, calibration, training, image_size)
     named = source_model(model, preprocessing, output=output)
+    count = Policy().trials if trials is None else trials
     suite = Suite(
         name=f"search {named.name}",
         models=(replace(named, dataset=dataset.name),),
@@ -90,7 +91,8 @@ def search(
         recipes=tuple(recipes),
         devices=tuple(find_device(name, TRANSPORTS) for name in dict.fromkeys(devices)),
         backends=(),
-        policy=Policy(trials=Policy().trials if trials is None else trials),
+        # So many and no more: the budget is better spent on other variants.
+        policy=Policy(trials=count, max_trials=count),
     )
     opened = store if isinstance(store, Store) else Store(store, create=True)
     goal = searching.Goal(minimize, max_accuracy_drop / 100, budget_minutes * 60)

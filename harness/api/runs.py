@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.config.suites import load_suite
 from harness.domain import Suite
 from harness.errors import UsageError
-from harness.orchestrate.environment import known_names
-from harness.orchestrate.events import Listener
-from harness.orchestrate.plan import make_plan
-from harness.orchestrate.run import Outcome, execute
-from harness.orchestrate.stop import Stop
 from harness.reports import FORMATS, RunView, frame, job_rows, view_run
 from harness.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from harness.orchestrate.events import Listener
+    from harness.orchestrate.run import Outcome
+    from harness.orchestrate.stop import Stop
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -78,6 +76,12 @@ def run(
     Raises ``UsageError`` before anything starts if something is wrong; what fails later is
     a record of its job and never an exception.
     """
+    # Who only reads a run does not wait for what measures one.
+    from harness.config.suites import load_suite
+    from harness.orchestrate.environment import known_names
+    from harness.orchestrate.plan import make_plan
+    from harness.orchestrate.run import execute
+
     if (suite is None) == (resume is None):
         raise UsageError("give either a suite, or a run to resume")
     opened = store if isinstance(store, Store) else None

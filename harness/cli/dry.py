@@ -44,7 +44,9 @@ def show(
     print("to push, unless it is there already:")
     for name, count in found["bytes_to_push"].items():
         print(f"  {name}: about {count / 1e6:.1f} MB")
-    print(f"estimated time: about {_duration(found['seconds'])}")
+    least, most = _duration(found["seconds"]), _duration(found["seconds_at_most"])
+    longer = f", up to {most} where latencies vary much" if most != least else ""
+    print(f"estimated time: about {least}{longer}")
     print("nothing was started; leave --dry-run out to run it")
 
 

@@ -14,10 +14,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from harness.domain import JobStatus, Stage
 from harness.orchestrate import events
@@ -34,7 +36,7 @@ def listener() -> Iterator[events.Listener]:
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        _AtLeast(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
@@ -42,6 +44,14 @@ def listener() -> Iterator[events.Listener]:
         refresh_per_second=8,
     ) as bars:
         yield _Bars(bars)
+
+
+class _AtLeast(MofNCompleteColumn):
+    """``7/20``, or ``7/20+`` where the total may grow."""
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        return text.append("+") if task.fields.get("more") else text
 
 
 #: Seconds between two lines of one long conversion.
@@ -74,6 +84,7 @@ class _Bars:
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._trials = bars.add_task("preparing", total=None)
+        self._total = 0
 
     def __call__(self, event: events.Event) -> None:
         text = describe(event)
@@ -82,7 +93,11 @@ class _Bars:
         elif text:
             self._bars.console.print(text, markup=False)
         if isinstance(event, events.RunStarted):
-            self._bars.update(self._trials, total=event.trials)
+            self._total = event.trials
+            self._bars.update(self._trials, total=self._total, more=event.more)
+        elif isinstance(event, events.TrialAdded):
+            self._total += 1
+            self._bars.update(self._trials, total=self._total)
         elif isinstance(event, events.PushProgress):
             share = f"{event.sent / 1e6:.1f} of {event.total / 1e6:.1f} MB"
             self._bars.update(self._trials, description=f"push to {event.device}: {share}")
@@ -96,14 +111,15 @@ class _Bars:
 
 def _trial(event: events.TrialStarted) -> str:
     count = f" {event.index + 1}/{event.of}" if event.stage is Stage.LATENCY else ""
-    return f"{event.job.label}: {event.stage.value}{count}"
+    return f"{event.job.label}: {event.stage.value}{count}{'+' if event.more else ''}"
 
 
 def describe(event: events.Event) -> str | None:
     """An event in words, or nothing for what only a bar shows."""
     if isinstance(event, events.RunStarted):
         verb = "resumed" if event.resumed else "started"
-        return f"run {event.run} {verb}: {event.jobs} jobs, {event.trials} agent processes"
+        least = "at least " if event.more else ""
+        return f"run {event.run} {verb}: {event.jobs} jobs, {least}{event.trials} agent processes"
     if isinstance(event, events.Preparing):
         return event.text
     if isinstance(event, events.VariantReady):
@@ -119,6 +135,8 @@ def describe(event: events.Event) -> str | None:
     if isinstance(event, events.DeviceConnected):
         sent = f"{event.bytes_sent:,} bytes sent" if event.bytes_sent else "nothing to send"
         return f"{event.device}: connected, {sent}"
+    if isinstance(event, events.TrialAdded) and event.first:
+        return f"  {event.job.label}: {_known(event)}: further trials"
     if isinstance(event, events.TrialEnded) and event.again:
         return f"  {event.job.label}: {event.stage.value} failed, once more: {event.error}"
     if isinstance(event, events.DeviceSetAside):
@@ -126,6 +144,12 @@ def describe(event: events.Event) -> str | None:
     if isinstance(event, events.JobSealed):
         return f"  {event.job.label}: {event.status.value}: {event.summary}"
     return None
+
+
+def _known(event: events.TrialAdded) -> str:
+    width = event.half_width
+    found = "no telling how precise" if width is None else f"±{100 * width:.2g} %"
+    return f"{found} after {event.trials} trials, wanted ±{100 * event.wanted:g} %"
 
 
 def worth_a_line(said: Mapping[str, Any], since: float) -> bool:

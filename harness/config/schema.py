@@ -235,8 +235,28 @@ class PolicyFile(_Strict):
     """How to measure; times in seconds."""
 
     trials: int = _DEFAULT.trials
+    precision: float = Field(
+        default=_DEFAULT.precision,
+        description="further trials until the median latency is known to this share; "
+        "0: exactly `trials`",
+    )
+    max_trials: int = Field(
+        default=_DEFAULT.max_trials,
+        ge=1,
+        description="where `trials` is given and neither this nor `precision` is: exactly `trials`",
+    )
+    max_job_seconds: float = Field(
+        default=_DEFAULT.max_job_seconds, description="no further trial of a job after so long"
+    )
     warmup_runs: int = _DEFAULT.warmup_runs
     warmup_seconds: float = _DEFAULT.warmup_seconds
+    warmup_max_seconds: float = Field(
+        default=_DEFAULT.warmup_max_seconds, description="the longest that steadiness is waited for"
+    )
+    steady_within: float = Field(
+        default=_DEFAULT.steady_within,
+        description="the warm-up goes on until it is steady to this share; 0: no test",
+    )
     min_runs: int = _DEFAULT.min_runs
     min_seconds: float = _DEFAULT.min_seconds
     max_seconds: float = _DEFAULT.max_seconds

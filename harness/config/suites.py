@@ -88,7 +88,11 @@ def suite_to_json(suite: Suite) -> dict[str, Any]:
 
 
 def suite_from_json(value: Any) -> Suite:
-    """The suite of :func:`suite_to_json`."""
+    """The suite of :func:`suite_to_json`; one kept before Policies adapted means what it did."""
+    policy = value.get("policy") if isinstance(value, Mapping) else None
+    if isinstance(policy, Mapping) and "precision" not in policy:
+        then = {"precision": 0.0, "max_trials": policy.get("trials", 0), "steady_within": 0.0}
+        value = {**value, "policy": {**policy, **then}}
     return TypeAdapter(Suite).validate_python(value)
 
 
@@ -305,6 +309,12 @@ def _backends(
 
 def _policy(source: TomlSource, file: PolicyFile, overrides: dict[str, Any]) -> Policy:
     declared = {**file.model_dump(), "measure": tuple(file.measure)}
+    named = file.model_fields_set
+    if "max_trials" not in named:
+        exact = "trials" in named and "precision" not in named
+        declared["max_trials"] = file.trials if exact else max(file.trials, file.max_trials)
+    if "trials" in overrides:
+        overrides = {"max_trials": overrides["trials"], **overrides}
     try:
         Policy(**declared)
     except ValueError as error:

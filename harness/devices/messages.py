@@ -25,6 +25,7 @@ MAX_TEXT = 2000
 
 _SETUP = {"no_numpy", "no_runtime", "numpy_mismatch", "accelerator_unavailable"}
 _UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
+_WARMUP_ENDS = ("steady", "max_seconds", "max_runs", "minimum")
 _MAX_NS = 1 << 62
 #: Each phase with its unit, and the bounds of its values.
 _PHASES: dict[str, tuple[str, int, int]] = {
@@ -246,6 +247,7 @@ def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
         raise ProtocolError(f"{device}: facts that make no sense: {str(facts)[:160]}")
     _check_delegated(facts.get("delegated"), device)
     _check_conditions(facts.get("conditions"), device)
+    _check_warmup(facts.get("warmup"), device)
     return facts
 
 
@@ -280,6 +282,20 @@ def _are_conditions(found: object) -> bool:
         )
         for key, (low, high) in _CONDITIONS.items()
     )
+
+
+def _check_warmup(warmup: object, device: str) -> None:
+    """Agents of old say nothing of it."""
+    if warmup is None:
+        return
+    if (
+        not isinstance(warmup, dict)
+        or not any(warmup.get("steady") is known for known in (True, False, None))
+        or type(warmup.get("runs")) is not int
+        or not 0 <= warmup["runs"] < 1 << 32
+        or warmup.get("reason") not in _WARMUP_ENDS
+    ):
+        raise ProtocolError(f"{device}: warmup that makes no sense: {str(warmup)[:160]}")
 
 
 def _check_delegated(delegated: object, device: str) -> None:

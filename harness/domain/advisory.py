@@ -14,6 +14,8 @@ class AdvisoryKind(StrEnum):
     REFERENCE_KERNELS = "reference_kernels"
     FEW_SAMPLES = "few_samples"
     FEW_TRIALS = "few_trials"
+    NOT_PRECISE = "not_precise"
+    NOT_STEADY = "not_steady"
     TRIALS_DISAGREE = "trials_disagree"
     TRIALS_FAILED = "trials_failed"
     THREADS_DIFFER = "threads_differ"
@@ -47,6 +49,12 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     AdvisoryKind.FEW_SAMPLES: "raise min_runs or max_seconds in the Policy",
     AdvisoryKind.FEW_TRIALS: "raise trials to 3 or more: one process is one sample of a "
     "distribution over processes",
+    AdvisoryKind.NOT_PRECISE: "differences smaller than this cannot be shown: quieten the device "
+    "(fixed governor, no other load, cooldown_seconds), or raise max_trials or max_job_seconds in "
+    "the Policy",
+    AdvisoryKind.NOT_STEADY: "what was measured may still be of the warm-up: raise "
+    "warmup_max_seconds in the Policy; if that does not end it, look at temperature, governor and "
+    "other load",
     AdvisoryKind.TRIALS_DISAGREE: "look for other load, throttling or frequency changes on the "
     "device; raise trials",
     AdvisoryKind.TRIALS_FAILED: "read the failed trials' causes in the report",

@@ -9,6 +9,9 @@ _GOVERNOR = re.compile(r"[a-z_]{0,32}")
 #: What may be measured of a job beside ``latency`` and ``accuracy``.
 PASSES: tuple[str, ...] = ("sustained", "energy")
 
+#: What decides how many trials there are, unless told otherwise.
+_TRIALS, _MOST_TRIALS, _PRECISION = 5, 25, 0.01
+
 _CORES = re.compile(r"(big|little|\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*)?")
 
 
@@ -17,9 +20,19 @@ class Policy:
     """Warm-up, stop rule, trials, time-outs, retries.
 
     Times are in seconds. A latency trial warms up for at least ``warmup_runs`` and
-    ``warmup_seconds``, then measures at least ``min_runs`` and ``min_seconds``, and ends
-    in any case at ``max_seconds`` or ``max_runs``. ``trials`` fresh agent processes are
-    measured per job. ``silence_timeout`` is how long an agent may say nothing,
+    ``warmup_seconds``, and on until it is steady within ``steady_within`` (a share; 0: no
+    test) or has taken ``warmup_max_seconds``; PROTOCOL.md has the rule. It then measures at
+    least ``min_runs`` and ``min_seconds``, and ends in any case at ``max_seconds`` or
+    ``max_runs``.
+
+    ``trials`` fresh agent processes are measured per job, and further ones until the 95 %
+    interval of the median latency is at most ``precision`` (a share; 0: exactly ``trials``) to
+    either side, but no more than ``max_trials``, and none that would likely end after the job's
+    trials took ``max_job_seconds``. Who names ``trials`` wants so many: ``max_trials`` left
+    open (0) is 25 beside the default of ``trials``, or where ``precision`` is not the default;
+    else it is ``trials``.
+
+    ``silence_timeout`` is how long an agent may say nothing,
     ``busy_timeout`` how long to wait for a device that another session holds, and for this
     machine's processors.
     ``output_checks`` samples are compared with the host's reference, and up to
@@ -39,9 +52,14 @@ class Policy:
     ``energy`` it rests for ``idle_seconds`` and runs for ``energy_seconds`` with a power meter on.
     """
 
-    trials: int = 5
+    trials: int = _TRIALS
+    precision: float = _PRECISION
+    max_trials: int = 0
+    max_job_seconds: float = 600.0
     warmup_runs: int = 1
     warmup_seconds: float = 0.5
+    warmup_max_seconds: float = 5.0
+    steady_within: float = 0.01
     min_runs: int = 50
     min_seconds: float = 1.0
     max_seconds: float = 150.0
@@ -69,10 +87,20 @@ class Policy:
     energy_seconds: float = 30.0
 
     def __post_init__(self) -> None:
+        if self.max_trials == 0:
+            open_ = self.trials == _TRIALS or self.precision != _PRECISION
+            # Frozen, and this is the one setting whose default hangs on others.
+            most = max(_MOST_TRIALS, self.trials) if open_ else self.trials
+            object.__setattr__(self, "max_trials", most)
         for name, low, high in (
             ("trials", 1, 1000),
+            ("precision", 0, 1),
+            ("max_trials", 1, 1000),
+            ("max_job_seconds", 1, 604_800),
             ("warmup_runs", 0, 10_000),
             ("warmup_seconds", 0, 3600),
+            ("warmup_max_seconds", 0, 3600),
+            ("steady_within", 0, 1),
             ("min_runs", 1, 1_000_000),
             ("min_seconds", 0, 3600),
             ("max_seconds", 0.01, 86_400),
@@ -98,6 +126,8 @@ class Policy:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} must be {low} to {high}, not {value}")
+        if self.trials > self.max_trials:
+            raise ValueError(f"trials ({self.trials}) is above max_trials ({self.max_trials})")
         if self.min_runs > self.max_runs:
             raise ValueError(f"min_runs ({self.min_runs}) is above max_runs ({self.max_runs})")
         if self.min_seconds > self.max_seconds:
@@ -114,14 +144,44 @@ class Policy:
         if set(self.measure) - set(known) or not self.measure:
             raise ValueError(f"measure takes one or more of {', '.join(known)}")
 
+    @property
+    def adapts(self) -> bool:
+        """Whether a job may get more than ``trials`` trials."""
+        return self.precision > 0 and self.max_trials > self.trials
+
     def lighter_than_default(self) -> tuple[str, ...]:
         """The settings that make this Policy weaker than the default, as ``name=value``."""
         default = Policy()
-        weaker = ("trials", "warmup_runs", "warmup_seconds", "min_runs", "min_seconds")
-        capped = ("max_seconds", "max_runs")
+        lower = {
+            name
+            for name in (
+                "trials",
+                "warmup_runs",
+                "warmup_seconds",
+                "min_runs",
+                "min_seconds",
+                "max_seconds",
+                "max_runs",
+            )
+            if getattr(self, name) < getattr(default, name)
+        }
+        if not self.steady_within or self.steady_within > default.steady_within:
+            lower.add("steady_within")
+        elif self.warmup_max_seconds < default.warmup_max_seconds:
+            lower.add("warmup_max_seconds")
+        if self.adapts:
+            if self.precision > default.precision:
+                lower.add("precision")
+            lower |= {
+                name
+                for name in ("max_trials", "max_job_seconds")
+                if getattr(self, name) < getattr(default, name)
+            }
+        elif "trials" not in lower and self.trials < default.max_trials:
+            # So many whatever comes of them; fewer trials than usual are named already.
+            lower.add("max_trials" if self.precision else "precision")
         return tuple(
             f"{item.name}={getattr(self, item.name):g}"
             for item in fields(self)
-            if (item.name in weaker and getattr(self, item.name) < getattr(default, item.name))
-            or (item.name in capped and getattr(self, item.name) < getattr(default, item.name))
+            if item.name in lower
         )

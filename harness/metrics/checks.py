@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.domain import Advisory, AdvisoryKind
+from harness.domain import Advisory, AdvisoryKind, Policy
 from harness.domain.model import CALIBRATION_WANTED
 from harness.metrics import energy, sustained
 from harness.metrics.observations import Observations
@@ -38,6 +38,8 @@ def advisories(observations: Observations) -> tuple[Advisory, ...]:
             _throttled,
             sustained.throttled,
             _trials,
+            _precision,
+            _steadiness,
             _samples,
             _threads,
             _readiness,
@@ -121,6 +123,43 @@ def _trials(observations: Observations) -> Iterator[Advisory]:
             f"trial medians from {min(medians) / 1e6:.4g} to {max(medians) / 1e6:.4g} ms "
             f"(ratio {max(medians) / min(medians):.2f})",
         )
+
+
+def _precision(observations: Observations) -> Iterator[Advisory]:
+    """A bound that came before the precision that was wanted; none where none was."""
+    enough, policy = observations.enough, observations.policy
+    if enough.get("by") not in ("max_trials", "max_job_seconds"):
+        return
+    width = enough.get("half_width")
+    found = "no telling how precise it is" if width is None else f"±{100 * width:.2g} %"
+    bound = f"{enough['trials']} trial" + ("s" if enough["trials"] != 1 else "")
+    if enough["by"] == "max_job_seconds":
+        bound += f" in {enough['seconds']:.0f} s"
+    yield Advisory(
+        AdvisoryKind.NOT_PRECISE, f"{found} after {bound} (wanted ±{100 * policy.precision:g} %)"
+    )
+
+
+def _steadiness(observations: Observations) -> Iterator[Advisory]:
+    """Trials whose warm-up ended at a bound before it was steady."""
+    told = [trial.facts.get("warmup") or {} for trial in observations.trials]
+    unsteady = [item for item in told if item.get("steady") is False]
+    if not unsteady:
+        return
+    policy = observations.policy
+    bounds = {str(item.get("reason")) for item in unsteady}
+    if bounds == {"max_runs"}:
+        after = f"{policy.max_runs} runs"
+    else:
+        after = f"{_longest_warm_up(policy):g} s"
+    yield Advisory(
+        AdvisoryKind.NOT_STEADY,
+        f"{len(unsteady)} of {len(told)} trials were still changing after {after} of warm-up",
+    )
+
+
+def _longest_warm_up(policy: Policy) -> float:
+    return min(policy.max_seconds, max(policy.warmup_seconds, policy.warmup_max_seconds))
 
 
 def _samples(observations: Observations) -> Iterator[Advisory]:

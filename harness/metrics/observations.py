@@ -61,6 +61,8 @@ class Observations:
     Detection: ``detections`` (n, boxes, 6) and ``truth``, see ``mean_average_precision``.
     ``agreement`` (m, 5) compares samples with the float32 variant, see ``agreement``.
 
+    ``enough`` tells what ended the latency trials, see ``orchestrate.enough.Enough``; empty
+    where it was not noted.
     ``passes`` has what was measured in processes of their own, by the Policy's name of it.
     ``delegated`` is the newest trial's fact of that name, see PROTOCOL.md.
     ``reference`` holds the output check: ``None`` when the host had no
@@ -72,6 +74,7 @@ class Observations:
     trials: tuple[TrialObservation, ...] = ()
     passes: Mapping[str, tuple[TrialObservation, ...]] = field(default_factory=dict)
     failed_trials: int = 0
+    enough: Mapping[str, Any] = field(default_factory=dict)
     predictions: NDArray[np.int64] | None = None
     labels: NDArray[Any] | None = None
     task: Task = Task.CLASSIFICATION

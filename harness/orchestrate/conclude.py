@@ -109,6 +109,7 @@ def seal_success(
         ),
         passes={} if emulated else passes,
         failed_trials=failed_trials,
+        enough={} if emulated else facts.get("enough") or {},
         labels=ready.data.labels if kept else None,
         task=model.task,
         classes=_classes(sweep_facts),

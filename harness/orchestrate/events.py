@@ -11,12 +11,16 @@ from harness.domain import Job, JobStatus, Stage
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The run has its id and its jobs; ``trials`` are still to be done."""
+    """The run has its id and its jobs; ``trials`` agents are still to be started.
+
+    With ``more`` that is the least: each ``TrialAdded`` adds one.
+    """
 
     run: str
     jobs: int
     trials: int
     resumed: bool
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,31 @@ class PushProgress:
 
 @dataclass(frozen=True, slots=True)
 class TrialStarted:
-    """An agent begins: ``stage`` is what it does, ``index`` counts from 0 of ``of``."""
+    """An agent begins: ``stage`` is what it does, ``index`` counts from 0 of ``of``.
+
+    With ``more`` there may be more than ``of``.
+    """
 
     job: Job
     stage: Stage
     index: int
     of: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrialAdded:
+    """A job gets one more trial: after ``trials`` its median is known to ``half_width`` only.
+
+    Both widths are shares of the median; ``None`` where it could not be told yet. ``first`` says
+    that it is the first one beyond those that every job gets.
+    """
+
+    job: Job
+    trials: int
+    half_width: float | None
+    wanted: float
+    first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +135,7 @@ Event = (
     | DeviceConnected
     | PushProgress
     | TrialStarted
+    | TrialAdded
     | TrialEnded
     | DeviceSetAside
     | JobSealed

@@ -69,4 +69,5 @@ def forecast(plan: Plan) -> dict[str, Any]:
         "variants_cached": in_cache,
         "bytes_to_push": {device.name: variants + shared for device in suite.devices},
         "seconds": round(plan.seconds(most, len(sizes) - in_cache), 1),
+        "seconds_at_most": round(plan.seconds(most, len(sizes) - in_cache, most=True), 1),
     }

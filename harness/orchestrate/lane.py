@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from harness.devices import messages
 from harness.devices.benchmark_model import find_tool
 from harness.devices.session import Answer, Session
-from harness.domain import JobStatus, Stage, TrialStatus
+from harness.domain import DeviceKind, JobStatus, Stage, TrialStatus
 from harness.errors import (
     DeviceFullError,
     HarnessError,
@@ -19,12 +20,13 @@ from harness.errors import (
     UnsupportedError,
 )
 from harness.orchestrate import conclude
-from harness.orchestrate.events import DeviceConnected, PushProgress
+from harness.orchestrate.enough import judged
+from harness.orchestrate.events import DeviceConnected, PushProgress, TrialAdded
 from harness.orchestrate.lane_job import LaneJob, as_job_errors
 from harness.orchestrate.lane_session import Aside, LaneSession
 from harness.orchestrate.outputs import OutputCollector, collector_for, compare
 from harness.orchestrate.passes import PASSES, Asking
-from harness.orchestrate.plan import trial_order
+from harness.orchestrate.plan import round_order
 from harness.orchestrate.tasks import outputs_asked
 
 
@@ -68,21 +70,36 @@ class Lane(LaneSession):
         return session.stage if session is not None else Stage.CONNECT
 
     def _latency_rounds(self) -> None:
-        items = {item.job.index: item for item in self.left()}
-        jobs = [item.job for item in items.values()]
-        for job, index in trial_order(jobs, self._policy.trials, self._policy.seed):
-            item = items[job.index]
-            if item.sealed or index in item.trials_done:
-                continue
-            if self._over():
-                return
-            self._guarded(item, partial(self._trial, index))
-            done = len(item.trials_done) == self._policy.trials
-            if done and not item.sealed and not self._passes:
-                self._guarded(item, self._seal)
-            if self._policy.cooldown_seconds and not self._over():
-                self._session.hold(self._policy.cooldown_seconds)
-                self._stopped.wait(self._policy.cooldown_seconds)
+        """Round by round one trial of every job that needs another, until none does."""
+        for item in self.left():
+            self._guarded(item, self._judge)  # a resumed run has trials already
+        for index in range(self._policy.max_trials):
+            items = {item.job.index: item for item in self.left() if not item.measured}
+            jobs = [item.job for item in items.values()]
+            for job in round_order(jobs, index, self._policy.seed):
+                item = items[job.index]
+                if index in item.trials_done:
+                    continue
+                if self._over():
+                    return
+                self._guarded(item, partial(self._trial, index))
+                if index in item.trials_done:
+                    self._guarded(item, self._judge)
+                if item.measured and not item.sealed and not self._passes:
+                    self._guarded(item, self._seal)
+                if self._policy.cooldown_seconds and not self._over():
+                    self._session.hold(self._policy.cooldown_seconds)
+                    self._stopped.wait(self._policy.cooldown_seconds)
+
+    def _judge(self, item: LaneJob) -> None:
+        """Whether the job has been measured enough; one more trial is told of as it is added."""
+        if len(item.trials_done) < self._policy.trials:
+            return
+        item.enough = found = judged(self._store, item.id, self.device.kind, self._policy)
+        if not found.by:
+            first = found.trials == self._policy.trials
+            wanted = self._policy.precision
+            self._tell(TrialAdded(item.job, found.trials, found.half_width, wanted, first))
 
     @property
     def _passes(self) -> list[str]:
@@ -195,12 +212,14 @@ class Lane(LaneSession):
         policy = self._policy
 
         def ask(trial_id: int) -> None:
-            seq = total = measured = 0
+            seq = total = measured = modelled_ns = 0
+            begin = time.monotonic()
 
             def on_message(message: dict[str, Any], _answer: Answer) -> None:
-                nonlocal seq, total, measured
+                nonlocal seq, total, measured, modelled_ns
                 phase, at, values = messages.samples(message, self.device.name)
                 total += len(values)
+                modelled_ns = max(modelled_ns, int(at[-1] + values[-1]))
                 measured += len(values) if phase == "measure" else 0
                 if total > 2 * policy.max_runs + policy.warmup_runs + 1:
                     raise ProtocolError(f"{self.device.name}: more samples than were asked for")
@@ -215,6 +234,7 @@ class Lane(LaneSession):
                     "threads": item.job.backend.threads,
                     "warmup_runs": policy.warmup_runs,
                     "warmup_seconds": policy.warmup_seconds,
+                    **self._steadiness(),
                     "min_runs": policy.min_runs,
                     "min_seconds": policy.min_seconds,
                     "max_runs": policy.max_runs,
@@ -231,6 +251,9 @@ class Lane(LaneSession):
             facts = {**answer.facts, **{key: answer.loaded[key] for key in ("load_ns", "init_ns")}}
             if answer.summary:
                 facts["summary"] = answer.summary
+            # The time of a modelled device is its own: the same on every host.
+            spent = time.monotonic() - begin if self.real else modelled_ns / 1e9
+            facts["trial_seconds"] = spent
             self._session.verify()
             self._store.end_trial(
                 trial_id,
@@ -240,8 +263,17 @@ class Lane(LaneSession):
                 fence=self._session.fence,
             )
 
-        self._attempts(item, Stage.LATENCY, index, policy.trials, ask)
+        self._attempts(item, Stage.LATENCY, index, max(policy.trials, index + 1), ask)
         item.trials_done.add(index)
+
+    def _steadiness(self) -> dict[str, Any]:
+        """What ends a warm-up; what is no latency needs only to be warm."""
+        if self.device.kind is DeviceKind.EMULATED:
+            return {}
+        return {
+            "warmup_max_seconds": self._policy.warmup_max_seconds,
+            "steady_within": self._policy.steady_within,
+        }
 
     def _pass(self, name: str, item: LaneJob) -> None:
         """One measurement of another kind, in an agent process of its own."""

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.domain import Job
+from harness.domain import Job, Policy
 from harness.errors import HarnessError, JobError
+from harness.orchestrate.enough import Enough
 from harness.orchestrate.prepare import Ready
 
 
@@ -23,6 +24,8 @@ class LaneJob:
     swept: bool = False
     passes_done: set[str] = field(default_factory=set)
     trials_done: set[int] = field(default_factory=set)
+    #: What its trials say of a further one, once those that every job gets are done.
+    enough: Enough | None = None
     failed_trials: int = 0
     attempts: int = 0
     sealed: bool = False
@@ -36,6 +39,19 @@ class LaneJob:
         return self.moved_to or self.job.device
 
     @property
+    def measured(self) -> bool:
+        """Whether it needs no further latency trial."""
+        return self.enough is not None and bool(self.enough.by)
+
+    def trials_wanted(self, policy: Policy) -> int:
+        """How many latency trials it gets as far as is known yet."""
+        if "latency" not in policy.measure:
+            return 0
+        if self.enough is None:
+            return policy.trials
+        return self.enough.trials + (0 if self.measured else 1)
+
+    @property
     def noted(self) -> dict[str, Any]:
         """What it is measured with and where, for its record."""
         data = self.ready.data
@@ -46,13 +62,16 @@ class LaneJob:
 
     @property
     def tried(self) -> dict[str, Any]:
-        """How many agents were started for it, and how many of those were repeated."""
-        return {"attempts": self.attempts, "repeated": self.failed_trials}
+        """Its agents: how many were started, how many repeated, and why there were no more."""
+        tried: dict[str, Any] = {"attempts": self.attempts, "repeated": self.failed_trials}
+        if self.enough is not None:
+            tried["enough"] = self.enough.as_facts()
+        return tried
 
     def move(self, device: str, why: str) -> None:
         """Begin anew on another device: trials of two devices are never pooled."""
         self.moved_to, self.moved_because = device, why
-        self.swept, self.runtime = False, None
+        self.swept, self.runtime, self.enough = False, None, None
         self.trials_done.clear()
         self.passes_done.clear()
 

@@ -19,6 +19,7 @@ from harness.errors import (
     UnsupportedError,
 )
 from harness.orchestrate import conclude
+from harness.orchestrate.enough import may_add
 from harness.orchestrate.events import (
     DeviceSetAside,
     JobSealed,
@@ -140,7 +141,8 @@ class LaneSession:
     ) -> None:
         """A trial, repeated while its failure is transient; each attempt is a trial record."""
         for attempt in range(self._policy.retries + 1):
-            self._tell(TrialStarted(item.job, stage, index, of))
+            more = stage is Stage.LATENCY and may_add(self.device.kind, self._policy)
+            self._tell(TrialStarted(item.job, stage, index, of, more))
             trial_id = self._store.begin_trial(item.id, index, stage.value)
             item.attempts += 1
             try:
@@ -251,6 +253,6 @@ class LaneSession:
 
     def _sealed(self, item: LaneJob, status: JobStatus, stage: Stage, summary: str) -> None:
         item.sealed = True
-        wanted = self._policy.trials if "latency" in self._policy.measure else 0
+        wanted = item.trials_wanted(self._policy)
         dropped = wanted - len(item.trials_done) + (0 if item.swept else 1)
         self._tell(JobSealed(item.job, status, stage, summary, dropped))

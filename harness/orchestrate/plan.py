@@ -29,13 +29,22 @@ class Plan:
     suite: Suite
     jobs: tuple[Job, ...]
 
-    def seconds(self, samples: int, conversions: int) -> float:
-        """A rough estimate of the run's duration on one device after the other."""
+    def seconds(self, samples: int, conversions: int, *, most: bool = False) -> float:
+        """A rough estimate of the run's duration on one device after the other.
+
+        With the least that is measured, or the ``most``: no latency gets steady or precise.
+        """
         policy = self.suite.policy
         per_job = 0.0
         if "latency" in policy.measure:
-            trial = _AGENT_SECONDS + policy.warmup_seconds + policy.min_seconds
-            per_job += policy.trials * (trial + policy.cooldown_seconds)
+            warm_up, trials = policy.warmup_seconds, policy.trials
+            if most and policy.steady_within:
+                warm_up = max(warm_up, policy.warmup_max_seconds)
+            trial = _AGENT_SECONDS + warm_up + policy.min_seconds
+            if most and policy.adapts:
+                within = int(policy.max_job_seconds / trial)
+                trials = max(trials, min(policy.max_trials, within))
+            per_job += trials * (trial + policy.cooldown_seconds)
         per_job += _AGENT_SECONDS
         if "accuracy" in policy.measure:
             per_job += samples * _INFERENCE_SECONDS
@@ -114,14 +123,14 @@ def resolve(model: Model) -> ResolvedModel:
     return replace(found, model=model)
 
 
-def trial_order(jobs: Sequence[Job], trials: int, seed: int) -> list[tuple[Job, int]]:
-    """Every job once per round, each round in an order of its own drawn from the seed.
+def round_order(jobs: Sequence[Job], index: int, seed: int) -> list[Job]:
+    """The jobs of a lane in an order of round ``index``'s own, drawn from the seed.
 
-    Interleaving keeps a slow drift of the device from favouring one variant.
+    Interleaving keeps a slow drift of the device from favouring one variant. Each job's place is
+    drawn for itself: that others have dropped out does not change the order of those that go on.
     """
-    order: list[tuple[Job, int]] = []
-    for index in range(trials):
-        round_ = list(jobs)
-        random.Random(f"{seed}/{index}").shuffle(round_)  # noqa: S311  an order, not a secret
-        order.extend((job, index) for job in round_)
-    return order
+
+    def place(job: Job) -> float:
+        return random.Random(f"{seed}/{index}/{job.index}").random()  # noqa: S311  no secret
+
+    return sorted(jobs, key=place)

@@ -24,6 +24,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.orchestrate import conclude
+from harness.orchestrate.enough import may_add
 from harness.orchestrate.environment import snapshot
 from harness.orchestrate.events import Event, JobSealed, Listener, Preparing, RunStarted
 from harness.orchestrate.lane_job import LaneJob
@@ -110,8 +111,10 @@ def _carry_on(
     store: Store, run_id: str, suite: Suite, tell: Listener, stopped: Stop, *, resumed: bool
 ) -> None:
     pending = [item for item in store.jobs(run_id) if item.status is JobStatus.PENDING]
-    trials = len(pending) * (1 + _trials_per_job(suite))
-    tell(RunStarted(run_id, len(pending), trials, resumed))
+    trials = sum(_agents_left(store, item, suite) for item in pending)
+    more = any(may_add(item.job.kind, suite.policy) for item in pending)
+    more = more and "latency" in suite.policy.measure
+    tell(RunStarted(run_id, len(pending), trials, resumed, more))
     if not pending:
         return
     pairs = [(item.job.model, item.job.recipe) for item in pending]
@@ -133,13 +136,18 @@ def _carry_on(
 
 def _fail(store: Store, item: JobRecord, suite: Suite, tell: Listener, error: str) -> None:
     """This machine could not be had for preparing: as of a device that stays busy."""
+    dropped = _agents_left(store, item, suite)
     conclude.seal_failure(store, item.id, JobStatus.FAILED, Stage.CONNECT, error, None)
-    dropped = 1 + _trials_per_job(suite)
     tell(JobSealed(item.job, JobStatus.FAILED, Stage.CONNECT, error, dropped))
 
 
-def _trials_per_job(suite: Suite) -> int:
-    return suite.policy.trials if "latency" in suite.policy.measure else 0
+def _agents_left(store: Store, record: JobRecord, suite: Suite) -> int:
+    """The least number of agents that a job still needs: its sweep and its trials."""
+    wanted = suite.policy.trials if "latency" in suite.policy.measure else 0
+    ended = [item for item in store.trials(record.id) if item.status is TrialStatus.OK]
+    timed = sum(item.purpose == Stage.LATENCY.value for item in ended)
+    swept = any(item.purpose in (Stage.ACCURACY.value, Stage.CHECK.value) for item in ended)
+    return max(0, wanted - timed) + (0 if swept else 1)
 
 
 def _never_raising(tell: Listener) -> Listener:
@@ -185,8 +193,8 @@ def _lane_jobs(
         text = outcome.error.one_line
         by_nature = isinstance(outcome.error, (NotDeployableError, UnsupportedError))
         status = JobStatus.UNSUPPORTED if by_nature else JobStatus.FAILED
+        dropped = _agents_left(store, record, suite)
         conclude.seal_failure(store, record.id, status, outcome.stage, text, outcome.variant)
-        dropped = 1 + _trials_per_job(suite)
         tell(JobSealed(record.job, status, outcome.stage, text, dropped))
     for item in found:
         variant = item.ready.variant

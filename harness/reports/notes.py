@@ -27,14 +27,32 @@ class Note:
 def policy_line(policy: Policy) -> str:
     """The Policy in one line; says when it is lighter than the default."""
     timed = (
-        f"{policy.trials} trials in fresh processes, each after {policy.warmup_seconds:g} s of "
-        f"warm-up, at least {policy.min_runs} runs and {policy.min_seconds:g} s"
+        f"{_trials(policy)} in fresh processes, each after {_warm_up(policy)}, "
+        f"at least {policy.min_runs} runs and {policy.min_seconds:g} s"
         if "latency" in policy.measure
         else "accuracy only"
     )
     lighter = policy.lighter_than_default()
     note = f"; LIGHTER than the default ({', '.join(lighter)})" if lighter else ""
     return f"{timed}; seed {policy.seed}{note}"
+
+
+def _trials(policy: Policy) -> str:
+    if not policy.adapts:
+        return f"{policy.trials} trial" + ("s" if policy.trials != 1 else "")
+    return (
+        f"{policy.trials} to {policy.max_trials} trials (until the median is known to "
+        f"±{100 * policy.precision:g} %, at most {policy.max_job_seconds:g} s)"
+    )
+
+
+def _warm_up(policy: Policy) -> str:
+    least = f"{policy.warmup_seconds:g} s of warm-up"
+    longest = max(policy.warmup_seconds, policy.warmup_max_seconds)
+    if not policy.steady_within or not (policy.warmup_runs or policy.warmup_seconds):
+        return least
+    share = f"steady within {100 * policy.steady_within:g} %"
+    return f"{least} and until it is {share} (at most {longest:g} s)"
 
 
 def collect(records: Sequence[JobRecord]) -> list[Note]:

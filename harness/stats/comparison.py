@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, stdtr, stdtrit
 
 from harness.stats.intervals import wilson_interval
 from harness.stats.trials import FEWEST_DRAWN, REPLICATES, drawn_trials
@@ -51,6 +50,8 @@ def median_ratio(
 
     Raises ``ValueError`` with fewer than two trials on a side, or a median that is not above 0.
     """
+    from scipy.special import stdtr, stdtrit  # takes longer to import than all the rest
+
     base, head = np.asarray(base, dtype=np.float64), np.asarray(head, dtype=np.float64)
     if min(len(base), len(head)) < 2:
         raise ValueError("a comparison needs at least two trials on each side")
@@ -119,6 +120,8 @@ def paired_shares(base: NDArray[np.bool_], head: NDArray[np.bool_]) -> Effect:
 
 def mcnemar_mid_p(lost: int, gained: int) -> float:
     """Two-sided mid-p of ``lost`` against ``gained`` disagreeing samples; 1 without any."""
+    from scipy.special import bdtr
+
     n, least = lost + gained, min(lost, gained)
     if n == 0 or lost == gained:
         return 1.0

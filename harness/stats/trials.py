@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 #: With fewer trials than this there is too little to draw from: Student's t instead.
 FEWEST_DRAWN = 5
@@ -117,6 +116,8 @@ def mean_interval(values: Floats, *, level: float = 0.95) -> tuple[float, float,
     value = float(values.mean())
     if count == 1:
         return value, -math.inf, math.inf
+    from scipy.special import stdtrit  # takes longer to import than all the rest together
+
     half = float(stdtrit(count - 1, (1 + level) / 2)) * float(values.std(ddof=1)) / math.sqrt(count)
     return value, value - half, value + half
 

@@ -28,6 +28,7 @@ LIGHT_POLICY = """
 trials = {trials}
 warmup_runs = 1
 warmup_seconds = 0.0
+warmup_max_seconds = 0.1
 min_runs = 5
 min_seconds = 0.01
 retry_delay = 0.05

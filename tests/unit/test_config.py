@@ -26,6 +26,10 @@ def line_of(path: Path, text: str) -> int:
         ("trials =", "trails =", "trails", "unknown key 'trails'", "'trials'"),
         ("trials = 1", "trials = 0", "trials = 0", "trials must be 1 to 1000", ""),
         ("trials = 1", 'trials = "x"', "trials =", "policy.trials", ""),
+        ("trials = 1", "trials = 9\nmax_trials = 8", "trials = 9", "above max_trials (8)", ""),
+        ("trials = 1", "max_trials = 0", "max_trials", "greater than or equal to 1", ""),
+        ("trials = 1", "precision = nan", "precision", "precision must be 0 to 1", ""),
+        ("trials = 1", "steady_within = -1", "steady_within", "steady_within must be", ""),
         ("scale =", "sacle =", "sacle", "unknown key 'sacle'", "'scale'"),
         (
             'source = "digits"',
@@ -130,6 +134,48 @@ def test_options_replace_the_lists_of_the_suite(suite_file: Callable[..., Path])
         load_suite(suite_file(), known_names(), devices=["pixel-33"])
     with pytest.raises(UsageError, match="unknown recipe"):
         load_suite(suite_file(), known_names(), recipes=["int7"])
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "trials", "most"),
+    [
+        ("", {}, 5, 25),
+        ("trials = 5", {}, 5, 5),
+        ("trials = 30", {}, 30, 30),
+        ("trials = 3\nmax_trials = 9", {}, 3, 9),
+        ("trials = 3\nprecision = 0.01", {}, 3, 25),
+        ("precision = 0.05", {}, 5, 25),
+        ("max_trials = 9", {}, 5, 9),
+        ("max_trials = 9", {"trials": 5}, 5, 5),
+        ("trials = 3\nmax_trials = 9", {"trials": 12}, 12, 12),
+        ("", {"trials": 1}, 1, 1),
+    ],
+)
+def test_who_names_trials_alone_gets_so_many(
+    suite_file: Callable[..., Path], policy: str, options: dict[str, int], trials: int, most: int
+) -> None:
+    path = suite_file()
+    path.write_text(path.read_text().replace("trials = 1", policy))
+    found = load_suite(path, known_names(), policy=options).policy
+    assert (found.trials, found.max_trials) == (trials, most)
+
+
+def test_a_suite_kept_before_policies_adapted_means_what_it_did(
+    suite_file: Callable[..., Path],
+) -> None:
+    path = suite_file()
+    path.write_text(path.read_text().replace("trials = 1", ""))
+    kept = json.loads(json.dumps(suite_to_json(load_suite(path, known_names()))))
+    for new in (
+        "precision",
+        "max_trials",
+        "max_job_seconds",
+        "warmup_max_seconds",
+        "steady_within",
+    ):
+        del kept["policy"][new]
+    found = suite_from_json(kept).policy
+    assert (found.trials, found.adapts, found.steady_within) == (5, False, 0)
 
 
 def test_a_suite_survives_the_store(suite_file: Callable[..., Path]) -> None:

@@ -158,3 +158,21 @@ def test_conditions_that_make_no_sense(conditions: object) -> None:
     assert messages.done_facts({"facts": {"conditions": good}}, "board")["conditions"] == good
     with pytest.raises(ProtocolError, match="conditions that make no sense"):
         messages.done_facts({"facts": {"conditions": conditions}}, "board")
+
+
+@pytest.mark.parametrize(
+    "warmup",
+    [[], "steady", 1, {}, {"steady": 1, "runs": 1, "reason": "steady"},
+     {"steady": "true", "runs": 1, "reason": "steady"},
+     {"steady": [], "runs": 1, "reason": "steady"},
+     {"steady": True, "runs": -1, "reason": "steady"}, {"steady": True, "reason": "steady"},
+     {"steady": True, "runs": True, "reason": "steady"},
+     {"steady": True, "runs": 1, "reason": "\x1b[31m"}, {"steady": True, "runs": 1, "reason": []}],
+)  # fmt: skip
+def test_a_warm_up_that_makes_no_sense(warmup: object) -> None:
+    for steady in (True, False, None):
+        good = {"steady": steady, "runs": 9, "reason": "max_seconds"}
+        assert messages.done_facts({"facts": {"warmup": good}}, "board")["warmup"] == good
+    assert messages.done_facts({"facts": {}}, "board") == {}
+    with pytest.raises(ProtocolError, match="warmup that makes no sense"):
+        messages.done_facts({"facts": {"warmup": warmup}}, "board")

@@ -73,6 +73,37 @@ def test_a_device_that_says_it_is_well_is_not_throttled() -> None:
     assert "cool down" in found.next_step
 
 
+def bound(**enough: Any) -> list[str]:
+    given = {"trials": 25, "seconds": 61.4, "half_width": 0.0234, **enough}
+    found = advisories(observe(*QUIET, enough=given))
+    assert {advisory.kind for advisory in found} <= {AdvisoryKind.NOT_PRECISE}
+    return [advisory.evidence for advisory in found]
+
+
+def test_a_bound_before_the_precision_that_was_wanted_is_told() -> None:
+    assert bound(by="max_trials") == ["±2.3 % after 25 trials (wanted ±1 %)"]
+    assert bound(by="max_job_seconds") == ["±2.3 % after 25 trials in 61 s (wanted ±1 %)"]
+    assert bound(by="max_job_seconds", trials=1, half_width=None) == [
+        "no telling how precise it is after 1 trial in 61 s (wanted ±1 %)"
+    ]
+    assert bound(by="precision", half_width=0.009) == bound(by="trials") == []
+
+
+def test_warm_ups_that_did_not_end_steady_are_told() -> None:
+    def ended(steady: bool | None, reason: str) -> TrialObservation:
+        return trial(MS, warmup={"steady": steady, "runs": 9, "reason": reason})
+
+    slow = [ended(False, "max_seconds")] * 3
+    fine = [ended(True, "steady"), ended(None, "max_seconds"), trial(MS)]
+    assert kinds(observe(*QUIET, *fine)) == set()
+    (found,) = advisories(observe(*slow, *fine))
+    assert found.kind is AdvisoryKind.NOT_STEADY
+    assert found.evidence == "3 of 6 trials were still changing after 5 s of warm-up"
+    assert "warmup_max_seconds" in found.next_step and "governor" in found.next_step
+    (found,) = advisories(observe(*[ended(False, "max_runs")] * 3))
+    assert "after 100000 runs of warm-up" in found.evidence
+
+
 def test_int16_on_an_accelerator_is_no_matter_of_cpu_kernels() -> None:
     assert kinds(observe(*QUIET, integer16_activations=True, accelerator="gpu")) == set()
 

@@ -20,10 +20,12 @@ from harness.domain import (
     Job,
     JobStatus,
     Measurement,
+    Policy,
     Stage,
 )
 from harness.orchestrate.environment import known_names
 from harness.reports import FORMATS, RunView, html, view_run
+from harness.reports.notes import policy_line
 from harness.store import Store
 
 CORES = Advisory(AdvisoryKind.NOT_READY, "cores 4-7: this device has 0-1")
@@ -97,3 +99,22 @@ def test_a_table_of_many_advisories_fits_and_says_what_to_do_once(tmp_path: Path
             assert words.count(f"{kind} of {job}: why") == 1
     rows = [line for line in lines if re.match(r"r\d", line)]
     assert len(rows) == 30 and all("123.46 MB" in row and "98.76 ±1.0" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("policy", "line"),
+    [
+        (Policy(), "5 to 25 trials (until the median is known to ±1 %, at most 600 s) in fresh "
+         "processes, each after 0.5 s of warm-up and until it is steady within 1 % (at most 5 s), "
+         "at least 50 runs and 1 s; seed 0"),
+        (Policy(trials=1, steady_within=0, warmup_seconds=2), "1 trial in fresh processes, each "
+         "after 2 s of warm-up, at least 50 runs and 1 s; seed 0; LIGHTER than the default "
+         "(trials=1, steady_within=0)"),
+        (Policy(trials=30, warmup_seconds=9), "30 trials in fresh processes, each after 9 s of "
+         "warm-up and until it is steady within 1 % (at most 9 s), at least 50 runs and 1 s; "
+         "seed 0"),
+        (Policy(measure=("accuracy",)), "accuracy only; seed 0"),
+    ],
+)  # fmt: skip
+def test_the_policy_in_one_line(policy: Policy, line: str) -> None:
+    assert policy_line(policy) == line
