@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from harness.metrics.observations import TrialObservation
-from harness.stats import hierarchical_median_interval
+from harness.stats import relative_half_width, trial_medians
 
 
 def half_width(trials: Sequence[TrialObservation], seed: int) -> float | None:
@@ -28,10 +27,5 @@ def half_width(trials: Sequence[TrialObservation], seed: int) -> float | None:
             samples.append(np.array([trial.median_ns]))
     if len(samples) < 2 or len(samples) < len(trials):
         return None
-    value, low, high = hierarchical_median_interval(samples, seed=seed)
-    half = (high - low) / 2
-    if not math.isfinite(half):
-        return None
-    if half <= 0:
-        return 0.0
-    return half / value if value > 0 else math.inf
+    medians = trial_medians(samples)
+    return 0.0 if np.ptp(medians) == 0 else relative_half_width(medians, seed=seed)

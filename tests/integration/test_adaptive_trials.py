@@ -32,7 +32,7 @@ from tests.support import harness_command, write_suite
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 #: The modelled noise between trials in percent, by device.
-VARYING = {"calm": 0.0, "wavering": 3.0, "wild": 60.0}
+VARYING = {"calm": 0.0, "wavering": 1.6, "wild": 60.0}
 
 
 def suite(
@@ -95,10 +95,10 @@ def test_each_job_gets_as_many_as_it_needs(
         assert enough["by"] == ("max_trials" if name == "wild" else "precision")
         median = record.measurements["latency_median"]
         assert median.low is not None and median.high is not None
-        # What was decided by is what is told.
+        # What was decided by is never less than what is told.
         told = (median.high - median.low) / 2 / median.value
-        assert enough["half_width"] == pytest.approx(told, rel=1e-6)
-        assert (told <= 0.02) == (name != "wild")
+        assert told <= enough["half_width"] * (1 + 1e-6)
+        assert (enough["half_width"] <= 0.02) == (name != "wild")
         advised = {advisory.kind: advisory for advisory in record.advisories}
         assert (AdvisoryKind.NOT_PRECISE in advised) == (name == "wild")
     evidence = advised[AdvisoryKind.NOT_PRECISE].evidence
@@ -119,7 +119,7 @@ def test_rounds_stay_interleaved_as_jobs_drop_out(
 ) -> None:
     events: list[Event] = []
     recipes = ("float32", "float16", "int8")
-    declared = suite(tmp_path, "wavering", recipes=recipes, max_trials=8)
+    declared = suite(tmp_path, "wavering", recipes=recipes, max_trials=12)
     outcome = execute(store, plan=make_plan(declared), tell=events.append)
     started = [
         (event.index, event.job.recipe)
