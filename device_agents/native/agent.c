@@ -30,7 +30,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -1073,14 +1075,33 @@ static bool line_of(const char *path, const char *const *names, char *room, size
     return found;
 }
 
-/* VmHWM of this process in bytes, or -1. Not ru_maxrss: that one inherits the parent's peak. */
-static int64_t peak_memory(void)
+/* A line of /proc/self/status in bytes, or -1. */
+static int64_t own_memory(const char *name)
 {
-    static const char *const names[] = {"VmHWM", NULL};
+    const char *const names[] = {name, NULL};
     char value[64];
     if (!line_of("/proc/self/status", names, value, sizeof value))
         return -1;
     return (int64_t)strtoll(value, NULL, 10) * 1024;
+}
+
+/* Not ru_maxrss: that one inherits the parent's peak. */
+static int64_t peak_memory(void)
+{
+    return own_memory("VmHWM");
+}
+
+/* The memory of this process at the steps of a trial: its peak so far, and what it has then. */
+typedef struct {
+    int64_t peak[3], resident[3];
+} Memory;
+
+enum { AT_START, AT_LOAD, AT_END };
+
+static void note_memory(Memory *memory, int step)
+{
+    memory->peak[step] = peak_memory();
+    memory->resident[step] = own_memory("VmRSS");
 }
 
 /* Threads of this process now, or -1. */
@@ -1121,6 +1142,23 @@ static void put_count_or_null(Text *text, int64_t value)
         put_int(text, value);
     else
         put(text, "null");
+}
+
+static void put_memory(Text *text, const Memory *memory)
+{
+    static const char *const steps[] = {"{\"start\":", ",\"loaded\":", ",\"end\":"};
+    int step;
+    put(text, "\"memory_peak_bytes\":");
+    for (step = AT_START; step <= AT_END; step++) {
+        put(text, steps[step]);
+        put_count_or_null(text, memory->peak[step]);
+    }
+    put(text, "},\"memory_resident_bytes\":");
+    for (step = AT_START; step <= AT_END; step++) {
+        put(text, steps[step]);
+        put_count_or_null(text, memory->resident[step]);
+    }
+    put(text, "}");
 }
 
 static void put_cores(Text *text)
@@ -1185,6 +1223,182 @@ static void describe_libc(char *room, size_t size)
         snprintf(room, size, "bionic %s", version);
     }
     dlclose(program);
+}
+
+/* ---------------------------------------------------------------- conditions
+ * What the machine tells of its load, clock and heat. The Python agent reads the same files the
+ * same way: see conditions.py there. */
+
+/* A line that is one integer of `low` to `high`; false for any other. */
+static bool whole_number(const char *line, int64_t low, int64_t high, int64_t *value)
+{
+    const char *digits;
+    size_t count;
+    line += strspn(line, " \t");
+    digits = line + (*line == '-');
+    count = strspn(digits, "0123456789");
+    if (count < 1 || count > 16 || digits[count + strspn(digits + count, " \t")] != '\0')
+        return false;
+    *value = (int64_t)strtoll(line, NULL, 10);
+    return low <= *value && *value <= high;
+}
+
+/* The mean over the cores that this process may use of a file of their cpufreq, kHz; -1 where
+ * none tells. */
+static double mean_khz(const char *name)
+{
+    char path[128], line[256];
+    double sum = 0;
+    int64_t khz;
+    int core, known = 0;
+    cpu_set_t cores;
+    if (sched_getaffinity(0, sizeof cores, &cores) != 0)
+        return -1;
+    for (core = 0; core < CPU_SETSIZE; core++) {
+        if (!CPU_ISSET((size_t)core, &cores))
+            continue;
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpufreq/%s", core, name);
+        if (first_line(path, line, sizeof line) && whole_number(line, 1, 100000000, &khz)) {
+            sum += (double)khz;
+            known++;
+        }
+    }
+    return known > 0 ? sum / known : -1;
+}
+
+/* Whether a thermal zone of this type is of the processor: others are of batteries, modems and
+ * cameras. */
+static bool of_processor(const char *type)
+{
+    static const char *const words[] = {"cpu",   "soc", "core",    "x86_pkg",
+                                        "tsens", "apc", "cluster", NULL};
+    const char *at, *const *word;
+    if (strncasecmp(type, "big", 3) == 0 || strncasecmp(type, "little", 6) == 0)
+        return true;
+    for (at = type; *at != '\0'; at++) {
+        for (word = words; *word != NULL; word++)
+            if (strncasecmp(at, *word, strlen(*word)) == 0)
+                return true;
+        if (strncasecmp(at, "bcm2", 4) == 0 && isdigit((unsigned char)at[4]))
+            return true;
+    }
+    return false;
+}
+
+enum { NO_TEMPERATURE = INT_MIN, MAX_ZONES = 256, MAX_ZONE_NAME = 32 };
+
+/* A zone's temperature in thousandths of a degree: the kernel gives those, some boards whole
+ * degrees, and sensors that are switched off what no sensor can say. */
+static int zone_millidegrees(const char *zone)
+{
+    char path[128], line[256];
+    int64_t value;
+    snprintf(path, sizeof path, "/sys/class/thermal/%s/temp", zone);
+    if (!first_line(path, line, sizeof line) || !whole_number(line, -100000, 200000, &value))
+        return NO_TEMPERATURE;
+    value = value > 200 || value < -200 ? value : value * 1000;
+    return -40000 < value && value < 150000 && value != 0 ? (int)value : NO_TEMPERATURE;
+}
+
+/* The zones that say how hot the processor is: its own where any is, else all. */
+typedef struct {
+    char names[MAX_ZONES][MAX_ZONE_NAME];
+    int count;
+} Zones;
+
+static void find_zones(Zones *zones)
+{
+    Zones others = {.count = 0};
+    struct dirent *entry;
+    char path[128], type[256];
+    DIR *folder = opendir("/sys/class/thermal");
+    zones->count = 0;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        Zones *to;
+        if (strncmp(entry->d_name, "thermal_zone", 12) != 0 ||
+            strlen(entry->d_name) >= MAX_ZONE_NAME)
+            continue;
+        snprintf(path, sizeof path, "/sys/class/thermal/%.*s/type", MAX_ZONE_NAME, entry->d_name);
+        to = first_line(path, type, sizeof type) && of_processor(type) ? zones : &others;
+        if (zone_millidegrees(entry->d_name) != NO_TEMPERATURE && to->count < MAX_ZONES)
+            snprintf(to->names[to->count++], MAX_ZONE_NAME, "%.*s", MAX_ZONE_NAME - 1,
+                     entry->d_name);
+    }
+    if (folder != NULL)
+        closedir(folder);
+    if (zones->count == 0)
+        *zones = others;
+}
+
+static int hottest_millidegrees(const Zones *zones)
+{
+    int index, hottest = NO_TEMPERATURE;
+    for (index = 0; index < zones->count; index++) {
+        int found = zone_millidegrees(zones->names[index]);
+        hottest = found > hottest ? found : hottest;
+    }
+    return hottest;
+}
+
+/* CPU time in user and kernel mode of everything, seconds, see proc_stat(5); -1 where it is not
+ * told. Time in guests stands in user's already; stolen time is nobody's here. */
+static double busy_seconds(void)
+{
+    char line[256], *end;
+    uint64_t field[7];
+    long ticks = sysconf(_SC_CLK_TCK);
+    int index;
+    if (ticks <= 0 || !first_line("/proc/stat", line, sizeof line) ||
+        strncmp(line, "cpu ", 4) != 0)
+        return -1;
+    end = line + 3;
+    for (index = 0; index < 7; index++) { /* user, nice, system, idle, iowait, irq, softirq */
+        const char *at = end + strspn(end, " ");
+        if (!isdigit((unsigned char)*at))
+            return -1;
+        field[index] = strtoull(at, &end, 10);
+    }
+    return (double)(field[0] + field[1] + field[2] + field[5] + field[6]) / (double)ticks;
+}
+
+static void put_real_or_null(Text *text, double value, bool known)
+{
+    if (known)
+        put_real(text, value);
+    else
+        put(text, "null");
+}
+
+/* The `conditions` of PROTOCOL.md at this moment. */
+static void put_conditions(Text *text, int64_t at)
+{
+    Zones zones;
+    struct rusage usage;
+    struct timespec own;
+    double busy = busy_seconds(), khz = mean_khz("scaling_cur_freq"),
+           most = mean_khz("cpuinfo_max_freq");
+    bool timed = clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own) == 0;
+    int hottest;
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    find_zones(&zones);
+    hottest = hottest_millidegrees(&zones);
+    put(text, "{\"at\":");
+    put_int(text, at);
+    put(text, ",\"busy_s\":");
+    put_real_or_null(text, busy, busy >= 0);
+    put(text, ",\"own_s\":");
+    put_real_or_null(text, timed ? (double)own.tv_sec + (double)own.tv_nsec / 1e9 : 0, timed);
+    put(text, ",\"frequency_mhz\":");
+    put_real_or_null(text, khz / 1000, khz >= 0);
+    put(text, ",\"frequency_max_mhz\":");
+    put_real_or_null(text, most / 1000, most >= 0);
+    put(text, ",\"temperature_c\":");
+    put_real_or_null(text, hottest / 1000.0, hottest != NO_TEMPERATURE);
+    put(text, ",\"involuntary_switches\":");
+    put_count_or_null(text, getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : -1);
+    put(text, ",\"processors\":");
+    put_count_or_null(text, count > 0 ? count : -1);
+    put(text, "}");
 }
 
 static void put_platform(Text *text)
@@ -2619,16 +2833,18 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     Engine engine;
     Recorder recorder;
     const char *ended_by;
-    int64_t at_start, at_load, before, after, threads;
+    int64_t before, after, threads;
+    Memory memory;
+    Text conditions = {0};
     bool counted;
     if (!read_limits(request, "latency", &limits, failure))
         return false;
-    at_start = peak_memory();
+    note_memory(&memory, AT_START);
     before = thread_count();
     if (!load(request, NULL, false, &engine, failure))
         return false;
     send_loaded(&engine);
-    at_load = peak_memory();
+    note_memory(&memory, AT_LOAD);
     if (!feed_first(request, &engine, "latency", failure))
         return false;
     recorder_open(&recorder, &engine);
@@ -2637,17 +2853,216 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     after = thread_count();
     if (!warm_up(&recorder, &limits, facts, failure))
         return false;
+    put(&conditions, "{\"before\":");
+    put_conditions(&conditions, now_ns() - recorder.origin);
     if (!measure(&recorder, "measure", limits.measure, NULL, &ended_by, failure))
         return false;
+    put(&conditions, ",\"after\":");
+    put_conditions(&conditions, now_ns() - recorder.origin);
     member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
     put(facts, "\"stopped_by\":");
     put_string(facts, ended_by);
-    put(facts, ",\"memory_peak_bytes\":{\"start\":");
-    put_count_or_null(facts, at_start);
-    put(facts, ",\"loaded\":");
-    put_count_or_null(facts, at_load);
-    put(facts, ",\"end\":");
-    put_count_or_null(facts, peak_memory());
+    put(facts, ",");
+    note_memory(&memory, AT_END);
+    put_memory(facts, &memory);
+    put(facts, ",\"conditions\":");
+    put_bytes(facts, conditions.data, conditions.size);
+    put(facts, "},\"threads_asked\":");
+    put_int(facts, threads);
+    put(facts, ",\"threads_found\":");
+    /* Libraries of accelerators have threads of their own. */
+    counted = engine.accelerator == ACCELERATOR_CPU && before >= 0 && after >= 0;
+    put_count_or_null(facts, counted ? after - before + 1 : -1);
+    put_engine_facts(facts, &engine);
+    return true;
+}
+
+/* ---------------------------------------------------------------- sustained
+ * Minutes under load. Of an interval every `stride`-th duration is kept, the stride doubled each
+ * time twice `trace_samples` are: see sustained.py of the Python agent for why. */
+
+enum { MAX_TRACE_SAMPLES = 4096 };
+
+typedef struct {
+    double seconds, idle_seconds, trace_seconds;
+    int64_t trace_samples;
+} Load;
+
+static bool read_load(const Json *request, Load *load, Failure *failure)
+{
+    const struct {
+        const char *name;
+        double *seconds, low, high;
+    } wanted[] = {
+        {"seconds", &load->seconds, 0.01, 86400},
+        {"idle_seconds", &load->idle_seconds, 0, 3600},
+        {"trace_seconds", &load->trace_seconds, 0.01, 60},
+        {"trace_samples", NULL, 1, MAX_TRACE_SAMPLES},
+    };
+    size_t index;
+    *load = (Load){300, 0, 1, 200};
+    for (index = 0; index < sizeof wanted / sizeof *wanted; index++) {
+        const Json *value = member(request, wanted[index].name);
+        char room[64];
+        if (value == NULL)
+            continue;
+        if (!(value->type == JSON_INT ||
+              (value->type == JSON_REAL && wanted[index].seconds != NULL)) ||
+            value->real < wanted[index].low || value->real > wanted[index].high)
+            return fail(failure, "bad_request", "sustained", "", "%s is wrong: %s",
+                        wanted[index].name,
+                        shown(request, wanted[index].name, room, sizeof room));
+        if (wanted[index].seconds != NULL)
+            *wanted[index].seconds = value->real;
+        else
+            load->trace_samples = value->integer;
+    }
+    return true;
+}
+
+typedef struct {
+    Zones zones;
+    int64_t origin;
+    Text text;
+} Trace;
+
+static void send_trace(Trace *trace, const char *phase, const char *unit, const int64_t *starts,
+                       const int64_t *values, size_t count)
+{
+    Text *text = &trace->text;
+    size_t index;
+    put(text, "{\"type\":\"samples\",\"phase\":\"");
+    put(text, phase);
+    put(text, "\",\"unit\":\"");
+    put(text, unit);
+    put(text, "\",\"at\":[");
+    for (index = 0; index < count; index++) {
+        put(text, index > 0 ? "," : "");
+        put_int(text, starts[index] - trace->origin);
+    }
+    put(text, "],\"values\":[");
+    for (index = 0; index < count; index++) {
+        put(text, index > 0 ? "," : "");
+        put_int(text, values[index]);
+    }
+    put(text, "]}");
+    send_line(text);
+}
+
+/* What the sensors say now, between two intervals. */
+static void read_sensors(Trace *trace)
+{
+    int64_t at = now_ns(), value = hottest_millidegrees(&trace->zones);
+    double khz = mean_khz("scaling_cur_freq");
+    if (value != NO_TEMPERATURE)
+        send_trace(trace, "temperature", "m\xc2\xb0" "C", &at, &value, 1);
+    value = (int64_t)(khz + 0.5);
+    if (khz >= 0)
+        send_trace(trace, "frequency", "kHz", &at, &value, 1);
+}
+
+/* Do nothing but look at the sensors. */
+static void rest(Trace *trace, const Load *load)
+{
+    int64_t end = later(now_ns(), load->idle_seconds), start;
+    while ((start = now_ns()) < end) {
+        int64_t until = later(start, load->trace_seconds), slept;
+        until = until < end ? until : end;
+        while ((slept = until - now_ns()) > 0) {
+            struct timespec left = {(time_t)(slept / NS_PER_S), (long)(slept % NS_PER_S)};
+            nanosleep(&left, NULL);
+        }
+        slept = now_ns() - start;
+        send_trace(trace, "idle", "ns", &start, &slept, 1);
+        read_sensors(trace);
+    }
+}
+
+/* Infer without a pause but for the sensors, until the time is over. */
+static Status keep_busy(Trace *trace, const Load *load, Engine *engine)
+{
+    const size_t most = 2 * (size_t)load->trace_samples;
+    int64_t *starts = allocate(most, sizeof *starts), *durations = allocate(most, sizeof *starts);
+    int64_t end = later(now_ns(), load->seconds), begin;
+    Status status = STATUS_OK;
+    while (status == STATUS_OK && (begin = now_ns()) < end) {
+        int64_t enough = later(begin, load->trace_seconds), stop = begin, runs = 0, mask = 0;
+        size_t kept = 0, index;
+        enough = enough < end ? enough : end;
+        while (stop < enough) {
+            int64_t start = now_ns();
+            status = run(engine);
+            stop = now_ns();
+            if (status != STATUS_OK)
+                break;
+            if ((runs++ & mask) != 0)
+                continue;
+            starts[kept] = start;
+            durations[kept++] = stop - start;
+            if (kept == most) {
+                for (index = 0, kept = most / 2; index < kept; index++) {
+                    starts[index] = starts[2 * index];
+                    durations[index] = durations[2 * index];
+                }
+                mask = 2 * mask + 1;
+            }
+        }
+        if (runs == 0)
+            break;
+        stop -= begin;
+        send_trace(trace, "sustained", "ns", starts, durations, kept);
+        send_trace(trace, "interval", "ns", &begin, &stop, 1);
+        send_trace(trace, "runs", "count", &begin, &runs, 1);
+        read_sensors(trace);
+    }
+    free(starts);
+    free(durations);
+    return status;
+}
+
+static bool run_sustained(const Json *request, Text *facts, Failure *failure)
+{
+    Load wanted;
+    Engine engine;
+    Trace trace = {.origin = 0};
+    Text conditions = {0};
+    Status status;
+    int64_t before, after, threads, start, first;
+    Memory memory;
+    bool counted;
+    if (!read_load(request, &wanted, failure))
+        return false;
+    note_memory(&memory, AT_START);
+    before = thread_count();
+    if (!load(request, NULL, false, &engine, failure))
+        return false;
+    send_loaded(&engine);
+    note_memory(&memory, AT_LOAD);
+    if (!feed_first(request, &engine, "sustained", failure))
+        return false;
+    find_zones(&trace.zones);
+    trace.origin = now_ns();
+    read_sensors(&trace);
+    rest(&trace, &wanted);
+    put(&conditions, "{\"before\":");
+    put_conditions(&conditions, now_ns() - trace.origin);
+    start = now_ns();
+    status = run(&engine);
+    first = now_ns() - start;
+    if (status != STATUS_OK)
+        return invoke_failed("sustained", status, failure);
+    send_trace(&trace, "first", "ns", &start, &first, 1);
+    after = thread_count();
+    status = keep_busy(&trace, &wanted, &engine);
+    if (status != STATUS_OK)
+        return invoke_failed("sustained", status, failure);
+    put(&conditions, ",\"after\":");
+    put_conditions(&conditions, now_ns() - trace.origin);
+    member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
+    note_memory(&memory, AT_END);
+    put_memory(facts, &memory);
+    put(facts, ",\"conditions\":");
+    put_bytes(facts, conditions.data, conditions.size);
     put(facts, "},\"threads_asked\":");
     put_int(facts, threads);
     put(facts, ",\"threads_found\":");
@@ -3554,9 +3969,8 @@ typedef bool Action(const Json *, Text *, Failure *);
 static const struct {
     const char *name;
     Action *answer;
-} actions[] = {{"latency", run_latency},
-             {"operators", run_operators},
-             {"scenario", run_scenario},
+} actions[] = {{"latency", run_latency},     {"operators", run_operators},
+             {"scenario", run_scenario},   {"sustained", run_sustained},
              {"sweep", run_sweep}};
 
 static bool serve(const Failure *problem, Failure *failure)
@@ -3607,7 +4021,8 @@ static bool serve(const Failure *problem, Failure *failure)
         return true;
     }
     return fail(failure, "bad_request", "start",
-                "this agent knows: probe, latency, operators, scenario, sweep", "unknown action %s",
+                "this agent knows: probe, latency, operators, scenario, sustained, sweep",
+                "unknown action %s",
                 shown(request, "action", room, sizeof room));
 }
 

@@ -16,6 +16,7 @@ from device_agents.python.latency import run_latency
 from device_agents.python.operators import run_operators
 from device_agents.python.runtimes import find_runtime
 from device_agents.python.scenario import run_scenario
+from device_agents.python.sustained import run_sustained
 from device_agents.python.sweep import run_sweep
 from device_agents.python.system import Clock, System, import_numpy
 
@@ -27,6 +28,7 @@ ACTIONS = {
     "sweep": run_sweep,
     "scenario": run_scenario,
     "operators": run_operators,
+    "sustained": run_sustained,
 }
 
 

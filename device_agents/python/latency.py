@@ -17,10 +17,12 @@ def run_latency(request, emit, runtime, clock, system):
     numpy = import_numpy()
     limits = _limits(request)
     memory = {"start": system.peak_memory_bytes()}
+    resident = {"start": system.resident_memory_bytes()}
     threads_before = system.thread_count()
     loaded = load(request, runtime, clock, "latency")
     emit(loaded.as_message())
     memory["loaded"] = system.peak_memory_bytes()
+    resident["loaded"] = system.resident_memory_bytes()
     interpreter = loaded.interpreter
     feed_first(numpy, loaded, request, "latency")
     recorder = _Recorder(emit, clock)
@@ -30,6 +32,7 @@ def run_latency(request, emit, runtime, clock, system):
         recorder.measure("first", interpreter.invoke, 1, 0, 1, 0)
         threads_after = system.thread_count()
         warmup = _warm_up(recorder, interpreter.invoke, limits, clock)
+        before = recorder.conditions(system)
         reason = recorder.measure(
             "measure",
             interpreter.invoke,
@@ -38,6 +41,7 @@ def run_latency(request, emit, runtime, clock, system):
             limits["max_runs"],
             limits["max_seconds"],
         )
+        after = recorder.conditions(system)
     except AgentFailure:
         raise
     except Exception as error:  # whatever invoke raises
@@ -46,6 +50,7 @@ def run_latency(request, emit, runtime, clock, system):
     finally:
         gc.enable()
     memory["end"] = system.peak_memory_bytes()
+    resident["end"] = system.resident_memory_bytes()
     found = None
     on_cpu = request.get("accelerator", "cpu") == "cpu"  # delegates have threads of their own
     if on_cpu and threads_before is not None and threads_after is not None:
@@ -54,10 +59,12 @@ def run_latency(request, emit, runtime, clock, system):
         "stopped_by": reason,
         "warmup": warmup,
         "memory_peak_bytes": memory,
+        "memory_resident_bytes": resident,
         "threads_asked": request.get("threads", 1),
         "threads_found": found,
         "delegated": loaded.delegated,
         "cores": system.cores(),
+        "conditions": {"before": before, "after": after},
     }
 
 
@@ -153,6 +160,11 @@ class _Recorder:
         self.flush()
         self.runs = runs
         return reason
+
+    def conditions(self, system):
+        """How the machine is now: between two phases, never inside of one."""
+        at = self._clock.now_ns() - self._origin
+        return dict(system.conditions(), at=at)
 
     def flush(self):
         """Send what has been recorded since the last time."""

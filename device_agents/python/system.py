@@ -5,6 +5,8 @@ import platform
 import sys
 import time
 
+from device_agents.python import conditions
+from device_agents.python.conditions import first_line
 from device_agents.python.failures import AgentFailure
 
 #: Before the end of a wait, the processor is kept for this long.
@@ -22,6 +24,10 @@ class Clock:
     def __init__(self):
         self.now_ns = time.perf_counter_ns
         self._resolution = None
+
+    def sleep(self, seconds):
+        """Do nothing for so long."""
+        time.sleep(seconds)
 
     def sleep_until(self, when_ns):
         """Wait until the clock says so; the last bit of it awake, since a sleep ends late."""
@@ -64,7 +70,7 @@ class System:
             "executable": sys.executable or "",
             "cpu_count": os.cpu_count() or 1,
             "cpu_model": _cpu_model(),
-            "governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "governor": first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "temperature_c": _temperature(),
         }
 
@@ -73,14 +79,19 @@ class System:
 
         Not ``ru_maxrss``: that one inherits the parent's peak over fork and exec.
         """
-        try:
-            with open("/proc/self/status", "rb") as status:
-                for line in status:
-                    if line.startswith(b"VmHWM:"):
-                        return int(line.split()[1]) * 1024
-        except (OSError, ValueError, IndexError):
-            pass
-        return None
+        return _memory(b"VmHWM:")
+
+    def resident_memory_bytes(self):
+        """``VmRSS`` of this process now, or ``None`` where there is no /proc."""
+        return _memory(b"VmRSS:")
+
+    def conditions(self):
+        """Load, clock and heat at this moment, see ``conditions.snapshot``."""
+        return conditions.snapshot(self.cores())
+
+    def sensors(self):
+        """What can be read again and again while a model runs, see ``conditions.Sensors``."""
+        return conditions.Sensors(self.cores())
 
     def thread_count(self):
         """Threads of this process now, or ``None`` where there is no /proc."""
@@ -106,16 +117,19 @@ class System:
             pass  # ``cores`` tells what holds
 
 
-def _first_line(path):
+def _memory(name):
     try:
-        with open(path, "r") as stream:
-            return stream.readline(200).strip() or None
-    except (OSError, ValueError):
-        return None
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(name):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
 
 
 def _temperature():
-    text = _first_line("/sys/class/thermal/thermal_zone0/temp")
+    text = first_line("/sys/class/thermal/thermal_zone0/temp")
     try:
         value = float(text) if text else None
     except ValueError:

@@ -16,7 +16,8 @@ from harness.errors import UsageError, suggest
 _LINK = ("host", "port", "user", "identity_file", "known_hosts", "ssh_config", "python",
          "runtime", "work_dir", "work_dir_mb", "lease_dir", "agent", "agent_binary",
          "runtime_library", "serial", "adb_server", "adb_key", "benchmark_model",
-         "benchmark_model_sha256", "edgetpu", "edgetpu_library")  # fmt: skip
+         "benchmark_model_sha256", "edgetpu", "edgetpu_library", "power_meter",
+         "power_meter_accuracy_percent")  # fmt: skip
 
 #: Files of this machine that a profile may name; relative to the profile's own folder.
 _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb_key",
@@ -24,6 +25,11 @@ _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb
 
 #: What is no path of this machine, in such a key.
 _ELSEWHERE = ("device:", "https://", "http://")
+
+#: Parameters that stand together, see ``harness/simulation/thermal.py``.
+POWER_PARAMETERS = ("idle_w", "load_w")
+THERMAL_PARAMETERS = ("ambient_c", "thermal_resistance_kw", "heat_capacity_jk", "throttle_c",
+                      "clock_mhz", "throttled_mhz")  # fmt: skip
 
 #: Parameters that a simulated device needs for each accelerator it offers.
 _NEEDED = {
@@ -107,11 +113,36 @@ def device_from(
             where,
             f"device {name}: connected directly (host) or by the adb server (serial), not both",
         )
+    if (file.power_meter is None) != (file.power_meter_accuracy_percent is None):
+        raise source.error(
+            where,
+            f"device {name}: power_meter and power_meter_accuracy_percent go together",
+            hint="what the meter's data sheet says, such as power_meter_accuracy_percent = 1.0",
+        )
     simulation: dict[str, Any] = {}
     if simulated:
         if file.simulation is None:
             raise source.error(where, f"device {name}: a simulated device needs [simulation]")
         simulation = file.simulation.model_dump(exclude_none=True)
+        for group in (POWER_PARAMETERS, THERMAL_PARAMETERS):
+            given = [key for key in group if key in simulation]
+            # Heat comes of power.
+            needed = (*group, *(() if group is POWER_PARAMETERS else POWER_PARAMETERS))
+            for key in needed if given else ():
+                if key not in simulation:
+                    raise source.error(
+                        (*where, "simulation"),
+                        f"device {name}: [simulation] has {given[0]}, which needs {key} too",
+                    )
+        if simulation.get("throttled_mhz", 0) > simulation.get("clock_mhz", 0):
+            raise source.error(
+                (*where, "simulation", "throttled_mhz"),
+                f"device {name}: throttled_mhz is above clock_mhz",
+            )
+        if simulation.get("idle_w", 0) > simulation.get("load_w", 0):
+            raise source.error(
+                (*where, "simulation", "idle_w"), f"device {name}: idle_w is above load_w"
+            )
         for accelerator in file.accelerators:
             for key in _NEEDED.get(accelerator, ()):
                 if key not in simulation:

@@ -100,7 +100,8 @@ class DatasetFile(_Strict):
 
 
 class SimulationFile(_Strict):
-    """Parameters of the cost model; see harness/simulation/roofline.py for units."""
+    """Parameters of the cost model and of heat and power; see harness/simulation/roofline.py and
+    thermal.py for units."""
 
     float_gmacs: float | None = Field(default=None, gt=0)
     int8_gmacs: float | None = Field(default=None, gt=0)
@@ -119,6 +120,14 @@ class SimulationFile(_Strict):
     edgetpu_link_mbs: float | None = Field(default=None, gt=0)
     edgetpu_cache_mb: float | None = Field(default=None, ge=0)
     edgetpu_invoke_us: float | None = Field(default=None, ge=0)
+    idle_w: float | None = Field(default=None, gt=0)
+    load_w: float | None = Field(default=None, gt=0)
+    ambient_c: float | None = Field(default=None, ge=-40, le=80)
+    thermal_resistance_kw: float | None = Field(default=None, gt=0)
+    heat_capacity_jk: float | None = Field(default=None, gt=0)
+    throttle_c: float | None = Field(default=None, gt=0, le=150)
+    clock_mhz: float | None = Field(default=None, gt=0)
+    throttled_mhz: float | None = Field(default=None, gt=0)
 
 
 Accelerator = Literal["cpu", "gpu", "npu", "nnapi", "hexagon", "xnnpack", "edgetpu"]
@@ -203,6 +212,15 @@ class DeviceFile(_Strict):
     edgetpu_library: str | None = Field(
         default=None, description="the delegate on the device, default libedgetpu.so.1"
     )
+    power_meter: Annotated[list[str], Field(min_length=1, max_length=100)] | None = _of(
+        "local", "ssh", "adb",
+        description="a program of this machine, with its arguments, that prints lines "
+        "'<seconds> <watts>' of what the device takes",
+    )  # fmt: skip
+    power_meter_accuracy_percent: float | None = _of(
+        "local", "ssh", "adb", gt=0, le=100,
+        description="how far its readings may be off, in per cent of a reading",
+    )  # fmt: skip
     simulation: SimulationFile | None = None
 
     @field_validator("default_backend")
@@ -213,7 +231,7 @@ class DeviceFile(_Strict):
         return text
 
 
-_Measured = Literal["latency", "accuracy", "operators", "scenarios"]
+_Measured = Literal["latency", "accuracy", "operators", "scenarios", "sustained", "energy"]
 
 
 class PolicyFile(_Strict):
@@ -253,10 +271,7 @@ class PolicyFile(_Strict):
     retry_delay: float = _DEFAULT.retry_delay
     output_checks: int = _DEFAULT.output_checks
     agreement_samples: int = _DEFAULT.agreement_samples
-    measure: list[Literal["latency", "accuracy", "operators", "scenarios"]] = [
-        "latency",
-        "accuracy",
-    ]
+    measure: list[_Measured] = ["latency", "accuracy"]
     operator_runs: int = _DEFAULT.operator_runs
     seed: int = _DEFAULT.seed
     convert_timeout: float = _DEFAULT.convert_timeout
@@ -273,6 +288,9 @@ class PolicyFile(_Strict):
         description="queries as MLPerf's scenarios send them, where measure has scenarios: "
         "single_stream, multi_stream, offline, server(target_qps=50, latency_bound_ms=20)",
     )
+    sustained_minutes: float = _DEFAULT.sustained_minutes
+    idle_seconds: float = _DEFAULT.idle_seconds
+    energy_seconds: float = _DEFAULT.energy_seconds
 
 
 class SuiteFile(_Strict):

@@ -23,13 +23,29 @@ from harness.errors import (
 #: Strings of a device longer than this are cut; control characters never get through.
 MAX_TEXT = 2000
 
-_PHASES = ("first", "warmup", "measure")
-#: Of a scenario.
-SCENARIO_PHASES = ("first", "warmup", "query", "service")
 _SETUP = {"no_numpy", "no_runtime", "numpy_mismatch", "accelerator_unavailable"}
 _UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
 _WARMUP_ENDS = ("steady", "max_seconds", "max_runs", "minimum")
 _MAX_NS = 1 << 62
+#: Each phase with its unit, and the bounds of its values.
+_PHASES: dict[str, tuple[str, int, int]] = {
+    "first": ("ns", 0, _MAX_NS),
+    "warmup": ("ns", 0, _MAX_NS),
+    "measure": ("ns", 0, _MAX_NS),
+    "query": ("ns", 0, _MAX_NS),
+    "service": ("ns", 0, _MAX_NS),
+    "idle": ("ns", 0, _MAX_NS),
+    "sustained": ("ns", 0, _MAX_NS),
+    "interval": ("ns", 0, _MAX_NS),
+    "runs": ("count", 1, _MAX_NS),
+    "temperature": ("m°C", -100_000, 300_000),
+    "frequency": ("kHz", 1, 100_000_000),
+    "power": ("µW", 0, 100_000_000_000),
+}
+#: The phases of a latency trial, of a scenario, and of a trial under load.
+TIMED = ("first", "warmup", "measure")
+SCENARIO_PHASES = ("first", "warmup", "query", "service")
+LOAD = ("first", "idle", "sustained", "interval", "runs", "temperature", "frequency", "power")
 _MAX_SIZE = 1 << 24
 _MAX_OPERATORS = 20_000
 
@@ -103,19 +119,23 @@ def reported(message: dict[str, Any], device: str) -> AgentError | UnsupportedEr
 
 
 def samples(
-    message: dict[str, Any], device: str, phases: Collection[str] = _PHASES
+    message: dict[str, Any], device: str, phases: Collection[str] = TIMED
 ) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
-    """Phase, start times and values in ns, both (n,); raises ``ProtocolError``."""
+    """Phase, start times in ns and values in the phase's unit, both (n,).
+
+    Raises ``ProtocolError``, for any but these ``phases`` too.
+    """
     phase, at, values = message.get("phase"), message.get("at"), message.get("values")
+    known = isinstance(phase, str) and phase in phases
+    unit, low, high = _PHASES[str(phase)] if known else ("", 0, 0)
     good = (
-        isinstance(phase, str)
-        and phase in phases
-        and message.get("unit") == "ns"
+        known
+        and message.get("unit") == unit
         and isinstance(at, list)
         and isinstance(values, list)
         and len(at) == len(values) > 0
         and all(type(n) is int and 0 <= n < _MAX_NS for n in at)
-        and all(type(n) is int and 0 <= n < _MAX_NS for n in values)
+        and all(type(n) is int and low <= n < high for n in values)
     )
     if not good:
         raise ProtocolError(f"{device}: samples that make no sense: {clean(str(message))[:160]}")
@@ -252,15 +272,50 @@ def done_facts(message: dict[str, Any], device: str) -> dict[str, Any]:
         raise ProtocolError(f"{device}: done without facts")
     facts.pop("summary", None)  # an agent sends samples
     memory = facts.get("memory_peak_bytes", {})
+    resident = facts.get("memory_resident_bytes", {})
     threads = [facts.get("threads_asked"), facts.get("threads_found")]
-    if not isinstance(memory, dict) or not all(
+    if not (isinstance(memory, dict) and isinstance(resident, dict)) or not all(
         value is None or (type(value) is int and 0 <= value < 1 << 50)
-        for value in [*memory.values(), *threads]
+        for value in [*memory.values(), *resident.values(), *threads]
     ):
         raise ProtocolError(f"{device}: facts that make no sense: {str(facts)[:160]}")
     _check_delegated(facts.get("delegated"), device)
+    _check_conditions(facts.get("conditions"), device)
     _check_warmup(facts.get("warmup"), device)
     return facts
+
+
+#: Each key of ``conditions`` with its bounds; those of whole numbers are integers.
+_CONDITIONS: dict[str, tuple[float, float]] = {
+    "at": (0, _MAX_NS),
+    "busy_s": (0.0, 1e12),
+    "own_s": (0.0, 1e12),
+    "frequency_mhz": (0.0, 1e6),
+    "frequency_max_mhz": (0.0, 1e6),
+    "temperature_c": (-100.0, 300.0),
+    "involuntary_switches": (0, _MAX_NS),
+    "processors": (1, 1 << 16),
+}
+
+
+def _check_conditions(conditions: object, device: str) -> None:
+    if conditions is None:
+        return
+    if not isinstance(conditions, dict) or not all(
+        _are_conditions(conditions.get(when)) for when in ("before", "after")
+    ):
+        raise ProtocolError(f"{device}: conditions that make no sense: {str(conditions)[:200]}")
+
+
+def _are_conditions(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        found.get(key) is None
+        or (
+            type(found[key]) in ((int,) if isinstance(low, int) else (int, float))
+            and low <= found[key] <= high
+        )
+        for key, (low, high) in _CONDITIONS.items()
+    )
 
 
 def _check_warmup(warmup: object, device: str) -> None:

@@ -34,6 +34,7 @@ class AdvisoryKind(StrEnum):
     PARTIAL_DELEGATION = "partial_delegation"
     SUMMARY_ONLY = "summary_only"
     MOVED = "moved"
+    ENERGY_UNKNOWN = "energy_unknown"
 
 
 NEXT_STEP: dict[AdvisoryKind, str] = {
@@ -91,6 +92,8 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     "intervals over samples use the agent",
     AdvisoryKind.MOVED: "the device that the plan named was set aside: compare with records of "
     "the device named here only",
+    AdvisoryKind.ENERGY_UNKNOWN: "read docs/power.md for what each meter needs; a longer "
+    "energy_seconds and idle_seconds in the Policy narrow an interval",
     AdvisoryKind.FEW_CALIBRATION_SAMPLES: "give the dataset a larger calibration split",
 }
 

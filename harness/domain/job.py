@@ -43,6 +43,8 @@ class Stage(StrEnum):
     LATENCY = "latency"
     SCENARIOS = "scenarios"
     OPERATORS = "operators"
+    SUSTAINED = "sustained"
+    ENERGY = "energy"
     DONE = "done"
 
 

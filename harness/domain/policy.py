@@ -10,7 +10,7 @@ from harness.errors import UsageError
 
 _GOVERNOR = re.compile(r"[a-z_]{0,32}")
 #: What may be measured of a job beside ``latency`` and ``accuracy``.
-PASSES: tuple[str, ...] = ("operators", "scenarios")
+PASSES: tuple[str, ...] = ("operators", "scenarios", "sustained", "energy")
 
 #: Scenarios of one job, at most.
 MAX_SCENARIOS = 16
@@ -57,6 +57,9 @@ class Policy:
 
     ``scenarios`` are the texts of those that are run where ``measure`` has ``scenarios``, see
     ``Scenario``.
+
+    With ``sustained`` in ``measure`` a job runs for ``sustained_minutes`` without a pause, with
+    ``energy`` it rests for ``idle_seconds`` and runs for ``energy_seconds`` with a power meter on.
     """
 
     trials: int = _TRIALS
@@ -91,6 +94,9 @@ class Policy:
     give_up_after: int = 3
     move_jobs: bool = False
     scenarios: tuple[str, ...] = ("single_stream", "multi_stream", "offline")
+    sustained_minutes: float = 5.0
+    idle_seconds: float = 10.0
+    energy_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         if self.max_trials == 0:
@@ -126,6 +132,9 @@ class Policy:
             ("max_temperature_c", 0, 150),
             ("min_battery_percent", 0, 100),
             ("give_up_after", 0, 1000),
+            ("sustained_minutes", 0.01, 1440),
+            ("idle_seconds", 1, 3600),
+            ("energy_seconds", 1, 86_400),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -11,6 +11,7 @@ from harness.metrics import (
     agreement,
     auc,
     confusion,
+    energy,
     latency,
     mean_average_precision,
     mean_iou,
@@ -18,6 +19,7 @@ from harness.metrics import (
     memory,
     scenarios,
     size,
+    sustained,
     top1,
     topk,
 )
@@ -37,6 +39,8 @@ METRICS: dict[str, Metric] = {
     "latency": latency.measure,
     "memory": memory.measure,
     "scenarios": scenarios.measure,
+    "sustained": sustained.measure,
+    "energy": energy.measure,
 }
 
 #: The measurement that stands for a job's accuracy, the first that it has, and its heading.

@@ -177,6 +177,9 @@ def seal_success(
             "agreement_missing": ready.float_missing,
             **({"scenarios": answered} if (answered := scenarios.results(observations)) else {}),
             **_operators(trials),
+            "power_meter": next(
+                (trial.facts.get("power_meter") for trial in passes.get("energy", ())), None
+            ),
         },
         measurements=measurements,
         advisories=advisories(observations),

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.domain import DeviceKind, JobStatus, Stage, TrialStatus
 from harness.errors import MissingExtraError
-from harness.reports import numbers
+from harness.reports import load_chart, numbers
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 from harness.store import JobRecord
@@ -133,6 +133,11 @@ def latency_by_trial(view: RunView) -> list[tuple[str, str]]:
         figure.update_yaxes(**_log_axis(ends))
         figures.append((f"{model} on {device} ({backend}), {kind}", figure.to_json()))
     return figures
+
+
+def load_over_time(view: RunView) -> list[tuple[str, str]]:
+    """See ``load_chart.over_time``."""
+    return load_chart.over_time(view, layout("", ""), COLOURS)
 
 
 def _add_box(

@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness.reports import (
     charts,
     confusion,
+    load_table,
     notes,
     numbers,
     operator_charts,
@@ -89,6 +90,15 @@ def render(view: RunView) -> str:
         not_official=scenarios.NOT_OFFICIAL,
         served=_figures(scenario_charts.latency_over_time(view), "served"),
         **_profiles(view),
+        loads=_figures(charts.load_over_time(view), "loads"),
+        load_rows=[
+            load_table.sustained_cells(job)
+            for job in view.jobs
+            if "sustained_first" in job.measurements
+        ],
+        energy_rows=[
+            load_table.energy_cells(job) for job in view.jobs if "energy" in job.measurements
+        ],
         provenance=[_provenance(record) for record in view.jobs if record.runtime],
         environment=json.dumps(view.run.environment, indent=1, sort_keys=True),
         suite=json.dumps(view.run.suite, indent=1, sort_keys=True),

@@ -62,6 +62,23 @@ COLUMNS = (
     "agreement_snr_db",
     "gzip_bytes",
     "ran_on",
+    "memory_before_load_mb",
+    "memory_after_load_mb",
+    "memory_model_mb",
+    "sustained_first_ms",
+    "sustained_last_ms",
+    "sustained_ratio",
+    "sustained_runs_per_s",
+    "temperature_start_c",
+    "temperature_max_c",
+    "frequency_start_mhz",
+    "frequency_end_mhz",
+    "energy_mj",
+    "energy_low_mj",
+    "energy_high_mj",
+    "energy_gross_mj",
+    "power_idle_w",
+    "power_load_w",
 )
 
 #: What a comparison adds: each against the float32 job of the same model, device and backend.
@@ -80,7 +97,9 @@ def job_row(record: JobRecord) -> dict[str, Any]:
     def value(name: str, part: str = "value") -> Any:
         return getattr(found[name], part) if name in found else None
 
-    memory = value("memory_peak")
+    def in_mb(amount: float | None) -> float | None:
+        return amount / MB if amount is not None else None
+
     main = main_measurement(found)
     # Of 0 to 1, the more the better; an error in the output's units is no accuracy.
     share = main if main is not None and main.unit in ("share", "area") else None
@@ -110,7 +129,7 @@ def job_row(record: JobRecord) -> dict[str, Any]:
         "runs": value("latency_median", "n"),
         "init_ms": value("init"),
         "first_inference_ms": value("first_inference"),
-        "memory_peak_mb": memory / MB if memory is not None else None,
+        "memory_peak_mb": in_mb(value("memory_peak")),
         "runtime": record.runtime,
         "runtime_version": record.runtime_version,
         "advisories": list(dict.fromkeys(item.kind.value for item in record.advisories)),
@@ -128,6 +147,24 @@ def job_row(record: JobRecord) -> dict[str, Any]:
         "agreement_snr_db": value("agreement_snr"),
         "gzip_bytes": record.manifest.get("gzip_bytes"),
         "ran_on": record.facts.get("ran_on"),
+        **{
+            f"memory_{name}_mb": in_mb(value(f"memory_{name}"))
+            for name in ("before_load", "after_load", "model")
+        },
+        "sustained_first_ms": value("sustained_first"),
+        "sustained_last_ms": value("sustained_last"),
+        "sustained_ratio": value("sustained_ratio"),
+        "sustained_runs_per_s": value("sustained_throughput"),
+        "temperature_start_c": value("temperature_start"),
+        "temperature_max_c": value("temperature_max"),
+        "frequency_start_mhz": value("frequency_start"),
+        "frequency_end_mhz": value("frequency_end"),
+        "energy_mj": value("energy"),
+        "energy_low_mj": value("energy", "low"),
+        "energy_high_mj": value("energy", "high"),
+        "energy_gross_mj": value("energy_gross"),
+        "power_idle_w": value("power_idle"),
+        "power_load_w": value("power_load"),
     }
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from harness.domain import DeviceKind, JobStatus
 from harness.domain.advisory import NEXT_STEP
-from harness.reports import notes, numbers, scenarios
+from harness.reports import load_table, notes, numbers, scenarios
 from harness.reports.profiles import summary_line
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
@@ -67,6 +67,7 @@ def renderable(view: RunView) -> RenderableType:
     for _, group in groupby(zip(view.jobs, rows, strict=True), key=lambda pair: _block(pair[0])):
         parts.extend(_block_parts(list(group), found))
     parts.extend(scenarios.renderables(view.jobs))
+    parts.extend(load_table.parts(view.jobs))
     parts.extend(_legend(found))
     parts.extend(_failures(view.jobs))
     return Group(*parts)

@@ -31,6 +31,7 @@ from harness.errors import (
 )
 from harness.simulation import Estimate, estimate, read_graph
 from harness.simulation.roofline import MODEL_VERSION
+from harness.simulation.thermal import Thermal
 from harness.transports.local import LocalTransport, copy_bounded
 from harness.transports.transport import Completed, Upload
 
@@ -49,6 +50,13 @@ class ModelledClock:
 
     def __init__(self) -> None:
         self._now = 0
+        #: Told of the seconds that the agent rests.
+        self.rested: Callable[[float], None] = lambda _seconds: None
+
+    def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` go by in which nothing runs."""
+        self.advance(seconds * 1e9)
+        self.rested(seconds)
 
     def now_ns(self) -> int:
         """The modelled time, ns."""
@@ -75,6 +83,9 @@ class _ModelledSystem:
         self._device = device
         self.memory = int(device.simulation["memory_mb"] * 1e6)
         self.threads = 1
+        #: Heat is followed under sustained load only: other trials are as of a device that is
+        #: kept cool, at rest's temperature and the full clock.
+        self.thermal = Thermal(device.simulation, 0.0, 0)
 
     def describe(self) -> dict[str, Any]:
         """See the agent's ``System``."""
@@ -93,9 +104,45 @@ class _ModelledSystem:
         """See the agent's ``System``."""
         return self.memory
 
+    def resident_memory_bytes(self) -> int:
+        """See the agent's ``System``: what is modelled never gives memory back."""
+        return self.memory
+
     def thread_count(self) -> int:
         """See the agent's ``System``."""
         return self.threads
+
+    def conditions(self) -> dict[str, Any]:
+        """See the agent's ``System``: there are no other processes."""
+        now = self.thermal.read()
+        return {
+            "busy_s": None,
+            "own_s": None,
+            "frequency_mhz": now.clock_mhz,
+            "frequency_max_mhz": None if now.clock_mhz is None
+            else self._device.simulation["clock_mhz"],
+            "temperature_c": None if now.temperature_c is None else round(now.temperature_c, 3),
+            "involuntary_switches": None,
+            "processors": self._device.simulation.get("cores", 1),
+        }  # fmt: skip
+
+    def sensors(self) -> _ModelledSystem:
+        """See the agent's ``System``; power as well, which real devices are asked for."""
+        return self
+
+    def read(self) -> list[tuple[str, str, int]]:
+        """See the agent's ``Sensors``."""
+        now = self.thermal.read()
+        told = (
+            ("temperature", "m°C", now.temperature_c, 1e3),
+            ("frequency", "kHz", now.clock_mhz, 1e3),
+            ("power", "µW", now.power_w, 1e6),
+        )
+        return [
+            (phase, unit, round(value * factor))
+            for phase, unit, value, factor in told
+            if value is not None
+        ]
 
     def cores(self) -> None:
         """A modelled device has no cores to choose from."""
@@ -115,8 +162,10 @@ class _ModelledInterpreter:
         noise: Iterator[float],
         *,
         really_run: bool,
+        thermal: Thermal | None = None,
     ) -> None:
         self._real = real
+        self._thermal = thermal
         self._cost = cost
         self._clock = clock
         self._noise = noise
@@ -134,9 +183,13 @@ class _ModelledInterpreter:
         self._real.allocate_tensors()
 
     def invoke(self) -> None:
-        cost = (self._cost.invoke_ns if self._ran else self._cost.first_ns) * next(self._noise)
-        self._clock.advance(cost)
-        self.slower = cost / max(1, self._cost.invoke_ns)
+        cost = self._cost.invoke_ns if self._ran else self._cost.first_ns
+        took = cost * next(self._noise)
+        if self._thermal is not None:
+            took *= self._thermal.slowdown
+            self._thermal.work(took * 1e-9)
+        self._clock.advance(took)
+        self.slower = took / max(1, self._cost.invoke_ns)
         self._ran = True
         if self._really_run:
             self._real.invoke()
@@ -215,12 +268,19 @@ class _ModelledRuntime:
         self._profiled = [operator.name for operator in graph.operators], cost, accelerator
         self._system.memory = cost.memory_bytes
         self._system.threads = threads if accelerator == "cpu" else 1
+        thermal = None
+        if purpose == "sustained":
+            cores = self._device.simulation.get("cores", threads)
+            share = min(1.0, threads / cores) if accelerator == "cpu" else 1.0
+            thermal = self._system.thermal = Thermal(self._device.simulation, share, self._seed())
+            self._clock.rested = thermal.rest
         return _ModelledInterpreter(
             real,
             cost,
             self._clock,
             _noise(self._device.simulation, self._seed()),
             really_run=purpose == "sweep",
+            thermal=thermal,
         )
 
 

@@ -87,6 +87,8 @@ def test_latency(agent: list[str], digits: dict[str, Path], recipe: str, threads
     assert facts["threads_found"] == threads
     memory = facts["memory_peak_bytes"]
     assert 2e6 < memory["start"] <= memory["loaded"] <= memory["end"] < 300e6
+    resident = facts["memory_resident_bytes"]
+    assert 1e6 < resident["start"] <= resident["loaded"] and resident["end"] <= memory["end"]
     assert facts["delegated"]["total"] > 0
     assert facts["cores"] == sorted(os.sched_getaffinity(0))
 

@@ -144,6 +144,12 @@ def test_metrics(name: str) -> None:
         {"overlaps": overlaps, "labels": np.zeros((6, 2, 2)), "task": Task.SEGMENTATION},
         {"detections": detections, "truth": truth, "task": Task.DETECTION},
     ]  # fmt: skip
+    begins = np.arange(5) * 1_000_000_000
+    load = {"sustained": begins // 1000 + 1_000_000, "interval": begins * 0 + 900_000_000,
+            "runs": begins * 0 + 50, "idle_power": begins * 0 + 2_000_000,
+            "load_power": begins * 0 + 3_000_000}  # fmt: skip
+    under_load = TrialObservation(load, {}, dict.fromkeys(load, begins))
+    passes = {"sustained": (under_load,), "energy": (under_load,)}
     each = [
         METRICS[name](Observations(Policy(), 100, trials=(trial, trial), passes=passes, **observed))
         for observed in of_tasks

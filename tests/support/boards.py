@@ -44,7 +44,9 @@ _PLACES = ("devices/system/cpu", "class/thermal", "class/power_supply")
 class Board(LocalTransport):
     """Commands of this transport see the files of ``folder`` instead of the kernel's."""
 
-    def __init__(self, folder: Path, files: Mapping[str, str] = PHONE) -> None:
+    def __init__(
+        self, folder: Path, files: Mapping[str, str] = PHONE, stat: str | None = None
+    ) -> None:
         super().__init__(Device("phone", DeviceKind.REAL, "local"))
         self.folder = folder
         for place in _PLACES:
@@ -52,6 +54,9 @@ class Board(LocalTransport):
         for name, value in files.items():
             self.set(name, value)
         mounts = " && ".join(f"mount --rbind '{folder}/{place}' /sys/{place}" for place in _PLACES)
+        if stat is not None:
+            (folder / "stat").write_text(stat)
+            mounts += f" && mount --bind '{folder}/stat' /proc/stat"
         script = f'{mounts} && exec "$@"'
         self._inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "-"]
         tried = subprocess.run([*self._inside, "true"], capture_output=True, check=False)
@@ -63,6 +68,10 @@ class Board(LocalTransport):
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(value + "\n")
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """What runs ``argv`` in there, for who starts it by other means."""
+        return [*self._inside, *argv]
 
     def read(self, name: str) -> str:
         """Read one of the files under /sys."""

@@ -78,6 +78,14 @@ def test_an_integer_recipe_needs_calibration(
         load_suite(path, known_names())
 
 
+SIMULATED = (
+    'transport = "simulated"\naccelerators = ["edgetpu"]\n[device.mine.simulation]\n'
+    "edgetpu_mhz = 250\nedgetpu_link_mbs = 400\nedgetpu_cache_mb = 7\nedgetpu_invoke_us = 100\n"
+    "init_ms = 1\ninit_ms_per_mb = 1\nmemory_mb = 1\nnoise_percent = 1\n"
+    "trial_noise_percent = 1\n"
+)
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -88,6 +96,13 @@ def test_an_integer_recipe_needs_calibration(
         ('transport = "local"\nport = 99999', "port"),
         ('transport = "local"\ndefault_backend = "edgetpu"', "does not offer edgetpu"),
         ('transport = "local"\ndefault_backend = "quick"', "default_backend"),
+        ('transport = "local"\npower_meter = ["m"]', "go together"),
+        ('transport = "local"\npower_meter_accuracy_percent = 1', "go together"),
+        ('transport = "local"\npower_meter = []', "power_meter"),
+        (SIMULATED + "idle_w = 1.0", "idle_w, which needs load_w too"),
+        (SIMULATED + "throttle_c = 80.0", "throttle_c, which needs ambient_c too"),
+        (SIMULATED + "idle_w = 3.0\nload_w = 2.0", "idle_w is above load_w"),
+        (SIMULATED + "heat_capacity_jk = 0", "heat_capacity_jk"),
     ],
 )
 def test_devices_that_cannot_be(suite_file: Callable[..., Path], table: str, said: str) -> None:

@@ -139,6 +139,27 @@ def test_delegated_that_makes_no_sense(delegated: object) -> None:
         messages.done_facts({"facts": {"delegated": delegated}}, "board")
 
 
+CONDITIONS = {
+    "at": 12, "busy_s": 812.5, "own_s": 0.25, "frequency_mhz": 1500.0, "frequency_max_mhz": None,
+    "temperature_c": -3.5, "involuntary_switches": 4, "processors": 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [3, [], {}, {"before": CONDITIONS}, {"before": CONDITIONS, "after": None},
+     *({"before": CONDITIONS, "after": {**CONDITIONS, key: value}} for key, value in [
+         ("at", -1), ("at", 1.5), ("busy_s", "1"), ("busy_s", -0.1), ("own_s", True),
+         ("frequency_mhz", 1e9), ("temperature_c", 400), ("involuntary_switches", 0.5),
+         ("processors", 0), ("processors", [8])])],
+)  # fmt: skip
+def test_conditions_that_make_no_sense(conditions: object) -> None:
+    good = {"before": CONDITIONS, "after": {"temperature_c": 41, "more": "words"}}
+    assert messages.done_facts({"facts": {"conditions": good}}, "board")["conditions"] == good
+    with pytest.raises(ProtocolError, match="conditions that make no sense"):
+        messages.done_facts({"facts": {"conditions": conditions}}, "board")
+
+
 @pytest.mark.parametrize(
     "warmup",
     [[], "steady", 1, {}, {"steady": 1, "runs": 1, "reason": "steady"},

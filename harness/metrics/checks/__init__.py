@@ -8,6 +8,7 @@ member of ``AdvisoryKind`` with its next step, and a row in docs/advisories.md.
 from collections.abc import Callable, Iterator
 
 from harness.domain import Advisory
+from harness.metrics import energy, sustained
 from harness.metrics.checks import (
     agreement,
     amount,
@@ -34,6 +35,7 @@ CHECKS: dict[str, Check] = {
     "summary": amount.summary,
     "throttled": throttling.said,
     "throttling": throttling.measured,
+    "sustained": lambda seen: sustained.throttled(seen.observations),
     "frequency": throttling.frequency,
     "load": load.others,
     "drifting": stability.drifting,
@@ -46,6 +48,7 @@ CHECKS: dict[str, Check] = {
     "threads": placement.threads,
     "readiness": readiness.missed,
     "timer": timer.coarse,
+    "energy": lambda seen: energy.unknown(seen.observations),
     "calibration": variant.calibration,
     "training": variant.training,
 }

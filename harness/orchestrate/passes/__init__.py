@@ -7,9 +7,16 @@ metrics as ``Observations.passes``.
 """
 
 from harness.orchestrate.passes import operators, scenarios
+from harness.orchestrate.passes.energy import ENERGY
 from harness.orchestrate.passes.kind import Asking, Pass
+from harness.orchestrate.passes.sustained import SUSTAINED
 
 #: By the name under which a Policy asks for it (``measure``).
-PASSES: dict[str, Pass] = {"operators": operators.PASS, "scenarios": scenarios.PASS}
+PASSES: dict[str, Pass] = {
+    "operators": operators.PASS,
+    "scenarios": scenarios.PASS,
+    "sustained": SUSTAINED,
+    "energy": ENERGY,
+}
 
 __all__ = ["PASSES", "Asking", "Pass"]
