@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api.deciding import CompareResult, compare
+    from harness.api.decisions import check
     from harness.api.loss import Effort, debug, search
     from harness.api.runs import RunResult, load, run
     from harness.api.variants import convert, inspect, preflight
@@ -27,6 +28,7 @@ __all__ = [
     "RunResult",
     "__version__",
     "compare",
+    "check",
     "convert",
     "debug",
     "inspect",
@@ -38,6 +40,7 @@ __all__ = [
 
 _PARTS = {
     "deciding": ("CompareResult", "compare"),
+    "decisions": ("check",),
     "loss": ("Effort", "debug", "search"),
     "runs": ("RunResult", "load", "run"),
     "variants": ("convert", "inspect", "preflight"),

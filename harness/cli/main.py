@@ -10,6 +10,8 @@ import typer
 from harness.cli import (
     agent,
     compare,
+    baseline,
+    check,
     convert,
     debug,
     devices,
@@ -48,6 +50,8 @@ app.command("search")(search.search)
 app.command("runs")(runs.runs)
 app.command("table")(table.table)
 app.command("compare")(compare.compare)
+app.command("check")(check.check)
+app.add_typer(baseline.app, name="baseline")
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)

@@ -18,11 +18,11 @@ def render(view: RunView, width: int) -> str:
     writer.writeheader()
     for row in job_rows(view.jobs):
         row["advisories"] = " ".join(row["advisories"])
-        writer.writerow({key: _cell(value) for key, value in row.items()})
+        writer.writerow({key: cell(value) for key, value in row.items()})
     return out.getvalue().rstrip("\n")
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """Text that a spreadsheet would run as a formula is kept from it by an apostrophe."""
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return "'" + value

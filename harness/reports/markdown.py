@@ -21,9 +21,9 @@ def render(view: RunView, width: int) -> str:
     right = [metric if name == "top-1 %" else name for name in _RIGHT]
     head = (*_LEFT, *right, *_LAST)
     lines = [
-        f"### {_escape(view.suite.name)}",
+        f"### {escape(view.suite.name)}",
         "",
-        f"Run `{view.run.id}`. {_escape(notes.policy_line(view.suite.policy))}.",
+        f"Run `{view.run.id}`. {escape(notes.policy_line(view.suite.policy))}.",
         "",
         "| " + " | ".join(head) + " |",
         "|" + "|".join("---:" if name in right else "---" for name in head) + "|",
@@ -39,26 +39,26 @@ def render(view: RunView, width: int) -> str:
             row["status"],
             notes.letters(record, found),
         )
-        lines.append("| " + " | ".join(_escape(cell) for cell in cells) + " |")
+        lines.append("| " + " | ".join(escape(cell) for cell in cells) + " |")
     if found:
         lines.append("")
     lines.extend(
-        f"- **{note.letter}** `{note.advisory.kind.value}`: {_escape(note.advisory.evidence)}; "
-        f"{_escape(note.advisory.next_step)}"
+        f"- **{note.letter}** `{note.advisory.kind.value}`: {escape(note.advisory.evidence)}; "
+        f"{escape(note.advisory.next_step)}"
         for note in found
     )
     lost = notes.unsuccessful(view.jobs)
     if lost:
         lines.append("")
     lines.extend(
-        f"- {_escape(item.job.label)}: **{item.status.value}** at {item.stage.value}: "
-        f"{_escape(item.error or 'not run yet')}"
+        f"- {escape(item.job.label)}: **{item.status.value}** at {item.stage.value}: "
+        f"{escape(item.error or 'not run yet')}"
         for item in lost
     )
     return "\n".join(lines)
 
 
-def _escape(text: object) -> str:
+def escape(text: object) -> str:
     """Text that Markdown and HTML leave alone."""
     plain = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", plain)

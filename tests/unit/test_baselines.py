@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.domain import Backend, DeviceKind, Job
-from harness.errors import StoreError, StoreVersionError
+from harness.errors import StoreError
 from harness.store import Store
 
 
