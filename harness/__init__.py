@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api.deciding import CompareResult, compare
     from harness.api.decisions import check
+    from harness.api.decisions import check, history, recommend
     from harness.api.loss import Effort, debug, search
     from harness.api.runs import RunResult, load, run
     from harness.api.variants import convert, inspect, preflight
@@ -31,9 +32,11 @@ __all__ = [
     "check",
     "convert",
     "debug",
+    "history",
     "inspect",
     "load",
     "preflight",
+    "recommend",
     "run",
     "search",
 ]
@@ -41,6 +44,7 @@ __all__ = [
 _PARTS = {
     "deciding": ("CompareResult", "compare"),
     "decisions": ("check",),
+    "decisions": ("check", "history", "recommend"),
     "loss": ("Effort", "debug", "search"),
     "runs": ("RunResult", "load", "run"),
     "variants": ("convert", "inspect", "preflight"),

@@ -49,6 +49,7 @@ def check(
     from harness.cli import output
     from harness.reports import gates as forms
     from harness.reports import junit as junit_xml
+    from harness.reports.files import write_text
 
     output.check_format(format, ("table", *forms.FORMS))
     found = harness.check(run, gates=gates, store=store)
@@ -61,7 +62,7 @@ def check(
     else:
         print(forms.FORMS[format](found))
     if junit is not None:
-        junit_xml.write(found, junit)
+        write_text(junit, junit_xml.render(found))
     if markdown is not None:
         output.summarize(markdown, forms.as_markdown(found))
     raise typer.Exit(0 if found.passed else 1)

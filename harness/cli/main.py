@@ -18,9 +18,11 @@ from harness.cli import (
     doctor,
     emulate,
     export,
+    history,
     inspect,
     preflight,
     recipes,
+    recommend,
     report,
     run,
     runs,
@@ -52,6 +54,8 @@ app.command("table")(table.table)
 app.command("compare")(compare.compare)
 app.command("check")(check.check)
 app.add_typer(baseline.app, name="baseline")
+app.command("history")(history.history)
+app.command("recommend")(recommend.recommend)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)

@@ -57,7 +57,7 @@ def show_parts(
 
 def summarize(path: Path, markdown: str) -> None:
     """Write Markdown; behind what is there where the file is the summary of a CI's step."""
-    from harness.reports.junit import write_text
+    from harness.reports.files import write_text
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary and path.absolute() == Path(summary).absolute():

@@ -87,7 +87,7 @@ def accuracy_against_latency(view: RunView) -> list[tuple[str, str]]:
                 hoverinfo="text",
             )
         title = "top-1 accuracy, %" if metric == "top1" else numbers.heading([metric])
-        figure.update_layout(**_layout(f"latency, median ms ({kind})", title))
+        figure.updatelayout(**layout(f"latency, median ms ({kind})", title))
         if factor == 1:  # an error: up is better in every chart
             figure.update_yaxes(autorange="reversed")
         figure.update_xaxes(**_log_axis([row["latency_median_ms"] for row in of_kind]))
@@ -125,9 +125,7 @@ def latency_by_trial(view: RunView) -> list[tuple[str, str]]:
             having = [(job, found[index]) for job, found in boxes if index < len(found)]
             _add_box(figure, index, having)
         kind = shown[0].job.kind.value
-        figure.update_layout(
-            **_layout("", f"latency, ms ({kind})"), boxmode="group", boxgroupgap=0.2
-        )
+        figure.updatelayout(**layout("", f"latency, ms ({kind})"), boxmode="group", boxgroupgap=0.2)
         ends = [box[end] for _, found in boxes for box in found for end in ("p5", "p95")]
         figure.update_yaxes(**_log_axis(ends))
         figures.append((f"{model} on {device} ({backend}), {kind}", figure.to_json()))
@@ -213,7 +211,8 @@ def _hover(row: dict[str, Any]) -> str:
     )
 
 
-def _layout(x: str, y: str) -> dict[str, Any]:
+def layout(x: str, y: str) -> dict[str, Any]:
+    """What all charts share; ``x`` and ``y`` are the titles of the axes."""
     grid = {"gridcolor": "#e5e7eb", "zeroline": False, "linecolor": "#9ca3af", "ticks": "outside"}
     return {
         "template": "none",

@@ -8,13 +8,10 @@ the schema of Maven Surefire's reports and that of Jenkins' JUnit plug-in allow.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from xml.etree import ElementTree as Xml
 
-from harness.cache import whole_file
 from harness.decide.gates import Finding
 from harness.domain import Answer
-from harness.errors import UsageError
 from harness.reports import gates
 from harness.reports.gates import Checked
 
@@ -48,23 +45,6 @@ def render(checked: Checked) -> str:
     Xml.indent(suite, " ")
     text = Xml.tostring(suite, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
-
-
-def write(checked: Checked, path: Path) -> Path:
-    """Write the XML; raises ``UsageError`` where it cannot be written."""
-    return write_text(path, render(checked))
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a whole file or none; raises ``UsageError``."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make {path.parent}: {error.strerror}") from None
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
-        part.chmod(0o644)
-    return path
 
 
 def plain(text: str) -> str:
