@@ -74,12 +74,11 @@ def _row(run: str, choice: Choice, option: Option) -> dict[str, Any]:
 
 def wanted(found: Recommended) -> str:
     """What was asked for, in words."""
-    bounds = [
-        f"{_BOUNDS[name]} {amount(value, _UNITS.get(name, 'bytes'))}".replace(
-            " 1 points", " 1 point"
-        )
-        for name, value in found.bounds.items()
-    ]
+    bounds = []
+    for name, value in found.bounds.items():
+        unit = _UNITS.get(name, "bytes")
+        unit = "point" if (unit, value) == ("points", 1) else unit
+        bounds.append(f"{_BOUNDS[name]} {amount(value, unit)}")
     return f"the least {found.goal}" + (f"; {', '.join(bounds)}" if bounds else "; no bounds")
 
 
