@@ -317,7 +317,7 @@ Gates = Annotated[
 class GatesAlone(_Strict):
     """A file that holds gates and nothing else."""
 
-    gates: Gates
+    gates: Gates = []
 
 
 class SuiteFile(_Strict):

@@ -111,7 +111,7 @@ def cell(item: Finding) -> str:
     """``digits/int8 on pixel-3 (cpu x4), simulated``."""
     if not item.model:
         return "no cell"
-    return f"{item.model}/{item.recipe} on {item.device} ({item.backend}), {item.kind}"
+    return _plain(f"{item.model}/{item.recipe} on {item.device} ({item.backend}), {item.kind}")
 
 
 def remark(item: Finding) -> str:
@@ -119,7 +119,12 @@ def remark(item: Finding) -> str:
     parts = [item.found.why] if item.found.why else []
     if item.straddles:
         parts.append("the interval contains the bound: another run may answer otherwise")
-    return "; ".join(" ".join(part.split()) for part in parts)
+    return _plain("; ".join(parts))
+
+
+def _plain(text: str) -> str:
+    """One line without what could fool a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def line(item: Finding) -> str:
@@ -132,10 +137,10 @@ def line(item: Finding) -> str:
 def summary(findings: Sequence[Finding]) -> str:
     """``1 failed, 17 passed``."""
     counts = Counter(item.answer for item in findings)
-    words = {Answer.NOT_APPLICABLE: "do not apply"}
-    return ", ".join(
-        f"{counts[answer]} {words.get(answer, answer.value)}" for answer in _ORDER if counts[answer]
-    )
+    told = {answer: f"{counts[answer]} {answer.value}" for answer in _ORDER if counts[answer]}
+    if counts[Answer.NOT_APPLICABLE] > 1:
+        told[Answer.NOT_APPLICABLE] = f"{counts[Answer.NOT_APPLICABLE]} do not apply"
+    return ", ".join(told.values())
 
 
 def table(checked: Checked, width: int, *, everything: bool = False) -> str:
