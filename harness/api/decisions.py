@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.config.gates import load_gates
 from harness.config.quantities import bytes_of
 from harness.config.suites import suite_file
 from harness.decide.gates import evaluate
-from harness.decide.history import Series, Wanted
-from harness.decide.history import history as look_back
 from harness.decide.recommend import recommend as choose
 from harness.decide.regression import regressions
 from harness.decide.telling import telling
@@ -20,6 +19,9 @@ from harness.reports.gates import Checked
 from harness.reports.recommend import Recommended
 from harness.reports.view import RunView, view_run
 from harness.store import DEFAULT_STORE, Store
+
+if TYPE_CHECKING:
+    from harness.decide.history import Series
 
 
 def check(
@@ -68,6 +70,9 @@ def history(
     ``last`` takes only so many of the newest runs, ``least_effect`` leaves out smaller changes
     (a share of the value before; 0.02 for latency and memory). Raises ``UsageError``.
     """
+    from harness.decide.history import Wanted  # SciPy's statistics: what only this one needs
+    from harness.decide.history import history as look_back
+
     opened = store if isinstance(store, Store) else Store(store, create=False)
     if recipe:
         recipe = known_names().recipe(recipe)[0]

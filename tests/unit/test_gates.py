@@ -213,7 +213,7 @@ def mixed(store: Store) -> Checked:
 
 def test_junit_is_what_its_readers_take(store: Store) -> None:
     """The elements and attributes of Surefire's schema, which Jenkins' takes too."""
-    root = Xml.fromstring(junit.render(mixed(store)))  # noqa: S314  our own text
+    root = Xml.fromstring(junit.render(mixed(store)))
     assert root.tag == "testsuite"
     counts = {key: int(root.attrib[key]) for key in ("tests", "failures", "errors", "skipped")}
     assert counts == {"tests": 5, "failures": 1, "errors": 1, "skipped": 1}
