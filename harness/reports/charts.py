@@ -87,7 +87,7 @@ def accuracy_against_latency(view: RunView) -> list[tuple[str, str]]:
                 hoverinfo="text",
             )
         title = "top-1 accuracy, %" if metric == "top1" else numbers.heading([metric])
-        figure.updatelayout(**layout(f"latency, median ms ({kind})", title))
+        figure.update_layout(**layout(f"latency, median ms ({kind})", title))
         if factor == 1:  # an error: up is better in every chart
             figure.update_yaxes(autorange="reversed")
         figure.update_xaxes(**_log_axis([row["latency_median_ms"] for row in of_kind]))
@@ -125,7 +125,7 @@ def latency_by_trial(view: RunView) -> list[tuple[str, str]]:
             having = [(job, found[index]) for job, found in boxes if index < len(found)]
             _add_box(figure, index, having)
         kind = shown[0].job.kind.value
-        figure.updatelayout(**layout("", f"latency, ms ({kind})"), boxmode="group", boxgroupgap=0.2)
+        figure.update_layout(**layout("", f"latency, ms ({kind})"), boxmode="group", boxgroupgap=0.2)
         ends = [box[end] for _, found in boxes for box in found for end in ("p5", "p95")]
         figure.update_yaxes(**_log_axis(ends))
         figures.append((f"{model} on {device} ({backend}), {kind}", figure.to_json()))
