@@ -125,7 +125,9 @@ def latency_by_trial(view: RunView) -> list[tuple[str, str]]:
             having = [(job, found[index]) for job, found in boxes if index < len(found)]
             _add_box(figure, index, having)
         kind = shown[0].job.kind.value
-        figure.update_layout(**layout("", f"latency, ms ({kind})"), boxmode="group", boxgroupgap=0.2)
+        figure.update_layout(
+            **layout("", f"latency, ms ({kind})"), boxmode="group", boxgroupgap=0.2
+        )
         ends = [box[end] for _, found in boxes for box in found for end in ("p5", "p95")]
         figure.update_yaxes(**_log_axis(ends))
         figures.append((f"{model} on {device} ({backend}), {kind}", figure.to_json()))
