@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api.deciding import CompareResult, compare
-    from harness.api.decisions import check
-    from harness.api.decisions import check, history, recommend
     from harness.api.loss import Effort, debug, search
+    from harness.api.nightly import check, history, recommend
     from harness.api.runs import RunResult, load, run
     from harness.api.variants import convert, inspect, preflight
 
@@ -28,8 +27,8 @@ __all__ = [
     "Effort",
     "RunResult",
     "__version__",
-    "compare",
     "check",
+    "compare",
     "convert",
     "debug",
     "history",
@@ -43,9 +42,8 @@ __all__ = [
 
 _PARTS = {
     "deciding": ("CompareResult", "compare"),
-    "decisions": ("check",),
-    "decisions": ("check", "history", "recommend"),
     "loss": ("Effort", "debug", "search"),
+    "nightly": ("check", "history", "recommend"),
     "runs": ("RunResult", "load", "run"),
     "variants": ("convert", "inspect", "preflight"),
 }

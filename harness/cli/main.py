@@ -9,9 +9,9 @@ import typer
 
 from harness.cli import (
     agent,
-    compare,
     baseline,
     check,
+    compare,
     convert,
     debug,
     devices,

@@ -33,7 +33,7 @@ def gates(result: RunResult) -> bool:
     """Say which gates of the suite were not passed, a line each; true where all were."""
     if not result.view.suite.gates:
         return True
-    from harness.api.decisions import check_view
+    from harness.api.nightly import check_view
     from harness.domain import Answer
     from harness.reports import gates as words
 

@@ -64,6 +64,10 @@ def _gate(
             "the newest run is the one that is looked at",
             hint="name a baseline (harness baseline set RUN), or a run's id",
         )
+    if table.allow and table.no_regression_against is None:
+        raise source.error(
+            (*where, "allow"), "allow is for no_regression_against, which this gate does not set"
+        )
     texts = [
         _one(source, (*where, "recipes", index), recipe, text)
         for index, text in enumerate(table.recipes)
@@ -83,6 +87,7 @@ def _gate(
         recipes=tuple(texts),
         devices=tuple(table.devices),
         backends=tuple(backends),
+        allow=tuple(table.allow),
     )
 
 

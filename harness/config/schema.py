@@ -298,6 +298,9 @@ class GatesFile(_Strict):
     no_regression_against: str | None = Field(
         default=None, min_length=1, description="a baseline's name, or a run's id"
     )
+    allow: list[Literal["kind", "device", "runtime", "agent", "threads", "governor", "cores"]] = (
+        Field(default=[], description="what may differ from it, as in harness compare --allow")
+    )
     models: list[str] = Field(default=[], description="only these; all by default")
     recipes: list[str] = Field(default=[], description="only these; all by default")
     devices: list[str] = Field(default=[], description="only these; all by default")

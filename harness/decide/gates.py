@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from harness.decide.reference import FLOAT, drop, float_reference, place
 from harness.domain import Answer, DeviceKind, Gate, JobStatus
@@ -60,8 +60,14 @@ class Finding:
         return low <= bound <= high and low < high
 
 
-#: Holds a cell against the run or baseline of this name.
-Regression = Callable[[str, JobRecord], Found]
+class Sources(Protocol):
+    """What records alone do not tell: other runs, and which samples were right."""
+
+    def regression(self, gate: Gate, record: JobRecord) -> Found:
+        """Hold a cell against the run or baseline that a gate names."""
+
+    def paired_drop(self, exact: JobRecord, own: JobRecord) -> tuple[float, float] | None:
+        """The interval of a loss of accuracy on the same samples, in shares, where it is known."""
 
 
 def passed(findings: Sequence[Finding]) -> bool:
@@ -70,14 +76,14 @@ def passed(findings: Sequence[Finding]) -> bool:
 
 
 def evaluate(
-    run: str, records: Sequence[JobRecord], gates: Sequence[Gate], regression: Regression
+    run: str, records: Sequence[JobRecord], gates: Sequence[Gate], sources: Sources
 ) -> list[Finding]:
     """Every bound of every gate against every cell of a run that it is for, in that order."""
     return [
         finding
         for gate in gates
         for limit, bound in gate.limits().items()
-        for finding in _of_limit(run, records, gate, limit, bound, regression)
+        for finding in _of_limit(run, records, gate, limit, bound, sources)
     ]
 
 
@@ -87,7 +93,7 @@ def _of_limit(
     gate: Gate,
     limit: str,
     bound: Any,
-    regression: Regression,
+    sources: Sources,
 ) -> Iterator[Finding]:
     held = 0
     for record in records:
@@ -96,9 +102,9 @@ def _of_limit(
         if not gate.holds_for(*names):
             continue
         if limit == "no_regression_against":
-            found = regression(str(bound), record)
+            found = sources.regression(gate, record)
         else:
-            found = _held(record, records, gate, limit, float(bound))
+            found = _held(_Cell(record, records, gate, sources), limit, float(bound))
         held += found.answer is not Answer.NOT_APPLICABLE
         yield Finding(limit, bound, found, run, *names[:2], place(record), job.kind.value, names[3])
     if not held:
@@ -106,9 +112,18 @@ def _of_limit(
         yield Finding(limit, bound, Found(Answer.CANNOT_TELL, why=why), run)
 
 
-def _held(
-    record: JobRecord, records: Sequence[JobRecord], gate: Gate, limit: str, bound: float
-) -> Found:
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A job with all that may be looked at to judge it."""
+
+    record: JobRecord
+    records: Sequence[JobRecord]
+    gate: Gate
+    sources: Sources
+
+
+def _held(cell: _Cell, limit: str, bound: float) -> Found:
+    record = cell.record
     if record.status is JobStatus.UNSUPPORTED:
         return Found(
             Answer.NOT_APPLICABLE,
@@ -116,7 +131,7 @@ def _held(
         )
     if record.status is not JobStatus.OK and not (limit == "max_size" and record.size_bytes):
         return Found(Answer.CANNOT_TELL, why=without_numbers(record))
-    found = _VALUES[limit](record, records, gate)
+    found = _VALUES[limit](cell)
     if found.value is None:
         return found
     if not math.isfinite(found.value):
@@ -139,18 +154,18 @@ def without_numbers(record: JobRecord) -> str:
     return f"the job has no numbers: {record.status.value} at {record.stage.value}: {cause}"
 
 
-def _latency(record: JobRecord, records: Sequence[JobRecord], gate: Gate) -> Found:
-    if record.job.kind is DeviceKind.EMULATED:
+def _latency(cell: _Cell) -> Found:
+    if cell.record.job.kind is DeviceKind.EMULATED:
         return Found(Answer.NOT_APPLICABLE, why="an emulated device has no latency")
-    return _measured(record, "latency_median", "latency was not measured in this run")
+    return _measured(cell.record, "latency_median", "latency was not measured in this run")
 
 
-def _memory(record: JobRecord, records: Sequence[JobRecord], gate: Gate) -> Found:
-    if record.job.kind is DeviceKind.EMULATED:
+def _memory(cell: _Cell) -> Found:
+    if cell.record.job.kind is DeviceKind.EMULATED:
         return Found(
             Answer.NOT_APPLICABLE, why="the memory of an emulated device is the emulator's"
         )
-    found = _measured(record, "memory_peak", "the device did not tell its memory")
+    found = _measured(cell.record, "memory_peak", "the device did not tell its memory")
     return Found(found.answer, found.value, why=found.why)  # its low is another trial's peak
 
 
@@ -163,13 +178,14 @@ def _measured(record: JobRecord, name: str, missing: str) -> Found:
     return Found(Answer.PASSED, measured.value, measured.low, measured.high, why)
 
 
-def _size(record: JobRecord, records: Sequence[JobRecord], gate: Gate) -> Found:
-    if record.size_bytes is None:
+def _size(cell: _Cell) -> Found:
+    if cell.record.size_bytes is None:
         return Found(Answer.CANNOT_TELL, why="the size of the file is not known")
-    return Found(Answer.PASSED, float(record.size_bytes))
+    return Found(Answer.PASSED, float(cell.record.size_bytes))
 
 
-def _accuracy(record: JobRecord, records: Sequence[JobRecord], gate: Gate) -> Found:
+def _accuracy(cell: _Cell) -> Found:
+    record = cell.record
     if record.job.recipe == FLOAT:
         return Found(
             Answer.NOT_APPLICABLE, why="it is the float variant, which others are held against"
@@ -183,7 +199,7 @@ def _accuracy(record: JobRecord, records: Sequence[JobRecord], gate: Gate) -> Fo
             why=f"{own.name} is no share, so points of it mean nothing: leave this model out of "
             "the gate (models = [...])",
         )
-    base = float_reference(record, records)
+    base = float_reference(record, cell.records)
     exact = main_measurement(base.measurements) if base is not None else None
     if base is None or exact is None or exact.name != own.name:
         return Found(
@@ -191,6 +207,8 @@ def _accuracy(record: JobRecord, records: Sequence[JobRecord], gate: Gate) -> Fo
             why=f"this run has no {FLOAT} of {record.job.model} with an accuracy to compare with",
         )
     value, low, high = drop(own, exact)
+    if paired := cell.sources.paired_drop(base, record):
+        low, high = paired
     elsewhere = place(base) != place(record)
     why = f"against {FLOAT} on {place(base)}: the same file, the same samples" if elsewhere else ""
     return Found(Answer.PASSED, 100 * value, _points(low), _points(high), why)
@@ -200,15 +218,15 @@ def _points(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _delegated(record: JobRecord, records: Sequence[JobRecord], gate: Gate) -> Found:
-    backend = record.job.backend
-    if backend.accelerator == "cpu" and str(backend) not in gate.backends:
+def _delegated(cell: _Cell) -> Found:
+    backend = cell.record.job.backend
+    if backend.accelerator == "cpu" and str(backend) not in cell.gate.backends:
         return Found(
             Answer.NOT_APPLICABLE,
             why="no accelerator was asked for (name the backend in backends = [...] to hold "
             "XNNPACK's share against it)",
         )
-    told = record.facts.get("delegated")
+    told = cell.record.facts.get("delegated")
     nodes, total = (told.get(key) for key in ("nodes", "total")) if isinstance(
         told, Mapping
     ) else (None, None)  # fmt: skip
@@ -219,7 +237,7 @@ def _delegated(record: JobRecord, records: Sequence[JobRecord], gate: Gate) -> F
     return Found(Answer.PASSED, nodes / total, why=f"{nodes} of {total} operators")
 
 
-_VALUES: dict[str, Callable[[JobRecord, Sequence[JobRecord], Gate], Found]] = {
+_VALUES: dict[str, Callable[[_Cell], Found]] = {
     "max_latency_ms": _latency,
     "max_accuracy_drop": _accuracy,
     "max_size": _size,

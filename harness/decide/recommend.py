@@ -32,8 +32,8 @@ class Difference:
     why: str = ""
 
 
-#: Compares two jobs in a goal: is the second really more than the first?
-Tell = Callable[[JobRecord, JobRecord, str], Difference]
+#: Compares the job that is least in a goal with others: is each of them really more?
+Tell = Callable[[JobRecord, Sequence[JobRecord], str], list[Difference]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +180,13 @@ def _choice(
     within = sorted((item for item in options if not item.outside), key=_by(goal))
     if not within:
         return Choice(model, device, kind.value, goal, None, tuple(sorted(options, key=_by(goal))))
-    least = within[0]
-    told = {item.record.id: tell(least.record, item.record, goal) for item in within[1:]}
-    alike = [least, *(item for item in within[1:] if not told[item.record.id].shown)]
+    least, told = _compared(within, goal, tell)
+    alike = [least, *(item for item in within if item is not least and _alike(item, told))]
     best = min(alike, key=_preferred(goal))
-    judged = [best, *(item for item in within if item is not best)]
     found = [best] + [
-        replace(item, lost=(_lost(item, best, least, told, goal),)) for item in judged[1:]
+        replace(item, lost=(_lost(item, best, least, told, goal),))
+        for item in within
+        if item is not best
     ]
     words = tuple(
         f"{best.name} and {item.name} cannot be told apart in {goal}"
@@ -196,6 +196,29 @@ def _choice(
     )
     rest = sorted((item for item in options if item.outside), key=_by(goal))
     return Choice(model, device, kind.value, goal, best, (*found, *rest), words)
+
+
+def _compared(
+    within: Sequence[Option], goal: str, tell: Tell
+) -> tuple[Option, Mapping[int, Difference]]:
+    """The least that others can be compared with, and how they compare with it, by job.
+
+    Where nothing can be compared (one trial each), the least of the point estimates.
+    """
+    found: list[tuple[Option, Mapping[int, Difference]]] = []
+    for least in within:
+        others = [item.record for item in within if item is not least]
+        told = zip(others, tell(least.record, others, goal), strict=True)
+        found.append((least, {item.id: difference for item, difference in told}))
+        if any(item.ratio is not None for item in found[-1][1].values()):
+            return found[-1]
+    return found[0]
+
+
+def _alike(item: Option, told: Mapping[int, Difference]) -> bool:
+    """Whether both were compared, and no difference was shown."""
+    difference = told[item.record.id]
+    return difference.ratio is not None and not difference.shown
 
 
 def _ok(option: Option) -> bool:
@@ -239,23 +262,23 @@ def _lost(
 ) -> str:
     """Why an option within the bounds is not the best."""
     value, taken = item.goal(goal) or 0.0, least.goal(goal) or 0.0
-    alike = item is least or not told[item.record.id].shown
-    if alike:
+    if item is least or _alike(item, told):
         part = _against(item, best) or "nothing tells them apart"
         return f"cannot be told apart in {goal} from {best.name}; {part}"
     more = {"latency": "slower", "size": "larger", "memory": "more memory"}[goal]
     than = "" if least is best else f" than {least.name}"
+    difference = told[item.record.id]
+    if difference.ratio is None:
+        by = f"{more}{than}{_by_how_much(value, taken)}" if value > taken else f"not {more}{than}"
+        return f"{by} by the estimates alone: {difference.why}"
     return f"{more}{than}{_by_how_much(value, taken)}"
 
 
 def _by_how_much(value: float, than: float) -> str:
     if not than:
         return ""
-    return (
-        f": {value / than:.3g} times"
-        if value > 2 * than
-        else f" by {(value / than - 1) * 100:.3g} %"
-    )
+    ratio = value / than
+    return f": {ratio:.3g} times" if ratio > 2 else f" by {(ratio - 1) * 100:.3g} %"
 
 
 def _against(item: Option, best: Option) -> str:
@@ -268,9 +291,10 @@ def _against(item: Option, best: Option) -> str:
 
 
 def _interval(told: Difference) -> str:
+    why = f"; {told.why}" if told.why else ""
     if told.ratio is None or told.low is None or told.high is None:
         return f" ({told.why})" if told.why else ""
-    return f" (ratio {told.ratio:.3f}, 95 % {told.low:.3f} to {told.high:.3f})"
+    return f" (ratio {told.ratio:.3f}, 95 % {told.low:.3f} to {told.high:.3f}{why})"
 
 
 def _with_frontier(options: Sequence[Option], goal: str) -> list[Option]:

@@ -37,7 +37,8 @@ class Gate:
 
     ``max_latency_ms`` is for the median, ``max_accuracy_drop`` in points below the float
     variant of the same model, ``max_size`` and ``max_memory`` in bytes, ``min_delegated`` a
-    share of operators. ``no_regression_against`` names a baseline or a run. ``None``: no bound.
+    share of operators. ``no_regression_against`` names a baseline or a run; ``allow`` what may
+    differ from it, as in ``harness compare``. ``None``: no bound.
     """
 
     max_latency_ms: float | None = None
@@ -50,6 +51,7 @@ class Gate:
     recipes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
 
     def limits(self) -> Mapping[str, Any]:
         """The bounds that are set, by name."""

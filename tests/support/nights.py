@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from harness.config.suites import suite_to_json
@@ -23,6 +24,7 @@ from harness.domain import (
     Policy,
     Stage,
     Suite,
+    TrialStatus,
 )
 from harness.store import Store
 from harness.store.schema import runs
@@ -32,7 +34,11 @@ PLATFORM = {"system": "Linux", "release": "6.1", "machine": "aarch64", "temperat
 
 @dataclass
 class Cell:
-    """One job of a night: what it measured (ms, share, bytes), and under what."""
+    """One job of a night: what it measured (ms, share, bytes), and under what.
+
+    ``medians`` and ``peaks`` become trials of their own (ms, bytes), ``correct`` tells which
+    samples were right.
+    """
 
     recipe: str = "float32"
     model: str = "m"
@@ -52,6 +58,9 @@ class Cell:
     runtime: str = "litert"
     version: str = "2.0"
     facts: Mapping[str, Any] = field(default_factory=dict)
+    medians: Sequence[float] = ()
+    peaks: Sequence[float] = ()
+    correct: Sequence[bool] = ()
 
     def measurements(self) -> list[Measurement]:
         """What a job of these numbers is sealed with."""
@@ -122,6 +131,7 @@ def add_night(
         if not seal:
             continue
         ok = cell.status is JobStatus.OK
+        add_trials(store, record.id, cell)
         store.seal_job(
             record.id,
             cell.status,
@@ -133,6 +143,17 @@ def add_night(
             runtime_version=cell.version,
             facts={"platform": PLATFORM, **cell.facts},
             measurements=cell.measurements() if ok else [],
+            artifacts={"correct": np.array(cell.correct, np.uint8)} if len(cell.correct) else {},
         )
     store.finish_run(run, "finished")
     return run
+
+
+def add_trials(store: Store, job: int, cell: Cell) -> None:
+    """Trials of 21 samples each, half a per cent around their medians."""
+    for index, median in enumerate(cell.medians):
+        trial = store.begin_trial(job, index, "latency")
+        values = (median * 1e6 * (1 + np.linspace(-0.005, 0.005, 21))).astype(np.int64)
+        store.append_samples(trial, 0, "measure", np.arange(21) * 10**7, values)
+        peak = cell.peaks[index] if len(cell.peaks) else 3e7
+        store.end_trial(trial, TrialStatus.OK, facts={"memory_peak_bytes": {"end": peak}})

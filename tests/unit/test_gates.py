@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
+import numpy as np
 import pytest
 
 import harness
@@ -198,6 +200,86 @@ def test_gates_of_another_file(store: Store, tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(UsageError, match="no gates"):
         harness.check(gates=file, store=store)
+
+
+def timed(median: float, seed: int, recipe: str = "int8", **more: Any) -> Cell:
+    medians = list(median * np.random.default_rng(seed).normal(1, 0.004, 5))
+    right = {"correct": np.ones(10, bool), **more}
+    return Cell(recipe, latency=median, medians=medians, **right)
+
+
+AGAINST = Gate(no_regression_against="baseline")
+
+
+def against(store: Store, before: list[Cell], after: list[Cell], gate: Gate = AGAINST) -> Checked:
+    """The second night held against the first, which is the baseline."""
+    store.set_baseline("baseline", add_night(store, len(store.runs()) + 1, before))
+    return checked(store, after, gate)
+
+
+@pytest.mark.parametrize(
+    ("after", "answer", "words"),
+    [
+        (timed(10.0, 1), Answer.PASSED, "nothing worse of"),
+        (timed(11.0, 1), Answer.FAILED, "latency_median worse ratio 1.1"),
+        (timed(9.0, 1), Answer.PASSED, "nothing worse of"),
+        (timed(10.0, 1, size=1001), Answer.FAILED, "size worse ratio 1.001"),
+        (timed(10.0, 1, version="2.1"), Answer.CANNOT_TELL, "litert 2.0 against litert 2.1"),
+        (Cell("int8", medians=[10.0]), Answer.CANNOT_TELL, "one trial says nothing"),
+        (Cell("int8", status=JobStatus.FAILED, error="cut"), Answer.CANNOT_TELL, "cut"),
+        (Cell("int8", status=JobStatus.UNSUPPORTED, error="no"), Answer.FAILED, "cannot run it"),
+        (timed(10.0, 1, recipe="int16x8"), Answer.CANNOT_TELL, "no job in common"),
+    ],
+)  # fmt: skip
+def test_no_regression_against_a_baseline(
+    store: Store, after: Cell, answer: Answer, words: str
+) -> None:
+    found = against(store, [timed(10.0, 0)], [after])
+    assert found.findings[0].answer is answer and words in forms.line(found.findings[0])
+    assert found.passed == (answer is Answer.PASSED)
+
+
+def test_what_may_differ_is_said_in_the_gate(store: Store) -> None:
+    gate = Gate(no_regression_against="baseline", allow=("runtime",))
+    found = against(store, [timed(10.0, 0)], [timed(11.0, 1, version="2.1")], gate)
+    assert answers(found) == [("int8", Answer.FAILED)]
+
+
+def test_a_cell_that_the_baseline_lacks_cannot_be_told(store: Store) -> None:
+    found = against(store, [timed(10.0, 0)], [timed(10.0, 1), timed(5.0, 2, recipe="int16x8")])
+    assert answers(found) == [("int8", Answer.PASSED), ("int16x8", Answer.CANNOT_TELL)]
+    lost = [Cell("int8", status=JobStatus.UNSUPPORTED, error="no")]
+    found = against(store, [*lost, timed(1.0, 1, "a")], [*lost, timed(1.0, 2, "a")])
+    assert answers(found) == [("int8", Answer.NOT_APPLICABLE), ("a", Answer.PASSED)]
+
+
+def test_a_baseline_that_is_not_there_cannot_be_told(store: Store, tmp_path: Path) -> None:
+    (finding,) = checked(store, [timed(10.0, 0)], AGAINST).findings
+    assert finding.answer is Answer.CANNOT_TELL and "'baseline' is not a run" in forms.line(finding)
+    store.set_baseline("baseline", "last")
+    (finding,) = harness.check(store=store).findings
+    assert "is this very run" in forms.line(finding)
+    first = store.find_run("last").id
+    checked(store, [timed(10.0, 0)], AGAINST)
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        connection.execute("PRAGMA foreign_keys=OFF")
+        connection.execute("DELETE FROM runs WHERE id = ?", (first,))
+    connection.close()
+    (finding,) = harness.check(store=store).findings
+    assert finding.answer is Answer.CANNOT_TELL and "no longer in" in forms.line(finding)
+    assert "harness baseline set RUN --name baseline" in forms.line(finding)
+
+
+def test_accuracy_is_compared_on_the_same_samples(store: Store) -> None:
+    right = np.arange(1000) % 10 > 0
+    worse = right & (np.arange(1000) % 50 != 7)
+    found = against(
+        store, [timed(10.0, 0, correct=right)], [timed(10.0, 1, correct=worse, accuracy=0.88)]
+    )
+    assert "top1 worse by -2.00 points" in forms.line(found.findings[0])
+    cells = [Cell(correct=right), Cell("int8", correct=right)]
+    finding = checked(store, cells, Gate(max_accuracy_drop=1)).findings[1]
+    assert finding.found.high is not None and finding.found.high < 0.5 and not finding.straddles
 
 
 def mixed(store: Store) -> Checked:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import harness
 from harness.decide.recommend import Choice, Difference, recommend
-from harness.domain import DeviceKind, JobStatus
+from harness.domain import DeviceKind, Direction, JobStatus, Measurement, Stage, TrialStatus
 from harness.errors import UsageError
 from harness.reports import recommend as forms
 from harness.store import JobRecord, Store
@@ -26,16 +27,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def apart(least: JobRecord, other: JobRecord, goal: str) -> Difference:
+def apart(least: JobRecord, others: Sequence[JobRecord], goal: str) -> list[Difference]:
     """Everything that is not equal can be told apart."""
-    one, two = (
-        i.measurements[{"latency": "latency_median"}.get(goal, goal)] for i in (least, other)
-    )
-    return Difference(two.value > one.value, two.value / one.value, 0.9, 1.1)
+    name = "latency_median" if goal == "latency" else goal
+    ratios = [o.measurements[name].value / least.measurements[name].value for o in others]
+    return [Difference(ratio > 1, ratio, 0.9, 1.1) for ratio in ratios]
 
 
-def alike(least: JobRecord, other: JobRecord, goal: str) -> Difference:
-    return Difference(False, 1.01, 0.99, 1.03)
+def alike(least: JobRecord, others: Sequence[JobRecord], goal: str) -> list[Difference]:
+    return [Difference(False, 1.01, 0.99, 1.03) for _ in others]
 
 
 def chosen(
@@ -78,7 +78,7 @@ def test_the_fastest_within_the_bounds_and_why_not_the_others(store: Store) -> N
 )
 def test_goals(store: Store, goal: str, best: str) -> None:
     cells = [*CELLS[1:], Cell("float32", latency=30.0, size=4_000_000, memory=20e6)]
-    tell = (lambda a, b, g: Difference(True)) if goal == "memory" else apart
+    tell = (lambda a, b, g: [Difference(True) for _ in b]) if goal == "memory" else apart
     choice = chosen(store, cells, goal, tell)
     assert choice.best is not None and choice.best.record.job.recipe == best
 
@@ -169,3 +169,66 @@ def test_what_cannot_be_asked_for(store: Store) -> None:
         harness.recommend(minimize="speed", store=store)
     with pytest.raises(UsageError, match="max_size"):
         harness.recommend(max_size="2 apples", store=store)
+
+
+def spread(median: float, by: float, seed: int, trials: int = 5) -> list[float]:
+    return list(median * np.random.default_rng(seed).normal(1, by, trials))
+
+
+def timed(recipe: str, median: float, seed: int, **more: Any) -> Cell:
+    return Cell(recipe, latency=median, medians=spread(median, 0.005, seed), **more)
+
+
+def test_the_test_of_comparisons_tells_apart(store: Store) -> None:
+    cells = [
+        timed("a", 10.0, 0, size=3000), timed("b", 10.05, 1, size=2000),
+        timed("c", 11.0, 2, size=1000), Cell("d", latency=10.0, medians=[10.0], size=2500),
+    ]  # fmt: skip
+    add_night(store, 1, cells)
+    (choice,) = harness.recommend(store=store).choices
+    assert choice.best is not None and choice.best.record.job.recipe == "b"
+    assert why(choice)["c"] == "slower than a (cpu x4) by 10 %"
+    assert "by the estimates alone: one trial says nothing" in why(choice)["d"]
+    assert any("b (cpu x4) and a (cpu x4) cannot be told apart" in line for line in choice.alike)
+
+
+def test_memory_and_size_are_told_apart_too(store: Store) -> None:
+    cells = [
+        timed("a", 10.0, 0, size=3000, memory=30e6, peaks=spread(30e6, 0.005, 3)),
+        timed("b", 10.0, 1, size=2000, memory=40e6, peaks=spread(40e6, 0.005, 4)),
+    ]  # fmt: skip
+    add_night(store, 1, cells)
+    for goal, best, reason in (
+        ("memory", "a", "more memory by 33.3 %"), ("size", "b", "larger by 50 %"),
+    ):  # fmt: skip
+        (choice,) = harness.recommend(minimize=goal, store=store).choices
+        assert choice.best is not None and choice.best.record.job.recipe == best
+        assert reason in why(choice).values() and not choice.alike
+
+
+def test_a_clock_too_coarse_tells_nothing_apart(store: Store) -> None:
+    run = add_night(store, 1, [Cell("a", latency=0.001), Cell("b", latency=0.002)], seal=False)
+    for record, value in zip(store.jobs(run), (1000, 2000), strict=True):
+        for index in range(5):
+            trial = store.begin_trial(record.id, index, "latency")
+            store.append_samples(trial, 0, "measure", np.arange(9), np.full(9, value))
+            store.end_trial(trial, TrialStatus.OK)
+        measurement = Measurement("latency_median", value / 1e6, "ms", Direction.LOWER, 45)
+        store.seal_job(
+            record.id, JobStatus.OK, Stage.DONE, size_bytes=record.job.index + 1,
+            measurements=[measurement], facts={"clock": {"resolution_ns": 1000}},
+        )  # fmt: skip
+    (choice,) = harness.recommend(store=store).choices
+    assert "clock's step" in choice.alike[0]
+
+
+def test_what_was_not_compared_is_not_alike(store: Store) -> None:
+    """With one trial each no small variant is taken for want of a difference that is shown."""
+    cells = [
+        Cell("fast", latency=1.0, size=2000, medians=[1.0]),
+        Cell("slow", latency=100.0, size=1000, medians=[100.0]),
+    ]
+    add_night(store, 1, cells)
+    (choice,) = harness.recommend(store=store).choices
+    assert choice.best is not None and choice.best.record.job.recipe == "fast"
+    assert why(choice)["slow"].startswith("slower: 100 times by the estimates alone: one trial")

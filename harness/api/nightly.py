@@ -10,7 +10,7 @@ from harness.config.quantities import bytes_of
 from harness.config.suites import suite_file
 from harness.decide.gates import evaluate
 from harness.decide.recommend import recommend as choose
-from harness.decide.regression import regressions
+from harness.decide.regression import RunSources
 from harness.decide.telling import telling
 from harness.domain import Backend
 from harness.errors import UsageError
@@ -48,8 +48,8 @@ def check_view(view: RunView, gates: str | Path | None = None) -> Checked:
             f"the suite {view.suite.name} of run {view.run.id} has no gates",
             hint="name a file that has: --gates SUITE.toml, with a [gates] table",
         )
-    regression = regressions(view.store, view.run, view.jobs)
-    found = evaluate(view.run.id, view.jobs, chosen, regression)
+    sources = RunSources(view.store, view.run.id)
+    found = evaluate(view.run.id, view.jobs, chosen, sources)
     return Checked(view.run.id, view.suite.name, tuple(found))
 
 
