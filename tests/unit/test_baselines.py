@@ -145,3 +145,16 @@ def test_an_old_store_that_cannot_be_written_says_why(
     said = " ".join(reading())
     assert said.startswith("StoreVersionError") and "schema 0002, older" in said
     assert "read-only" in said and "read a copy" in said
+
+
+def test_a_store_that_is_being_written_is_read_and_says_who_waits(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.store.database.LOCK_TIMEOUT", 0.1)
+    writer = sqlite3.connect(tmp_path / "s.db")
+    writer.execute("BEGIN IMMEDIATE")
+    with Store(f"sqlite:///{tmp_path}/s.db", create=False) as other:
+        assert other.find_run("last").id == "20260102-b"
+        with pytest.raises(StoreError, match="locked by another process"):
+            other.set_baseline("baseline", "last")
+    writer.close()
