@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -91,20 +93,29 @@ def read_as_nobody(url: str) -> list[str]:
 
 @pytest.fixture
 def reading(store: Store, tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
-    """``read_as_nobody`` of the store, in a process of a user who is not the superuser."""
+    """``read_as_nobody`` of a copy, in a process of a user who is not the superuser.
+
+    Outside of pytest's own folder, which its sessions keep for their user alone.
+    """
     store.close()
+    folder = Path(tempfile.mkdtemp(prefix="edge-harness-"))
     read, write = os.pipe()
 
     def run() -> list[str]:
-        tmp_path.chmod(0o555)
-        (tmp_path / "s.db").chmod(0o444)
+        shutil.copyfile(tmp_path / "s.db", folder / "s.db")
+        (folder / "s.db").chmod(0o444)
+        for name in ("HARNESS_CACHE", "HARNESS_LOCKS"):
+            (folder / name).mkdir()
+            (folder / name).chmod(0o777)
+            patch.setenv(name, str(folder / name))
+        folder.chmod(0o555)
         child = os.fork()
         if child == 0:
             try:
                 if os.geteuid() == 0:
                     os.setgid(65534)
                     os.setuid(65534)
-                os.write(write, "\n".join(read_as_nobody(f"sqlite:///{tmp_path}/s.db")).encode())
+                os.write(write, "\n".join(read_as_nobody(f"sqlite:///{folder}/s.db")).encode())
             except BaseException as error:
                 os.write(write, repr(error).encode())
             finally:
@@ -114,20 +125,10 @@ def reading(store: Store, tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
         with os.fdopen(read) as pipe:
             return pipe.read().splitlines()
 
-    above = [path for path in tmp_path.parents if path.stat().st_uid == os.geteuid()]
-    modes = {path: path.stat().st_mode for path in above}
-    for path, mode in modes.items():
-        path.chmod(mode | 0o011)  # pytest's own folders are for their user alone
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("HARNESS_CACHE", "HARNESS_LOCKS"):
-            folder = tmp_path.parent / f"{tmp_path.name}-{name}"
-            folder.mkdir(mode=0o777)
-            folder.chmod(0o777)
-            patch.setenv(name, str(folder))
         yield run
-    tmp_path.chmod(0o755)
-    for path, mode in modes.items():
-        path.chmod(mode)
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
 
 
 def test_a_store_that_cannot_be_written_is_read(reading: Callable[[], list[str]]) -> None:
