@@ -33,7 +33,7 @@ class Finding:
     """One bound held against one cell.
 
     ``bound``, ``value``, ``low`` and ``high`` are in ms, points, bytes or shares of operators,
-    as ``limit`` says. ``model`` and what follows are empty where a gate found no cell.
+    as ``limit`` says. ``model`` and what follows are empty where it is of no cell: of all.
     """
 
     limit: str
@@ -62,6 +62,9 @@ class Finding:
 
 class Sources(Protocol):
     """What records alone do not tell: other runs, and which samples were right."""
+
+    def missing(self, gate: Gate) -> str:
+        """Why there is nothing that a gate's cells could be held against; empty where there is."""
 
     def regression(self, gate: Gate, record: JobRecord) -> Found:
         """Hold a cell against the run or baseline that a gate names."""
@@ -96,6 +99,9 @@ def _of_limit(
     sources: Sources,
 ) -> Iterator[Finding]:
     held = 0
+    if limit == "no_regression_against" and (why := sources.missing(gate)):
+        yield Finding(limit, bound, Found(Answer.CANNOT_TELL, why=why), run)
+        return
     for record in records:
         job = record.job
         names = (job.model, job.recipe, job.device, str(job.backend))

@@ -27,6 +27,10 @@ class RunSources:
         self._store, self._run = store, run
         self._baselines: dict[tuple[str, tuple[str, ...]], _Baseline] = {}
 
+    def missing(self, gate: Gate) -> str:
+        """Why a gate's baseline cannot be compared with at all; empty where it can."""
+        return self._against(gate.no_regression_against or "", gate.allow).missing
+
     def regression(self, gate: Gate, record: JobRecord) -> Found:
         """Fails where any verdict of the comparison is worse, as ``harness compare`` has them.
 
@@ -35,8 +39,6 @@ class RunSources:
         """
         name = gate.no_regression_against or ""
         found = self._against(name, gate.allow)
-        if found.missing:
-            return Found(Answer.CANNOT_TELL, why=found.missing)
         cell = found.cells.get(record.id)
         base = cell.cell.base if cell is not None else None
         if record.status is JobStatus.UNSUPPORTED:

@@ -110,7 +110,7 @@ def _bare(limit: str, amount: Any) -> str:
 def cell(item: Finding) -> str:
     """``digits/int8 on pixel-3 (cpu x4), simulated``."""
     if not item.model:
-        return "no cell"
+        return "the whole run"
     return _plain(f"{item.model}/{item.recipe} on {item.device} ({item.backend}), {item.kind}")
 
 
