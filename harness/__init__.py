@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api.deciding import CompareResult, compare
     from harness.api.loss import Effort, debug, search
+    from harness.api.nightly import check, history, recommend
     from harness.api.operators import compare_operators
     from harness.api.runs import RunResult, load, run
     from harness.api.variants import convert, inspect, preflight
@@ -27,13 +28,16 @@ __all__ = [
     "Effort",
     "RunResult",
     "__version__",
+    "check",
     "compare",
     "compare_operators",
     "convert",
     "debug",
+    "history",
     "inspect",
     "load",
     "preflight",
+    "recommend",
     "run",
     "search",
 ]
@@ -42,6 +46,7 @@ _PARTS = {
     "deciding": ("CompareResult", "compare"),
     "loss": ("Effort", "debug", "search"),
     "operators": ("compare_operators",),
+    "nightly": ("check", "history", "recommend"),
     "runs": ("RunResult", "load", "run"),
     "variants": ("convert", "inspect", "preflight"),
 }

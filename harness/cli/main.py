@@ -9,6 +9,8 @@ import typer
 
 from harness.cli import (
     agent,
+    baseline,
+    check,
     compare,
     convert,
     debug,
@@ -16,10 +18,12 @@ from harness.cli import (
     doctor,
     emulate,
     export,
+    history,
     inspect,
     operators,
     preflight,
     recipes,
+    recommend,
     report,
     run,
     runs,
@@ -52,6 +56,10 @@ app.command("table")(table.table)
 app.command("compare")(compare.compare)
 app.command("scenarios")(scenarios.scenarios)
 app.command("operators")(operators.operators)
+app.command("check")(check.check)
+app.add_typer(baseline.app, name="baseline")
+app.command("history")(history.history)
+app.command("recommend")(recommend.recommend)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)

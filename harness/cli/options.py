@@ -20,7 +20,10 @@ StoreOption = Annotated[
 ]
 
 RunArgument = Annotated[
-    str, typer.Argument(help="A run's id, the beginning of one, or 'last'.", metavar="RUN")
+    str,
+    typer.Argument(
+        help="A run's id, the beginning of one, a baseline's name, or 'last'.", metavar="RUN"
+    ),
 ]
 
 FormatOption = Annotated[

@@ -27,3 +27,19 @@ def after_run(result: RunResult, report: str | None, store: str) -> None:
         print(f"later: harness report {result.id} -o FILE.html{option}", file=sys.stderr)
     if result.outcome is not None and result.outcome.interrupted:
         print(f"interrupted; go on with: harness run --resume {result.id}{option}", file=sys.stderr)
+
+
+def gates(result: RunResult) -> bool:
+    """Say which gates of the suite were not passed, a line each; true where all were."""
+    if not result.view.suite.gates:
+        return True
+    from harness.api.nightly import check_view
+    from harness.domain import Answer
+    from harness.reports import gates as words
+
+    found = check_view(result.view)
+    for item in found.findings:
+        if item.answer in (Answer.FAILED, Answer.CANNOT_TELL):
+            print(words.line(item), file=sys.stderr)
+    print(f"gates: {words.summary(found.findings)}", file=sys.stderr)
+    return found.passed

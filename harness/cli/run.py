@@ -43,7 +43,9 @@ def run(
 ) -> None:
     """Run a suite: convert, push, measure, compare.
 
-    Progress goes to stderr, the result to stdout.
+    Progress goes to stderr, the result to stdout; a suite with gates ends with a line for each
+    that was not passed. Exit codes: 0 all well, 1 a gate was not passed, 3 some jobs failed
+    (whatever the gates say), 130 interrupted.
 
     Ctrl-C once finishes the running trial and says how to resume; twice stops at once.
     """
@@ -71,4 +73,5 @@ def run(
     output.show(result, format)
     reporting.after_run(result, report, store)
     assert result.outcome is not None
-    raise typer.Exit(result.outcome.exit_code)
+    kept = result.outcome.interrupted or reporting.gates(result)
+    raise typer.Exit(result.outcome.exit_code or (0 if kept else 1))

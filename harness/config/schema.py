@@ -10,8 +10,16 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+)
 
+from harness.config.quantities import bytes_of
 from harness.domain import Backend, Policy, Task
 
 _DEFAULT = Policy()
@@ -61,6 +69,10 @@ class ModelFile(_Strict):
     )
     output: int | None = Field(
         default=None, ge=0, lt=64, description="which output, of a model with several"
+    )
+    canary: bool = Field(
+        default=False,
+        description="a file that never changes, run every night: its shifts are the device's own",
     )
 
 
@@ -293,6 +305,54 @@ class PolicyFile(_Strict):
     energy_seconds: float = _DEFAULT.energy_seconds
 
 
+Bytes = Annotated[int, BeforeValidator(bytes_of, json_schema_input_type=int | str)]
+
+
+class GatesFile(_Strict):
+    """Bounds that a run must keep: in [gates], or in several [[gates]] that all hold.
+
+    A table is for the cells that its lists name; without lists for all.
+    """
+
+    max_latency_ms: float | None = Field(default=None, gt=0, description="of the median")
+    max_accuracy_drop: float | None = Field(
+        default=None, ge=0, le=100, description="points below the float variant of the same model"
+    )
+    max_size: Bytes | None = Field(default=None, gt=0, description='bytes, or as in "2 MB"')
+    max_memory: Bytes | None = Field(
+        default=None, gt=0, description='of the agent at its peak: bytes, or as in "200 MB"'
+    )
+    min_delegated: float | None = Field(
+        default=None, ge=0, le=1, description="share of the operators, 0 to 1"
+    )
+    no_regression_against: str | None = Field(
+        default=None, min_length=1, description="a baseline's name, or a run's id"
+    )
+    allow: list[Literal["kind", "device", "runtime", "agent", "threads", "governor", "cores"]] = (
+        Field(default=[], description="what may differ from it, as in harness compare --allow")
+    )
+    models: list[str] = Field(default=[], description="only these; all by default")
+    recipes: list[str] = Field(default=[], description="only these; all by default")
+    devices: list[str] = Field(default=[], description="only these; all by default")
+    backends: list[str] = Field(default=[], description="only these; all by default")
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+Gates = Annotated[
+    list[GatesFile],
+    BeforeValidator(_one_or_more, json_schema_input_type=GatesFile | list[GatesFile]),
+]
+
+
+class GatesAlone(_Strict):
+    """A file that holds gates and nothing else."""
+
+    gates: Gates = []
+
+
 class SuiteFile(_Strict):
     """A declared experiment: models x recipes x devices x backends, with a Policy."""
 
@@ -305,6 +365,7 @@ class SuiteFile(_Strict):
     dataset: Annotated[dict[str, DatasetFile], Field(min_length=1)]
     device: dict[str, DeviceFile] = {}
     policy: PolicyFile = PolicyFile()
+    gates: Gates = []
 
 
 def transports_of(setting: str) -> tuple[str, ...]:

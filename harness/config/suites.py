@@ -16,11 +16,22 @@ from harness.config.devices import (
     refuse_runner,
     refuse_threads,
 )
+from harness.config.gates import gates_from
 from harness.config.paths import profiles_dir
 from harness.config.schema import DatasetFile, ModelFile, PolicyFile, SuiteFile
 from harness.config.sources import SELF_CONTAINED
 from harness.config.toml_source import TomlSource
-from harness.domain import Backend, Dataset, Device, Model, Policy, Preprocessing, Suite, Task
+from harness.domain import (
+    Backend,
+    Dataset,
+    Device,
+    Gate,
+    Model,
+    Policy,
+    Preprocessing,
+    Suite,
+    Task,
+)
 from harness.errors import ConfigError, UsageError, suggest
 
 
@@ -58,7 +69,7 @@ def load_suite(
     ``devices`` and ``recipes`` replace the suite's own lists; ``policy`` overrides settings.
     Raises ``ConfigError`` with file and line.
     """
-    source = TomlSource(_suite_file(name))
+    source = TomlSource(suite_file(name))
     file = source.validate(SuiteFile)
     source.printable(("name",), file.name)
     for kind, names in (("model", file.model), ("dataset", file.dataset)):
@@ -78,6 +89,31 @@ def load_suite(
         devices=found,
         backends=_backends(source, file, found),
         policy=_policy(source, file.policy, policy or {}),
+        gates=_gates(source, file, models, chosen, found, known),
+    )
+
+
+def _gates(
+    source: TomlSource,
+    file: SuiteFile,
+    models: tuple[Model, ...],
+    recipes: Collection[str],
+    devices: tuple[Device, ...],
+    known: Known,
+) -> tuple[Gate, ...]:
+    """The gates for what is run: those of what was left out on the command line are left out."""
+    declared = _recipes(source, file, (), known)
+    names = {
+        "models": [model.name for model in models],
+        "recipes": list(dict.fromkeys([*declared, *recipes])),
+        "devices": list(dict.fromkeys([*file.devices, *(item.name for item in devices)])),
+    }
+    run = {"recipes": set(recipes), "devices": {item.name for item in devices}}
+    return tuple(
+        gate
+        for gate in gates_from(source, file.gates, names, lambda text: known.recipe(text)[0])
+        if (not gate.recipes or run["recipes"] & set(gate.recipes))
+        and (not gate.devices or run["devices"] & set(gate.devices))
     )
 
 
@@ -96,7 +132,8 @@ def suite_from_json(value: Any) -> Suite:
     return TypeAdapter(Suite).validate_python(value)
 
 
-def _suite_file(name: str | Path) -> Path:
+def suite_file(name: str | Path) -> Path:
+    """The file of a suite that is named by its path or, a shipped one, by its name."""
     path = Path(name)
     shipped = shipped_suites()
     if path.is_file():
@@ -196,6 +233,7 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
         preprocessing_given="preprocessing" in file.model_fields_set,
         task=file.task,
         output=file.output,
+        canary=file.canary,
     )
 
 

@@ -1,7 +1,7 @@
 """The nouns of the project as frozen dataclasses; standard library only.
 
 ``Model``, ``Recipe``, ``Variant``, ``Dataset``, ``Device``, ``Backend``, ``Policy``, ``Suite``,
-``Job``, ``Measurement`` and ``Advisory`` mean the same thing everywhere in the code,
+``Job``, ``Measurement``, ``Gate`` and ``Advisory`` mean the same thing everywhere in the code,
 the documentation and the output.
 """
 
@@ -9,6 +9,7 @@ from harness.domain.advisory import Advisory, AdvisoryKind
 from harness.domain.backend import Backend
 from harness.domain.check import Check, Mark
 from harness.domain.device import Device, DeviceKind, Fence
+from harness.domain.gate import Answer, Gate
 from harness.domain.job import Job, JobStatus, Stage, TrialStatus
 from harness.domain.measurement import Direction, Measurement
 from harness.domain.model import Dataset, Model, Preprocessing, Task
@@ -21,6 +22,7 @@ from harness.domain.verdict import Outcome, Verdict
 __all__ = [
     "Advisory",
     "AdvisoryKind",
+    "Answer",
     "Backend",
     "Check",
     "Dataset",
@@ -28,6 +30,7 @@ __all__ = [
     "DeviceKind",
     "Direction",
     "Fence",
+    "Gate",
     "Job",
     "JobStatus",
     "Mark",

@@ -94,7 +94,8 @@ class Model:
     is looked for below ``base`` first. Where no preprocessing was given, a ready file's own
     counts. Its identity is the hash that the reader in ``harness.models`` computes.
     ``output`` is the index of the output that accuracy looks at, needed where there are
-    several (detection takes all of its four).
+    several (detection takes all of its four). A ``canary`` is measured to watch the devices:
+    it never changes, so that what it shows is a device's own.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Model:
     preprocessing_given: bool = True
     task: Task = Task.CLASSIFICATION
     output: int | None = None
+    canary: bool = False
 
 
 #: Fewer calibration samples than this rarely show the whole range of the activations.

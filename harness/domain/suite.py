@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from harness.domain.backend import Backend
 from harness.domain.device import Device
+from harness.domain.gate import Gate
 from harness.domain.model import Dataset, Model
 from harness.domain.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """models x recipes x devices x backends, with a Policy.
+    """models x recipes x devices x backends, with a Policy and the gates its runs must pass.
 
     An empty ``backends`` means each device's default.
     """
@@ -26,3 +27,4 @@ class Suite:
     backends: tuple[Backend, ...]
     policy: Policy
     description: str = ""
+    gates: tuple[Gate, ...] = ()

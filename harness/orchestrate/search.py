@@ -20,11 +20,7 @@ from numpy.typing import NDArray
 from harness.cache import cache_dir, json_sha256, whole_file
 from harness.config.suites import suite_to_json
 from harness.datasets import SOURCES, load_dataset
-from harness.domain import Device, DeviceKind, JobStatus, Suite
-from harness.errors import ConversionError, HarnessError, StoreError, UsageError
-from harness.models import ResolvedModel
-from harness.models.reader import content_sha256
-from harness.orchestrate.candidates import (
+from harness.decide.candidates import (
     GOALS,
     Candidate,
     best_of,
@@ -34,6 +30,10 @@ from harness.orchestrate.candidates import (
     references,
     unfinished,
 )
+from harness.domain import Device, DeviceKind, JobStatus, Suite
+from harness.errors import ConversionError, HarnessError, StoreError, UsageError
+from harness.models import ResolvedModel
+from harness.models.reader import content_sha256
 from harness.orchestrate.convert import Splits, missing_split
 from harness.orchestrate.debug import Effort, Examination, debug
 from harness.orchestrate.events import Converting, Event, Listener, Preparing, RunStarted

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.orchestrate.candidates import Candidate
+from harness.decide.candidates import Candidate
 from harness.orchestrate.debug import Examination
 from harness.recipes import parse_recipe
 from harness.recipes.recipe import written

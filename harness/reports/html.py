@@ -10,9 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.cache import whole_file
 from harness.domain import Measurement
-from harness.errors import UsageError
 from harness.reports import (
     charts,
     confusion,
@@ -23,6 +21,7 @@ from harness.reports import (
     scenario_charts,
     scenarios,
 )
+from harness.reports.files import write_text
 from harness.reports.rows import compared_rows
 from harness.reports.view import RunView
 from harness.store import JobRecord
@@ -46,15 +45,7 @@ _DETAIL = {
 
 def write(view: RunView, path: Path) -> Path:
     """Write the report; returns its path. Raises ``MissingExtraError``, ``HarnessError``."""
-    text = render(view)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make {path.parent}: {error.strerror}") from None
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
-        part.chmod(0o644)
-    return path
+    return write_text(path, render(view))
 
 
 def render(view: RunView) -> str:
@@ -165,12 +156,17 @@ def _figures(figures: Sequence[tuple[str, str]], name: str) -> list[dict[str, An
         {
             "id": f"{name}-{index}",
             "heading": heading,
-            "json": Markup(  # noqa: S704  every character that could leave the element is escaped
-                text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-            ),
+            "json": for_script(text),
         }
         for index, (heading, text) in enumerate(figures)
     ]
+
+
+def for_script(text: str) -> Markup:
+    """JSON that cannot end the script element it stands in."""
+    return Markup(  # noqa: S704  every character that could leave the element is escaped
+        text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    )
 
 
 def _provenance(record: JobRecord) -> dict[str, Any]:

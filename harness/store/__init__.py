@@ -1,6 +1,6 @@
 """The only writer of results."""
 
-from harness.store.records import JobRecord, RunRecord, TrialRecord
+from harness.store.records import BaselineRecord, JobRecord, RunRecord, TrialRecord
 from harness.store.store import DEFAULT_STORE, Store
 
-__all__ = ["DEFAULT_STORE", "JobRecord", "RunRecord", "Store", "TrialRecord"]
+__all__ = ["DEFAULT_STORE", "BaselineRecord", "JobRecord", "RunRecord", "Store", "TrialRecord"]

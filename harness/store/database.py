@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -21,7 +22,7 @@ from harness.errors import StoreError, StoreFullError, StoreVersionError
 from harness.store import schema
 
 #: Schema revisions this harness knows, oldest first; the last one is current.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 #: Seconds a writer waits for another process's transaction.
 LOCK_TIMEOUT = 30
@@ -54,6 +55,12 @@ def open_engine(url: str, *, create: bool) -> Engine:
                 hint="run a suite first, or name the store with --store",
             )
         _create_file(sqlite_file)
+    if sqlite_file is not None and not create and _at_rest(sqlite_file):
+        # SQLite would want a file beside this one to share with writers, and there can be none.
+        parsed = parsed.set(
+            database="file:" + quote(str(sqlite_file.resolve())),
+            query={"mode": "ro", "immutable": "1", "uri": "true"},
+        )
     try:
         engine = sa.create_engine(parsed, **_options(parsed))
     except (NoSuchModuleError, ModuleNotFoundError) as error:
@@ -104,6 +111,13 @@ def _sqlite_file(url: sa.URL) -> Path | None:
     return Path(name) if name and name != ":memory:" and not name.startswith("file:") else None
 
 
+def _at_rest(file: Path) -> bool:
+    """Whether this user cannot write where the file is, and nobody left it half written."""
+    beside = (file.with_name(file.name + end) for end in ("-wal", "-journal"))
+    writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+    return not writable and not any(path.exists() for path in beside)
+
+
 def _options(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": LOCK_TIMEOUT, "check_same_thread": False}}
@@ -147,9 +161,23 @@ def _bring_up_to_date(engine: Engine, where: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        if found is None or not _refuses_writers(error):
+            raise
+        raise StoreVersionError(
+            f"the store {where} has schema {found}, older than this harness's {REVISIONS[-1]}, "
+            "and cannot be brought up to date, for it is read-only",
+            hint="make it writable once (harness runs brings it up to date), or read a copy",
+        ) from None
+
+
+def _refuses_writers(error: DBAPIError) -> bool:
+    text = str(error.orig or error).lower()
+    return "readonly" in text or "read-only" in text
 
 
 @contextmanager
@@ -170,7 +198,7 @@ def translated(where: str) -> Iterator[None]:
                 f"the store {where} is locked by another process for more than {LOCK_TIMEOUT} s",
                 hint="end the other process, or use another store with --store",
             ) from None
-        if "readonly" in lowered or "read-only" in lowered:
+        if _refuses_writers(error):
             raise StoreError(
                 f"the store {where} is read-only", hint="use another store with --store"
             ) from None

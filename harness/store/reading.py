@@ -25,8 +25,9 @@ from harness.domain import (
 )
 from harness.errors import StoreError
 from harness.store import schema
+from harness.store.baselines import LAST
 from harness.store.codec import decode_samples
-from harness.store.records import JobRecord, RunRecord, TrialRecord
+from harness.store.records import BaselineRecord, JobRecord, RunRecord, TrialRecord
 
 
 def runs(connection: Connection) -> list[RunRecord]:
@@ -46,23 +47,49 @@ def runs(connection: Connection) -> list[RunRecord]:
     ]
 
 
-def find(known: list[RunRecord], name: str, where: str) -> RunRecord:
+def find(
+    known: list[RunRecord], baselines: list[BaselineRecord], name: str, where: str
+) -> RunRecord:
     """The run called ``name``; see ``Store.find_run``."""
-    if name == "last" and known:
+    if name == LAST and known:
         return known[0]
+    named = next((item for item in baselines if item.name == name), None)
+    wanted = name if named is None else named.run
     matches = [run for run in known if run.id == name] or [
-        run for run in known if name and run.id.startswith(name)
+        run for run in known if wanted and run.id == wanted
     ]
+    if not matches and named is not None:
+        raise StoreError(
+            f"the baseline {name!r} is the run {named.run}, which is no longer in {where}",
+            hint=f"name another run: harness baseline set RUN --name {name}",
+        )
+    matches = matches or [run for run in known if name and run.id.startswith(name)]
     if len(matches) == 1:
         return matches[0]
     newest = ", ".join(run.id for run in known[:3]) or "none yet"
+    names = ", ".join(item.name for item in baselines)
     problem = "fits several runs" if matches else "is not a run"
-    raise StoreError(f"{name!r} {problem} in {where}", hint=f"newest runs: {newest}; or 'last'")
+    raise StoreError(
+        f"{name!r} {problem} in {where}",
+        hint=f"newest runs: {newest}; or 'last'" + (f"; baselines: {names}" if names else ""),
+    )
 
 
 def jobs(connection: Connection, run_id: str) -> list[JobRecord]:
     """Every job of a run in the order of the plan."""
-    of_run = sa.select(schema.jobs.c.id).where(schema.jobs.c.run_id == run_id).scalar_subquery()
+    return _records(connection, schema.jobs.c.run_id == run_id)
+
+
+def jobs_on(connection: Connection, device: str) -> list[JobRecord]:
+    """Every job that was planned for a device or moved to it, of all runs; oldest run first."""
+    moved = schema.jobs.c.facts["ran_on"].as_string()
+    found = _records(connection, sa.or_(schema.jobs.c.device == device, moved == device))
+    created = {run.id: run.created for run in runs(connection)}
+    return sorted(found, key=lambda item: (created[item.run], item.run, item.job.index))
+
+
+def _records(connection: Connection, chosen: sa.ColumnElement[bool]) -> list[JobRecord]:
+    of_run = sa.select(schema.jobs.c.id).where(chosen).scalar_subquery()
     measured: dict[int, dict[str, Measurement]] = defaultdict(dict)
     table = schema.measurements
     for row in connection.execute(sa.select(table).where(table.c.job_id.in_(of_run))):
@@ -82,7 +109,7 @@ def jobs(connection: Connection, run_id: str) -> list[JobRecord]:
         sa.select(notes).where(notes.c.job_id.in_(of_run)).order_by(notes.c.seq)
     ):
         advised[row.job_id].append(Advisory(AdvisoryKind(row.kind), row.evidence))
-    query = sa.select(schema.jobs).where(schema.jobs.c.run_id == run_id)
+    query = sa.select(schema.jobs).where(chosen)
     return [
         JobRecord(
             id=row.id,

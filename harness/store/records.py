@@ -26,6 +26,16 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class BaselineRecord:
+    """A name for a run; ``exists`` is false where the run is no longer in the store."""
+
+    name: str
+    run: str
+    set_at: str
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
     """One job of a run with what was concluded from it."""
 

@@ -122,3 +122,12 @@ fences = Table(
     Column("place", String(64), primary_key=True),
     Column("token", Integer, nullable=False),
 )
+
+#: Names for runs. No foreign key: a name whose run has gone is told, not forgotten.
+baselines = Table(
+    "baselines",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("run_id", String(64), nullable=False),
+    Column("set_at", String(40), nullable=False),
+)

@@ -24,11 +24,11 @@ from harness.domain import (
     TrialStatus,
 )
 from harness.errors import SealedError, StoreError
-from harness.store import reading, schema, writing
+from harness.store import baselines, reading, schema, writing
 from harness.store.codec import encode_samples
 from harness.store.database import open_engine, translated
 from harness.store.fences import pass_fence
-from harness.store.records import JobRecord, RunRecord, TrialRecord
+from harness.store.records import BaselineRecord, JobRecord, RunRecord, TrialRecord
 
 #: Where results go unless told otherwise: under the working folder.
 DEFAULT_STORE = "sqlite:///results/harness.db"
@@ -268,6 +268,25 @@ class Store:
             self._refuse_sealed(connection, job_id)
             writing.withdraw(connection, job_id, why)
 
+    def set_baseline(self, name: str, run: str) -> RunRecord:
+        """Give the run that ``run`` names the name ``name``, in place of another one.
+
+        Raises ``StoreError`` for a name that cannot be one and a run that is not there.
+        """
+        baselines.refuse_name(name)
+        found = self.find_run(run)
+        with self._write() as connection:
+            baselines.put(connection, name, found.id, now())
+        return found
+
+    def clear_baseline(self, name: str) -> None:
+        """Forget a baseline's name, not its run; raises ``StoreError`` where there is none."""
+        with self._write() as connection:
+            if baselines.drop(connection, name):
+                return
+        known = ", ".join(item.name for item in self.baselines()) or "none yet"
+        raise StoreError(f"there is no baseline {name!r}", hint=f"baselines: {known}")
+
     def discard_unfinished(self, run_id: str) -> int:
         """Before a resume: drop what trials that never ended had sent; returns their number."""
         unfinished = (
@@ -319,11 +338,16 @@ class Store:
             return reading.runs(connection)
 
     def find_run(self, name: str) -> RunRecord:
-        """The run of this id, an unambiguous beginning of one, or ``last``.
+        """The run of this id, of a baseline's name, an unambiguous beginning of one, or ``last``.
 
-        Raises ``StoreError`` naming what there is.
+        Raises ``StoreError`` naming what there is, and for a baseline whose run has gone.
         """
-        return reading.find(self.runs(), name, self.location)
+        return reading.find(self.runs(), self.baselines(), name, self.location)
+
+    def baselines(self) -> list[BaselineRecord]:
+        """Every baseline by name."""
+        with self._read() as connection:
+            return baselines.listed(connection)
 
     def counts(self, run_id: str) -> dict[str, int]:
         """The number of a run's jobs by status."""
@@ -341,6 +365,11 @@ class Store:
         """Every job of a run in the order of the plan, with measurements and advisories."""
         with self._read() as connection:
             return reading.jobs(connection, run_id)
+
+    def jobs_on(self, device: str) -> list[JobRecord]:
+        """Every job planned for a device or moved to it, of all runs; the oldest run first."""
+        with self._read() as connection:
+            return reading.jobs_on(connection, device)
 
     def trials(self, job_id: int, *, with_samples: bool = False) -> list[TrialRecord]:
         """The trials of a job in the order in which they began."""

@@ -50,6 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, digits: dict[str, Path]) ->
     (where / "model.h5").write_bytes(digits["model"].read_bytes())
     (where / "model.tflite").write_bytes(digits["int8"].read_bytes())
     (where / "labels.txt").write_text("\n".join("0123456789"))
+    (where / "gates.toml").write_text('[gates]\nmax_size = "2 MB"\nmax_accuracy_drop = 1\n')
     (where / "mine.toml").write_text(blocks(ROOT / "README.md", "toml")[0])
     profiled = (where / "mine.toml").read_text().replace('"local", ', "")
     (where / "profiled.toml").write_text(
@@ -94,6 +95,12 @@ def test_suites_shown_are_valid(folder: Path) -> None:
         .replace('calibration = "train.npz"', 'training = "train.npz"')
         .replace('recipes = ["float32", "int8"]\n', recipes)
     )
+    (folder / "canary.tflite").write_bytes((folder / "model.tflite").read_bytes())
+    for number, block in enumerate(blocks(ROOT / "docs" / "deciding.md", "toml")):
+        suite = folder / f"deciding{number}.toml"
+        suite.write_text((folder / "mine.toml").read_text() + block)
+        loaded = load_suite(suite, known_names())
+        assert loaded.gates or any(model.canary for model in loaded.models)
     for name in ("mine.toml", "guide.toml", "recipes.toml"):
         assert load_suite(folder / name, known_names()).models
     assert len(blocks(ROOT / "README.md", "toml")[0].splitlines()) <= 11
@@ -123,7 +130,7 @@ def test_devices_shown_are_valid(
 
 
 def test_python_shown_does_run(folder: Path) -> None:
-    pages = ("guide.md", "quantization.md", "operators.md")
+    pages = ("guide.md", "quantization.md", "operators.md", "deciding.md")
     for code in [code for page in pages for code in blocks(ROOT / "docs" / page, "python")]:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False

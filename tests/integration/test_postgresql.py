@@ -82,3 +82,7 @@ def test_a_run_in_postgresql(postgresql: str, tmp_path: Path, digits: dict[str, 
         record = again.jobs(there.id)[0]
         trial = again.trials(record.id, with_samples=True)[-1]
         assert len(trial.phases["measure"][1]) >= 5
+        again.set_baseline("baseline", there.id)
+        assert again.find_run("baseline").id == there.id
+    (series, *_) = harness.history("size", there.rows()[0]["device"], store=postgresql)
+    assert [point.run for point in series.points] == [there.id]

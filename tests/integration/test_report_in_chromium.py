@@ -121,3 +121,33 @@ def test_a_click_on_a_heading_sorts(page, browser) -> None:  # type: ignore[no-u
     assert values() == sorted(values())
     headings[column].click()
     assert values() == sorted(values(), reverse=True)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_history_is_drawn(tmp_path: Path, browser) -> None:  # type: ignore[no-untyped-def]
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    from harness.reports import history_plot
+    from harness.store import Store
+    from tests.support.nights import Cell, add_night
+
+    with Store(f"sqlite:///{tmp_path}/s.db") as store:
+        for night in range(1, 15):
+            late = {"latency": 12.0, "variant": "b" * 64} if night > 8 else {}
+            add_night(store, night, [Cell(model=HOSTILE, **late)])  # type: ignore[arg-type]
+        series = harness.history("latency", "board", store=store)
+    page = history_plot.write(series, tmp_path / "history.html")
+    assert 'src="http' not in page.read_text()
+    browser.get(page.as_uri())
+    WebDriverWait(browser, 30).until(
+        lambda b: b.find_element(By.TAG_NAME, "body").get_attribute("data-ready") == "true"
+    )
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".scatterlayer .point")) == 14
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".shapelayer path")) == 1
+    words = " ".join(e.text for e in browser.find_elements(By.CSS_SELECTOR, ".annotation-text"))
+    assert "+20.0 %, model changed" in words
+    assert browser.find_elements(By.TAG_NAME, "img") == []
+    assert HOSTILE in browser.find_element(By.TAG_NAME, "h2").text
+    assert "file aaaaaaaa, then bbbbbbbb" in browser.find_element(By.CLASS_NAME, "changes").text

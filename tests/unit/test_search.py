@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.config.devices import find_device
+from harness.decide.candidates import Candidate, judged
 from harness.domain import Backend, Dataset, Device, DeviceKind, Model, Policy, Suite
-from harness.orchestrate.candidates import Candidate, judged
 from harness.orchestrate.debug import Examination
 from harness.orchestrate.plan import make_plan
 from harness.orchestrate.search import FIRST, fitting, usual

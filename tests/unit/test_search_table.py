@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from harness.orchestrate.candidates import Candidate
+from harness.decide.candidates import Candidate
 from harness.reports import search_table
 
 ODD = 'int8_selective(keep_float=["model/a_rather_long_name/Conv2D", "model/another/Conv2D"])'

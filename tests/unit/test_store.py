@@ -236,6 +236,7 @@ def test_a_store_of_the_first_schema_is_brought_up_to_date(store: Store, tmp_pat
     store.close()
     with sqlite3.connect(tmp_path / "s.db") as connection:
         connection.execute("DROP TABLE fences")
+        connection.execute("DROP TABLE baselines")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     connection.close()
     with Store(f"sqlite:///{tmp_path}/s.db") as again:

@@ -137,16 +137,22 @@ def judged(tried: Sequence[Candidate], exact: str, bound: float) -> list[Candida
 
 
 def _on_frontier(item: Candidate, others: Sequence[Candidate]) -> bool:
-    if item.accuracy is None or item.value is None:
-        return False
-    for other in others:
-        if other.device != item.device or other.accuracy is None or other.value is None:
-            continue
-        as_good = other.accuracy >= item.accuracy and other.value <= item.value
-        better = other.accuracy > item.accuracy or other.value < item.value
-        if as_good and better:
-            return False
-    return True
+    def costs(one: Candidate) -> tuple[float, float] | None:
+        known = one.accuracy is not None and one.value is not None
+        return (-(one.accuracy or 0.0), one.value or 0.0) if known else None
+
+    of_device = [found for one in others if one.device == item.device and (found := costs(one))]
+    own = costs(item)
+    return own is not None and undominated(own, of_device)
+
+
+def undominated(own: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
+    """Whether none of ``others`` is at most as much in every cost and less in one."""
+    return not any(
+        all(theirs <= mine for theirs, mine in zip(other, own, strict=True))
+        and tuple(other) != tuple(own)
+        for other in others
+    )
 
 
 def best_of(tried: Sequence[Candidate], device: str) -> Candidate | None:
