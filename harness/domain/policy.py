@@ -16,7 +16,7 @@ PASSES: tuple[str, ...] = ("operators", "scenarios", "sustained", "energy")
 MAX_SCENARIOS = 16
 
 #: What decides how many trials there are, unless told otherwise.
-_TRIALS, _MOST_TRIALS, _PRECISION = 5, 25, 0.01
+_TRIALS, _MOST_TRIALS, _PRECISION = 7, 30, 0.01
 
 _CORES = re.compile(r"(big|little|\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*)?")
 
@@ -35,7 +35,7 @@ class Policy:
     interval of the median latency is at most ``precision`` (a share; 0: exactly ``trials``) to
     either side, but no more than ``max_trials``, and none that would likely end after the job's
     trials took ``max_job_seconds``. Who names ``trials`` wants so many: ``max_trials`` left
-    open (0) is 25 beside the default of ``trials``, or where ``precision`` is not the default;
+    open (0) is 30 beside the default of ``trials``, or where ``precision`` is not the default;
     else it is ``trials``.
 
     ``silence_timeout`` is how long an agent may say nothing,

@@ -104,7 +104,7 @@ def test_a_table_of_many_advisories_fits_and_says_what_to_do_once(tmp_path: Path
 @pytest.mark.parametrize(
     ("policy", "line"),
     [
-        (Policy(), "5 to 25 trials (until the median is known to ±1 %, at most 600 s) in fresh "
+        (Policy(), "7 to 30 trials (until the median is known to ±1 %, at most 600 s) in fresh "
          "processes, each after 0.5 s of warm-up and until it is steady within 1 % (at most 5 s), "
          "at least 50 runs and 1 s; seed 0"),
         (Policy(trials=1, steady_within=0, warmup_seconds=2), "1 trial in fresh processes, each "
