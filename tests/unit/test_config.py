@@ -139,13 +139,13 @@ def test_options_replace_the_lists_of_the_suite(suite_file: Callable[..., Path])
 @pytest.mark.parametrize(
     ("policy", "options", "trials", "most"),
     [
-        ("", {}, 5, 25),
+        ("", {}, 7, 30),
         ("trials = 5", {}, 5, 5),
         ("trials = 30", {}, 30, 30),
         ("trials = 3\nmax_trials = 9", {}, 3, 9),
-        ("trials = 3\nprecision = 0.01", {}, 3, 25),
-        ("precision = 0.05", {}, 5, 25),
-        ("max_trials = 9", {}, 5, 9),
+        ("trials = 3\nprecision = 0.01", {}, 3, 30),
+        ("precision = 0.05", {}, 7, 30),
+        ("max_trials = 9", {}, 7, 9),
         ("max_trials = 9", {"trials": 5}, 5, 5),
         ("trials = 3\nmax_trials = 9", {"trials": 12}, 12, 12),
         ("", {"trials": 1}, 1, 1),
@@ -175,7 +175,7 @@ def test_a_suite_kept_before_policies_adapted_means_what_it_did(
     ):
         del kept["policy"][new]
     found = suite_from_json(kept).policy
-    assert (found.trials, found.adapts, found.steady_within) == (5, False, 0)
+    assert (found.trials, found.adapts, found.steady_within) == (7, False, 0)
 
 
 def test_a_suite_survives_the_store(suite_file: Callable[..., Path]) -> None:

@@ -57,10 +57,10 @@ def test_policies_that_make_no_sense_are_refused(wrong: dict[str, object]) -> No
 
 def test_the_default_policy_is_the_documented_one() -> None:
     policy = Policy()
-    assert (policy.trials, policy.warmup_runs, policy.warmup_seconds) == (5, 1, 0.5)
+    assert (policy.trials, policy.warmup_runs, policy.warmup_seconds) == (7, 1, 0.5)
     assert (policy.min_runs, policy.min_seconds, policy.max_seconds) == (50, 1.0, 150.0)
     assert (policy.warmup_max_seconds, policy.steady_within) == (5.0, 0.01)
-    assert (policy.precision, policy.max_trials, policy.max_job_seconds) == (0.01, 25, 600.0)
+    assert (policy.precision, policy.max_trials, policy.max_job_seconds) == (0.01, 30, 600.0)
     assert policy.lighter_than_default() == ()
 
 
@@ -69,22 +69,22 @@ def test_a_lighter_policy_says_what_is_lighter() -> None:
         "trials=3",
         "min_seconds=0.1",
     )
-    assert Policy(trials=25, min_seconds=2).lighter_than_default() == ()
+    assert Policy(trials=30, min_seconds=2).lighter_than_default() == ()
     assert Policy(trials=9, max_trials=40, min_seconds=2).lighter_than_default() == ()
 
 
 @pytest.mark.parametrize(
     ("given", "trials", "most", "adapts"),
     [
-        ({}, 5, 25, True),
+        ({}, 7, 30, True),
         ({"trials": 1}, 1, 1, False),
         ({"trials": 9}, 9, 9, False),
         ({"trials": 30}, 30, 30, False),
-        ({"trials": 3, "precision": 0.02}, 3, 25, True),
+        ({"trials": 3, "precision": 0.02}, 3, 30, True),
         ({"trials": 30, "precision": 0.02}, 30, 30, False),
         ({"trials": 1, "max_trials": 4}, 1, 4, True),
-        ({"max_trials": 5}, 5, 5, False),
-        ({"precision": 0}, 5, 25, False),
+        ({"max_trials": 7}, 7, 7, False),
+        ({"precision": 0}, 7, 30, False),
     ],
 )
 def test_who_names_trials_wants_so_many(
@@ -103,12 +103,12 @@ def test_who_names_trials_wants_so_many(
         ({"precision": 0}, ("precision=0",)),
         ({"precision": 0, "trials": 30, "max_trials": 30}, ()),
         ({"max_trials": 10}, ("max_trials=10",)),
-        ({"max_trials": 5}, ("max_trials=5",)),
+        ({"max_trials": 7}, ("max_trials=7",)),
         ({"max_trials": 40}, ()),
         ({"trials": 9}, ("max_trials=9",)),
         ({"trials": 3, "max_trials": 10}, ("trials=3", "max_trials=10")),
         ({"max_job_seconds": 60}, ("max_job_seconds=60",)),
-        ({"max_job_seconds": 60, "trials": 25}, ()),
+        ({"max_job_seconds": 60, "trials": 30}, ()),
         ({"steady_within": 0.05}, ("steady_within=0.05",)),
         ({"steady_within": 0}, ("steady_within=0",)),
         ({"steady_within": 0.001, "warmup_max_seconds": 30}, ()),

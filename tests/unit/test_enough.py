@@ -41,30 +41,30 @@ def spread_out(count: int, percent: float) -> list[TrialRecord]:
 @pytest.mark.parametrize(
     ("policy", "kind", "trials", "by"),
     [
-        (Policy(), REAL, spread_out(4, 0), ""),
-        (Policy(), REAL, spread_out(5, 0.1), "precision"),
-        (Policy(), REAL, spread_out(5, 5), ""),
-        (Policy(), REAL, spread_out(24, 5), ""),
-        (Policy(), REAL, spread_out(25, 5), "max_trials"),
-        (Policy(precision=0.2), REAL, spread_out(5, 5), "precision"),
-        (Policy(precision=0), REAL, spread_out(4, 5), ""),
-        (Policy(precision=0), REAL, spread_out(5, 5), "trials"),
+        (Policy(), REAL, spread_out(6, 0), ""),
+        (Policy(), REAL, spread_out(7, 0.1), "precision"),
+        (Policy(), REAL, spread_out(7, 5), ""),
+        (Policy(), REAL, spread_out(29, 5), ""),
+        (Policy(), REAL, spread_out(30, 5), "max_trials"),
+        (Policy(precision=0.2), REAL, spread_out(7, 5), "precision"),
+        (Policy(precision=0), REAL, spread_out(6, 5), ""),
+        (Policy(precision=0), REAL, spread_out(7, 5), "trials"),
         (Policy(trials=1), REAL, spread_out(1, 5), "trials"),
         (Policy(trials=1, max_trials=25), REAL, spread_out(1, 0), ""),
         (Policy(trials=1, max_trials=25), REAL, spread_out(2, 0.1), "precision"),
         (Policy(trials=30), REAL, spread_out(30, 9), "trials"),
-        (Policy(), DeviceKind.SIMULATED, spread_out(5, 5), ""),
-        (Policy(), DeviceKind.EMULATED, spread_out(4, 5), ""),
-        (Policy(), DeviceKind.EMULATED, spread_out(5, 5), "trials"),
+        (Policy(), DeviceKind.SIMULATED, spread_out(7, 5), ""),
+        (Policy(), DeviceKind.EMULATED, spread_out(6, 5), ""),
+        (Policy(), DeviceKind.EMULATED, spread_out(7, 5), "trials"),
         # Nine trials of 2 s are 18 s, a tenth would be over.
         (Policy(max_job_seconds=19), REAL, spread_out(8, 9), ""),
         (Policy(max_job_seconds=19), REAL, spread_out(9, 9), "max_job_seconds"),
-        (Policy(max_job_seconds=1), REAL, spread_out(4, 9), ""),
-        (Policy(max_job_seconds=1), REAL, spread_out(5, 9), "max_job_seconds"),
-        (Policy(max_job_seconds=1), REAL, spread_out(5, 0.1), "precision"),
+        (Policy(max_job_seconds=1), REAL, spread_out(6, 9), ""),
+        (Policy(max_job_seconds=1), REAL, spread_out(7, 9), "max_job_seconds"),
+        (Policy(max_job_seconds=1), REAL, spread_out(7, 0.1), "precision"),
         # A constant of a coarse clock is as precise as it gets.
-        (Policy(), REAL, [record(MS, spread=0)] * 5, "precision"),
-        (Policy(), REAL, [record(0, spread=0)] * 5, "precision"),
+        (Policy(), REAL, [record(MS, spread=0)] * 7, "precision"),
+        (Policy(), REAL, [record(0, spread=0)] * 7, "precision"),
     ],
 )
 def test_the_stop_rule(
@@ -81,13 +81,13 @@ def test_only_latency_trials_that_ended_well_count() -> None:
         record(9 * MS, status=TrialStatus.RUNNING),
         record(9 * MS, purpose="accuracy"),
     ]
-    alone = judge(Policy(), REAL, spread_out(5, 0.1))
-    assert judge(Policy(), REAL, [*others, *spread_out(5, 0.1)]) == alone
+    alone = judge(Policy(), REAL, spread_out(7, 0.1))
+    assert judge(Policy(), REAL, [*others, *spread_out(7, 0.1)]) == alone
 
 
 @pytest.mark.parametrize("seconds", [None, "x", math.nan, math.inf, [1]])
 def test_times_of_no_sense_are_none(seconds: Any) -> None:
-    found = judge(Policy(), REAL, [record(MS + 9 * n * n, seconds=seconds) for n in range(5)])
+    found = judge(Policy(), REAL, [record(MS + 9 * n * n, seconds=seconds) for n in range(7)])
     assert found.seconds == 0
 
 
@@ -95,12 +95,12 @@ def test_statistics_of_a_tool_stand_for_samples() -> None:
     def told(median: float | None) -> TrialRecord:
         return record(MS, summary={"count": 50, "median": median})
 
-    near = [told(1000 + n) for n in range(5)]
-    far = [told(1000 + 100 * n) for n in range(5)]
+    near = [told(1000 + n) for n in range(7)]
+    far = [told(1000 + 100 * n) for n in range(7)]
     assert judge(Policy(), REAL, near).by == "precision"
     assert judge(Policy(), REAL, far).by == ""
     # A build that prints no median: no number of trials would tell more.
-    unknown = judge(Policy(), REAL, [told(None)] * 5)
+    unknown = judge(Policy(), REAL, [told(None)] * 7)
     assert (unknown.by, unknown.half_width) == ("trials", None)
 
 
