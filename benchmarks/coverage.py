@@ -70,7 +70,7 @@ def run(rounds: int) -> Iterator[Line]:
         )
         yield Line(f"{shape}: held, percent of {experiments}", tuple(shares), 92, 98, " %")
     for spread in (0.005, 0.01, 0.02, 0.03):
-        shares = [shown(spread, slowdown, experiments // 5) * 100 for slowdown in SLOWDOWNS]
+        shares = [shown(spread, slowdown, experiments // 10) * 100 for slowdown in SLOWDOWNS]
         name = f"processes differ by {spread * 100:g} %"
         figure.add_trace(
             go.Scatter(x=SLOWDOWNS, y=shares, mode="lines+markers", name=name, line_dash="dot"),
