@@ -2379,7 +2379,8 @@ static int64_t later(int64_t begin, double seconds)
 
 #define STEADY_MOST 3000 /* samples looked at, spread evenly over the whole warm-up */
 #define STEADY_FIRST 10  /* runs before the first test */
-#define STEADY_FEWEST 6  /* runs without which nothing can be told */
+#define STEADY_FEWEST 6  /* runs without which nothing can be told, */
+#define UNSTEADY_FEWEST 18 /* or nothing but that it is steady */
 
 /* When a warm-up has done its work: see PROTOCOL.md, and warmup.py of the Python agent. */
 typedef struct {
@@ -2430,12 +2431,12 @@ static double median_and_error(const int64_t *from, size_t count, double *square
     return median;
 }
 
-/* Whether the last third has the median of the third before; -1: cannot be told. */
+/* Whether the last third has the median of the third before, 1 or 0; -1: cannot be told. */
 static int steadiness_found(const Steadiness *steadiness)
 {
     size_t third = steadiness->count / 3;
     const int64_t *end = steadiness->kept + steadiness->count;
-    double last, before, last_square, before_square, apart, allowed;
+    double last, before, last_square, before_square, square, apart, allowed;
     if (steadiness->runs < STEADY_FEWEST)
         return -1;
     last = median_and_error(end - third, third, &last_square);
@@ -2443,7 +2444,10 @@ static int steadiness_found(const Steadiness *steadiness)
     apart = last < before ? before - last : last - before;
     allowed = steadiness->within * last;
     allowed = allowed > steadiness->resolution ? allowed : steadiness->resolution;
-    return apart <= allowed || apart * apart <= 4 * (last_square + before_square);
+    square = last_square + before_square;
+    if (apart <= allowed || apart * apart <= 4 * square)
+        return 1;
+    return steadiness->runs >= UNSTEADY_FEWEST && apart * apart > 16 * square ? 0 : -1;
 }
 
 /* Asked after every run; tests each time the runs grew by a quarter. */

@@ -3,9 +3,11 @@
 #: At most so many samples are looked at, spread evenly over the whole warm-up.
 MOST = 3000
 
-#: Runs before the first test, and those without which nothing can be told.
+#: Runs before the first test; those without which nothing can be told, or nothing but that it is
+#: steady: of so few samples the errors are known too badly to speak of a change.
 FIRST_TEST = 10
 FEWEST = 6
+FEWEST_UNSTEADY = 18
 
 #: The standard error of a median over the median absolute deviation, times the root of n, of
 #: normally distributed samples: sqrt(pi / 2) and 1 / 0.6745.
@@ -44,7 +46,11 @@ class Steadiness:
         return self.found()
 
     def found(self):
-        """Whether the last third has the median of the third before; ``None``: cannot tell."""
+        """Whether the last third has the median of the third before; ``None``: cannot tell.
+
+        Steady is what lies within two standard errors, and changing what lies beyond four: of
+        steady samples one in twenty is beyond two by chance, where there are few even one in ten.
+        """
         if self._runs < FEWEST:
             return None
         third = len(self._kept) // 3
@@ -53,7 +59,10 @@ class Steadiness:
         apart = abs(last - before)
         if apart <= max(self._within * last, self._resolution):
             return True
-        return apart * apart <= 4 * (last_square + before_square)
+        square = last_square + before_square
+        if apart * apart <= 4 * square:
+            return True
+        return False if self._runs >= FEWEST_UNSTEADY and apart * apart > 16 * square else None
 
 
 def _median(values):

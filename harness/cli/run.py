@@ -23,7 +23,8 @@ def run(
         typer.Option("--recipe", "-r", help="Only this recipe; may be repeated."),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option("--trials", help="Fresh agent processes per job.", min=1)
+        int | None,
+        typer.Option("--trials", help="Exactly so many fresh agent processes per job.", min=1),
     ] = None,
     resume: Annotated[
         str | None,

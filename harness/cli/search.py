@@ -46,7 +46,8 @@ def search(
         float, typer.Option("--budget", help="Minutes; the same command goes on later.", min=0.01)
     ] = 30,
     trials: Annotated[
-        int | None, typer.Option("--trials", help="Fresh agent processes per variant.", min=1)
+        int | None,
+        typer.Option("--trials", help="Exactly so many fresh agent processes per variant.", min=1),
     ] = None,
     scale: ScaleOption = None,
     mean: MeanOption = None,
