@@ -132,7 +132,7 @@ def test_devices_shown_are_valid(
 
 
 def test_python_shown_does_run(folder: Path) -> None:
-    pages = ("guide.md", "quantization.md", "operators.md", "deciding.md")
+    pages = ("guide.md", "quantization.md", "operators.md", "deciding.md", "statistics.md")
     for code in [code for page in pages for code in blocks(ROOT / "docs" / page, "python")]:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
