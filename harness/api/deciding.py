@@ -28,6 +28,12 @@ class CompareResult:
         return bool(self.comparison.of(Outcome.WORSE))
 
     @property
+    def nothing(self) -> bool:
+        """Whether there is not a single verdict."""
+        verdicts = (item for cell in self.comparison.cells for item in cell.verdicts)
+        return all(item.outcome is Outcome.CANNOT_TELL for item in verdicts)
+
+    @property
     def unclear(self) -> bool:
         """Whether anything could not be told or not be compared."""
         return bool(self.comparison.of(Outcome.CANNOT_TELL) or self.comparison.uncompared)

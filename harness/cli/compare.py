@@ -28,8 +28,8 @@ def compare(
         list[str] | None,
         typer.Option(
             "--allow",
-            help="What may differ: kind, device, runtime, agent, threads, governor, cores or all; "
-            "several with commas.",
+            help="What may differ: kind, device, runtime, agent, backend, threads, governor, "
+            "cores or all; several with commas.",
             metavar="WHAT",
         ),
     ] = None,
@@ -51,7 +51,7 @@ def compare(
     Two nights:                harness compare 20260101 last
     Two devices of one run:    harness compare last@rpi4 last@rpi5
 
-    Exit code 1 if anything is worse.
+    Exit code 1 if anything is worse, or nothing could be compared.
     """
     from harness.api import deciding
     from harness.cli import output
@@ -66,6 +66,9 @@ def compare(
         output.console().print(renderable(found.comparison))
     else:
         print(found.text(format, shutil.get_terminal_size((100, 24)).columns))
+    if found.nothing:
+        print("error: nothing could be compared: see the notes", file=sys.stderr)
+        raise typer.Exit(1)
     unclear = strict and found.unclear
     if found.worse or unclear:
         raise typer.Exit(1)

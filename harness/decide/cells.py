@@ -27,7 +27,7 @@ class Side:
         recipe, _, device = rest.rpartition("@") if "@" in rest else (rest, "", "")
         if not colon:
             run, _, device = text.partition("@")
-        if not run or (colon and not rest):
+        if not run or (colon and not recipe) or text.endswith("@"):
             raise UsageError(
                 f"{text!r} does not say what to compare",
                 hint="write RUN, RUN:RECIPE, RUN@DEVICE or RUN:RECIPE@DEVICE, "
@@ -60,16 +60,24 @@ class Cell:
     @property
     def label(self) -> str:
         """Model, recipe, device and backend; both where the sides differ."""
-        base, head = (item or self.any for item in (self.base, self.head))
+        base, head = self._sides
+        recipe = _both(base.job.recipe, head.job.recipe)
+        return f"{base.job.model}/{recipe} on {self.where}"
 
-        def both(first: str, second: str) -> str:
-            return first if first == second else f"{first} -> {second}"
+    @property
+    def where(self) -> str:
+        """Device and backend; both where the sides differ."""
+        base, head = self._sides
+        backend = _both(str(base.job.backend), str(head.job.backend))
+        return f"{_both(base.job.device, head.job.device)} ({backend})"
 
-        return (
-            f"{base.job.model}/{both(base.job.recipe, head.job.recipe)} on "
-            f"{both(base.job.device, head.job.device)} "
-            f"({both(str(base.job.backend), str(head.job.backend))})"
-        )
+    @property
+    def _sides(self) -> tuple[JobRecord, JobRecord]:
+        return self.base or self.any, self.head or self.any
+
+
+def _both(first: str, second: str) -> str:
+    return first if first == second else f"{first} -> {second}"
 
 
 def find_cells(store: Store, base: Side, head: Side) -> list[Cell]:
@@ -80,22 +88,38 @@ def find_cells(store: Store, base: Side, head: Side) -> list[Cell]:
     names what its run does not have, or nothing belongs together.
     """
     sides = [_jobs(store, side) for side in (base, head)]
+
+    def place(record: JobRecord) -> tuple[str, ...]:
+        job = record.job
+        return (
+            job.model,
+            job.recipe if base.recipe == head.recipe else "",
+            job.device if base.device == head.device else "",
+        )
+
     if [item.id for item in sides[0]] == [item.id for item in sides[1]]:
         raise UsageError(
             f"{base} and {head} are the same jobs",
             hint="name two runs, or two recipes of one run: last:float32 last:int8",
         )
-    by_recipe = base.recipe == head.recipe
-    by_device = base.device == head.device
+    for what, named in (
+        ("recipe", (base.recipe, head.recipe)),
+        ("device", (base.device, head.device)),
+    ):
+        if bool(named[0]) != bool(named[1]):
+            raise UsageError(
+                f"only one of {base} and {head} names a {what}",
+                hint=f"name a {what} on both sides, or on none",
+            )
+
+    # Where both have one backend they belong together whatever its threads: that they
+    # differ is then said by name.
+    backends = [{(place(record), str(record.job.backend)) for record in side} for side in sides]
+    several = any(len({where for where, _ in side}) < len(side) for side in backends)
 
     def key(record: JobRecord) -> tuple[str, ...]:
-        job = record.job
-        return (
-            job.model,
-            job.recipe if by_recipe else "",
-            job.device if by_device else "",
-            str(job.backend),
-        )
+        own = str(record.job.backend) if several else record.job.backend.accelerator
+        return (*place(record), own)
 
     before = {key(record): record for record in sides[0]}
     after = {key(record): record for record in sides[1]}

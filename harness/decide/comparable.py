@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.domain import DeviceKind
 from harness.store import JobRecord
 
 #: What may be allowed to differ, by the name it is allowed with.
-ALLOWED = ("kind", "device", "runtime", "agent", "threads", "governor", "cores")
+ALLOWED = ("kind", "device", "runtime", "agent", "backend", "threads", "governor", "cores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,21 @@ def differences(base: JobRecord, head: JobRecord) -> list[Difference]:
     found = []
     for name, value in (
         ("kind", lambda record: record.job.kind.value),
-        ("device", _device),
+        ("device", lambda record: str(record.facts.get("ran_on") or record.job.device)),
+        ("device", lambda record: _platform(record, "machine")),
+        ("device", lambda record: _platform(record, "cpu_model")),
         ("runtime", _runtime),
         ("agent", _agent),
-        ("threads", lambda record: str(record.job.backend)),
+        ("backend", lambda record: str(replace(record.job.backend, threads=1))),
+        ("threads", lambda record: str(record.job.backend.threads)),
         ("governor", lambda record: _platform(record, "governor")),
         ("cores", lambda record: str(record.facts.get("cores") or "")),
     ):
         before, after = value(base), value(head)
-        # What one side does not tell is no difference that anybody has seen.
-        if before and after and before != after:
-            found.append(Difference(name, before, after))
+        # What one side does not tell is no difference that anybody has seen; but what ran a
+        # model is always told.
+        if before != after and (name == "runtime" or (before and after)):
+            found.append(Difference(name, before or "unknown", after or "unknown"))
     return found
 
 
@@ -49,7 +53,7 @@ def refusal(base: JobRecord, head: JobRecord, allow: Collection[str]) -> str:
     left = [item for item in differences(base, head) if item.name not in allow]
     if not left:
         return ""
-    names = ",".join(item.name for item in left)
+    names = ",".join(dict.fromkeys(item.name for item in left))
     return f"{'; '.join(map(str, left))} (--allow {names})"
 
 
@@ -61,14 +65,6 @@ def is_emulated(record: JobRecord) -> bool:
 def _platform(record: JobRecord, key: str) -> str:
     platform: Any = record.facts.get("platform") or {}
     return str(platform.get(key) or "")
-
-
-def _device(record: JobRecord) -> str:
-    """The device by name, and by what it says of itself: a name may be given to another board."""
-    name = record.facts.get("ran_on") or record.job.device
-    parts = [_platform(record, "machine"), _platform(record, "cpu_model")]
-    about = ", ".join(part for part in parts if part)
-    return f"{name} ({about})" if about else str(name)
 
 
 def _runtime(record: JobRecord) -> str:

@@ -10,10 +10,17 @@ import numpy as np
 from harness.decide.cells import Cell, Side, find_cells, finished
 from harness.decide.comparable import ALLOWED, is_emulated, refusal
 from harness.decide.evidence import Evidence, evidence
-from harness.domain import DeviceKind, Direction, Measurement, Outcome, Verdict
+from harness.domain import DeviceKind, Direction, JobStatus, Measurement, Outcome, Verdict
 from harness.errors import UsageError, suggest
 from harness.metrics import main_measurement
-from harness.stats import Effect, benjamini_hochberg, median_ratio, paired_shares
+from harness.stats import (
+    FEWEST_DRAWN,
+    Effect,
+    Floats,
+    benjamini_hochberg,
+    median_ratio,
+    paired_shares,
+)
 from harness.store import Store
 
 #: Differences that are rarer than this by accident, after the correction, are shown as such.
@@ -94,7 +101,8 @@ def _compare(store: Store, cell: Cell, allow: Collection[str], seed: int) -> Com
         return Compared(cell, (), f"only the {side} has this job")
     for name, record in (("base", base), ("head", head)):
         if not finished(record):
-            why = record.error or "not run yet: resume the run"
+            pending = record.status is JobStatus.PENDING
+            why = record.error or ("resume the run" if pending else "no reason is kept")
             return Compared(cell, (), f"the {name}'s job is {record.status.value}: {why}")
     if why := refusal(base, head, allow):
         return Compared(cell, (), why)
@@ -134,6 +142,8 @@ def _concluded(verdict: Verdict, adjusted: float, min_effect: float) -> Verdict:
             outcome = _direction(verdict, verdict.effect - equal)
         else:
             reason = f"less than the minimum effect of {min_effect * 100:g} %"
+    elif not verdict.low <= equal <= verdict.high:
+        reason = "not beyond accident among so many tests, though its own interval leaves out equal"
     return replace(verdict, outcome=outcome, adjusted=adjusted, reason=verdict.reason or reason)
 
 
@@ -143,15 +153,33 @@ def _direction(verdict: Verdict, change: float) -> Outcome:
     return Outcome.BETTER if (change < 0) == lower else Outcome.WORSE
 
 
+def _one_sided(
+    name: str, before: Measurement | None, after: Measurement | None
+) -> Iterator[Verdict]:
+    """Of what only one side has measured nobody can tell, and that is said."""
+    if (before is None) != (after is None):
+        side = "base" if before is None else "head"
+        yield Verdict(name, Outcome.CANNOT_TELL, before, after, reason=f"the {side} has none")
+
+
 def _latency(base: Evidence, head: Evidence, seed: int) -> Iterator[Verdict]:
     name = "latency_median"
     before, after = (item.record.measurements.get(name) for item in (base, head))
-    if before is None and after is None:
-        return
-    verdict = Verdict(name, Outcome.CANNOT_TELL, before, after)
     if is_emulated(base.record) or is_emulated(head.record):
         return
-    yield _ratio(verdict, base.medians, head.medians, _clock(base, head), seed)
+    yield from _one_sided(name, before, after)
+    if before is not None and after is not None:
+        verdict = Verdict(name, Outcome.CANNOT_TELL, before, after)
+        found = _ratio(verdict, base.medians, head.medians, _clock(base, head), seed)
+        yield _widened(found, max(base.clock, head.clock), base.medians)
+
+
+def _widened(verdict: Verdict, step: float, base: Floats) -> Verdict:
+    """No interval is narrower than one step of the clock."""
+    if verdict.low is None or verdict.high is None or not step:
+        return verdict
+    half = step / float(np.median(base))
+    return replace(verdict, low=verdict.low - half, high=verdict.high + half)
 
 
 def _clock(base: Evidence, head: Evidence) -> str:
@@ -170,6 +198,7 @@ def _clock(base: Evidence, head: Evidence) -> str:
 def _memory(base: Evidence, head: Evidence, seed: int) -> Iterator[Verdict]:
     name = "memory_peak"
     before, after = (item.record.measurements.get(name) for item in (base, head))
+    yield from _one_sided(name, before, after)
     if before is None or after is None or not (len(base.peaks) and len(head.peaks)):
         return
     yield _ratio(
@@ -179,8 +208,8 @@ def _memory(base: Evidence, head: Evidence, seed: int) -> Iterator[Verdict]:
 
 def _ratio(
     verdict: Verdict,
-    base: np.ndarray[tuple[int], np.dtype[np.float64]],
-    head: np.ndarray[tuple[int], np.dtype[np.float64]],
+    base: Floats,
+    head: Floats,
     trouble: str,
     seed: int,
 ) -> Verdict:
@@ -191,6 +220,9 @@ def _ratio(
         return replace(verdict, reason="one trial says nothing of how processes differ")
     if min(base.min(), head.min()) <= 0:
         return replace(verdict, reason="a median is not above 0: the clock is too coarse")
+    if min(len(base), len(head)) < FEWEST_DRAWN and np.ptp(base) == 0 == np.ptp(head):
+        reason = "all trials of a side are equal, and too few to tell how processes differ"
+        return replace(verdict, reason=trouble or reason)
     effect = median_ratio(base, head, seed=seed)
     outcome = Outcome.CANNOT_TELL if trouble else Outcome.NO_DIFFERENCE
     return _with(replace(verdict, outcome=outcome, reason=trouble), effect)
@@ -202,14 +234,23 @@ def _with(verdict: Verdict, effect: Effect) -> Verdict:
 
 def _accuracy(base: Evidence, head: Evidence) -> Iterator[Verdict]:
     before, after = (main_measurement(item.record.measurements) for item in (base, head))
-    if before is None or after is None or before.name != after.name:
+    measured = before or after
+    if measured is not None:
+        yield from _one_sided(measured.name, before, after)
+    if before is None or after is None:
+        return
+    if before.name != after.name:
+        reason = f"{before.name} against {after.name}: the task is another"
+        yield Verdict(after.name, Outcome.CANNOT_TELL, None, after, reason=reason)
         return
     verdict = Verdict(before.name, Outcome.CANNOT_TELL, before, after, unit="share")
     same = [
         tuple(item.record.facts.get(key) for key in ("dataset_sha256", "labels_sha256"))
         for item in (base, head)
     ]
-    if same[0] != same[1]:
+    if None in same[0] or None in same[1]:
+        yield replace(verdict, reason="which samples it was evaluated on is not kept")
+    elif same[0] != same[1]:
         yield replace(verdict, reason="evaluated on other samples")
     elif before.name == "top1":
         if base.correct is None or head.correct is None or len(base.correct) != len(head.correct):
@@ -238,6 +279,7 @@ def _by_intervals(verdict: Verdict, before: Measurement, after: Measurement) -> 
 
 def _size(base: Evidence, head: Evidence) -> Iterator[Verdict]:
     before, after = (item.record.measurements.get("size") for item in (base, head))
+    yield from _one_sided("size", before, after)
     if before is None or after is None or before.value <= 0:
         return
     verdict = Verdict("size", Outcome.NO_DIFFERENCE, before, after, after.value / before.value)
@@ -249,6 +291,7 @@ def _size(base: Evidence, head: Evidence) -> Iterator[Verdict]:
 def _delegation(base: Evidence, head: Evidence) -> Iterator[Verdict]:
     """Exact: the share of the file's operators that the accelerator ran."""
     before, after = _delegated(base), _delegated(head)
+    yield from _one_sided("delegated", before, after)
     if before is None or after is None:
         return
     change = after.value - before.value

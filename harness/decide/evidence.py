@@ -12,13 +12,17 @@ from harness.store import JobRecord, Store
 
 MS = 1e-6  # ns -> ms
 
+#: Of fewer samples the smallest difference says nothing of a clock.
+_MANY = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One job: ``medians`` (trials,) in ms, ``peaks`` (trials,) in bytes, and what is right.
 
-    ``distinct`` counts the different samples of all trials, 0 where there are none; ``step`` is
-    the smallest difference between two of them or the clock's step in ms, whichever is larger.
+    ``distinct`` counts the different samples of all trials, 0 where there are none; ``clock`` is
+    the step of the device's clock and ``step`` the same or, where that is larger, the smallest
+    difference between two of at least a hundred samples, both in ms.
     ``correct`` (samples,) tells which samples of the dataset were classified right.
     """
 
@@ -26,6 +30,7 @@ class Evidence:
     medians: NDArray[np.float64]
     peaks: NDArray[np.float64]
     distinct: int
+    clock: float
     step: float
     correct: NDArray[np.bool_] | None
 
@@ -38,20 +43,23 @@ def evidence(store: Store, record: JobRecord) -> Evidence:
         if trial.status is TrialStatus.OK and trial.purpose == Stage.LATENCY.value
     ]
     medians, peaks, values = [], [], []
+    count = 0
     for trial in trials:
         samples = trial.phases.get("measure", (None, np.empty(0)))[1]
         summary = trial.facts.get("summary") or {}
         if len(samples):
             medians.append(float(np.median(samples)) * MS)
             values.append(np.unique(samples))
+            count += len(samples)
         elif summary.get("median") is not None:
             medians.append(float(summary["median"]) / 1000)
         if peak := (trial.facts.get("memory_peak_bytes") or {}).get("end"):
             peaks.append(float(peak))
     seen = np.unique(np.concatenate(values)) if values else np.empty(0)
     clock = record.facts.get("clock") or {}
-    steps = [float(clock.get("resolution_ns") or 0) * MS]
-    if len(seen) > 1:
+    told = float(clock.get("resolution_ns") or 0) * MS
+    steps = [told]
+    if len(seen) > 1 and count >= _MANY:
         steps.append(float(np.diff(seen).min()) * MS)
     correct = store.artifact(record.id, "correct")
     return Evidence(
@@ -59,6 +67,7 @@ def evidence(store: Store, record: JobRecord) -> Evidence:
         np.array(medians),
         np.array(peaks),
         len(seen),
+        told,
         max(steps),
         None if correct is None else correct.astype(bool),
     )

@@ -56,8 +56,7 @@ def renderable(found: Comparison) -> RenderableType:
 
 
 def _heading(item: Compared) -> tuple[str, str]:
-    label = item.cell.label
-    return label[label.index(" on ") + 4 :], item.cell.any.job.kind.value
+    return item.cell.where, item.cell.any.job.kind.value
 
 
 def _block(heading: tuple[str, str], group: list[Compared]) -> Iterator[RenderableType]:

@@ -17,6 +17,8 @@ from harness.stats.sequential import t_confidence_sequence
 from harness.stats.series import Change, find_change, level_error, short_trend
 from harness.stats.spread import expected_range, heterogeneity_chance
 from harness.stats.trials import (
+    FEWEST_DRAWN,
+    Floats,
     hierarchical_median_interval,
     mean_interval,
     median_interval,
@@ -25,8 +27,10 @@ from harness.stats.trials import (
 )
 
 __all__ = [
+    "FEWEST_DRAWN",
     "Change",
     "Effect",
+    "Floats",
     "Groups",
     "auc_interval",
     "benjamini_hochberg",

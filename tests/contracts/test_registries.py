@@ -124,7 +124,6 @@ def test_metrics(name: str) -> None:
         {"part": 0, "stopped_by": "enough"},
         {"query": np.arange(700) * 10_000_000},
     )
-    passes = {"scenarios": (queries,)}
     errors, overlaps = rng.random(6), rng.integers(1, 9, (6, 1, 4)).repeat(3, axis=1)
     detections = np.array([[[0.1, 0.1, 0.5, 0.5, 0, 0.9]]] * 2)
     truth = {
@@ -149,7 +148,7 @@ def test_metrics(name: str) -> None:
             "runs": begins * 0 + 50, "idle_power": begins * 0 + 2_000_000,
             "load_power": begins * 0 + 3_000_000}  # fmt: skip
     under_load = TrialObservation(load, {}, dict.fromkeys(load, begins))
-    passes = {"sustained": (under_load,), "energy": (under_load,)}
+    passes = {"scenarios": (queries,), "sustained": (under_load,), "energy": (under_load,)}
     each = [
         METRICS[name](Observations(Policy(), 100, trials=(trial, trial), passes=passes, **observed))
         for observed in of_tasks
