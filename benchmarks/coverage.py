@@ -62,7 +62,6 @@ def run(rounds: int) -> Iterator[Line]:
     figure = make_subplots(
         1, 2, subplot_titles=("intervals that hold the truth", "slowdowns that are called worse")
     )
-    figure.add_hrect(y0=92, y1=98, fillcolor="lightgreen", opacity=0.3, line_width=0, row=1, col=1)
     for shape in SHAPES:
         shares = [held(shape, trials, experiments) * 100 for trials in TRIALS]
         figure.add_trace(
@@ -83,5 +82,5 @@ def run(rounds: int) -> Iterator[Line]:
     figure.update_yaxes(title="%", range=[0, 101], row=1, col=2)
     figure.update_layout(template="plotly_white", width=1200, height=480)
     PAGE.parent.mkdir(exist_ok=True)
-    figure.write_html(PAGE, include_plotlyjs=True)
+    figure.write_html(PAGE, include_plotlyjs=True, config={"displayModeBar": False})
     print(f"  curves: {PAGE}")

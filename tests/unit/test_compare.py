@@ -86,7 +86,7 @@ def test_size_is_exact(store: Store) -> None:
         (timed(), timed(latency=None, medians=()), "latency_median", "the head has none"),
         (timed(), timed(accuracy=None), "top1", "the head has none"),
         (timed(), timed(memory=None), "memory_peak", "the head has none"),
-        (Cell(medians=[10, 10]), Cell(medians=[11, 11]), "latency_median", "all samples"),
+        (Cell(medians=[10, 10]), Cell(medians=[11, 11]), "latency_median", "too few"),
         (Cell(medians=[10, 10], kind=DeviceKind.SIMULATED),
          Cell(medians=[11, 11], kind=DeviceKind.SIMULATED), "latency_median", "too few"),
         (timed(), timed(metric="auc"), "auc", "another"),
