@@ -52,7 +52,7 @@ def sentence(found: Contest) -> str:
         return f"B is {standing.answer.value} by {_percent(standing)}, {after}"
     if standing.answer is Answer.SAME:
         return (
-            f"{standing.answer.value}: B takes {_change(standing)} of the time of A, within "
+            f"{standing.answer.value}: B/A is {_ratio(standing)}, within "
             f"±{found.min_effect * 100:g} %, {after}"
         )
     known = f"B/A is {_ratio(standing)}" if math.isfinite(standing.high) else standing.reason
@@ -69,12 +69,6 @@ def _percent(standing: Standing) -> str:
         ends = [1 - standing.ratio, 1 - standing.high, 1 - standing.low]
     else:
         ends = [end - 1 for end in ends]
-    value, low, high = (f"{end * 100:.1f}" for end in ends)
-    return f"{value} % ({low} to {high})"
-
-
-def _change(standing: Standing) -> str:
-    ends = (standing.ratio, standing.low, standing.high)
     value, low, high = (f"{end * 100:.1f}" for end in ends)
     return f"{value} % ({low} to {high})"
 
