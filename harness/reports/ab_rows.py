@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.decide.ab import Contest, Measured
 from harness.reports import ab_text
+from harness.reports.escapes import cell, escape
 from harness.reports.numbers import size
 
 #: The stable interface of ``harness ab --format csv``; new ones are added at the end. What is of
@@ -85,14 +86,14 @@ def as_csv(found: Contest, _width: int) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(found))
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows(found))
     return out.getvalue().rstrip("\n")
 
 
 def as_markdown(found: Contest, _width: int) -> str:
     """The answer and a table for a comment on a change."""
     lines = [
-        f"**{_plain(ab_text.sentence(found))}**",
+        f"**{escape(ab_text.sentence(found))}**",
         "",
         "| | variant | runtime | median ms | 95 % interval | trials | size |",
         "|---|---|---|--:|--:|--:|--:|",
@@ -100,14 +101,10 @@ def as_markdown(found: Contest, _width: int) -> str:
     for letter, side in (("A", found.a), ("B", found.b)):
         value, ends = ab_text.interval(side)
         lines.append(
-            f"| {letter} | {_plain(ab_text.where(side))} | {_plain(ab_text.runtime(side))} | "
+            f"| {letter} | {escape(ab_text.where(side))} | {escape(ab_text.runtime(side))} | "
             f"{value} | {ends} | {len(side.medians)} | {size(side.record.size_bytes)} |"
         )
-    return "\n".join([*lines, "", *(f"- {_plain(line)}" for line in ab_text.remarks(found))])
-
-
-def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return "\n".join([*lines, "", *(f"- {escape(line)}" for line in ab_text.remarks(found))])
 
 
 FORMS: dict[str, Callable[[Contest, int], str]] = {

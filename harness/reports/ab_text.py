@@ -125,15 +125,14 @@ def renderable(found: Contest) -> RenderableType:
     """The comparison for rich: both sides, the answer, what must be known beside it."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("")
-    table.add_column("variant", overflow="fold", min_width=20)
-    table.add_column("runtime", overflow="fold")
+    table.add_column("variant and runtime", overflow="fold", min_width=20)
     table.add_column("median ms", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("trials", justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     for letter, side in (("A", found.a), ("B", found.b)):
         table.add_row(
-            letter, Text(where(side)), Text(runtime(side)), *interval(side),
+            letter, Text(f"{where(side)}\n{runtime(side)}".strip()), *interval(side),
             str(len(side.medians)), size(side.record.size_bytes),
         )  # fmt: skip
     answer = Text(f"\n{sentence(found)}", style=_STYLE[found.standing.answer])
