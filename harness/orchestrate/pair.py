@@ -61,6 +61,9 @@ class Bounds:
             )
 
 
+_NOTHING = Standing(Answer.OPEN, 0, reason="no round has ended")
+
+
 @dataclass
 class Course:
     """How a comparison went: the readings of each side by round, and what ended it.
@@ -71,7 +74,7 @@ class Course:
 
     bounds: Bounds
     sides: tuple[dict[int, Reading], dict[int, Reading]] = field(default_factory=lambda: ({}, {}))
-    standing: Standing = field(default_factory=lambda: Standing(Answer.OPEN, 0))
+    standing: Standing = _NOTHING
     seconds: float = 0.0
     ended: str = ""
     same: bool = False
