@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.api.ab import AbResult, ab
     from harness.api.deciding import CompareResult, compare
     from harness.api.loss import Effort, debug, search
     from harness.api.nightly import check, history, recommend
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AbResult",
     "CompareResult",
     "Effort",
     "RunResult",
     "__version__",
+    "ab",
     "check",
     "compare",
     "compare_operators",
@@ -43,6 +46,7 @@ __all__ = [
 ]
 
 _PARTS = {
+    "ab": ("AbResult", "ab"),
     "deciding": ("CompareResult", "compare"),
     "loss": ("Effort", "debug", "search"),
     "operators": ("compare_operators",),

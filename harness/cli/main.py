@@ -8,6 +8,7 @@ import sys
 import typer
 
 from harness.cli import (
+    ab,
     agent,
     baseline,
     check,
@@ -54,6 +55,7 @@ app.command("search")(search.search)
 app.command("runs")(runs.runs)
 app.command("table")(table.table)
 app.command("compare")(compare.compare)
+app.command("ab")(ab.ab)
 app.command("scenarios")(scenarios.scenarios)
 app.command("operators")(operators.operators)
 app.command("check")(check.check)

@@ -30,7 +30,7 @@ def listener() -> Iterator[events.Listener]:
     """A listener for the events of a run."""
     console = Console(stderr=True, emoji=False, highlight=False)
     if not console.is_terminal:
-        yield _Lines()
+        yield Lines()
         return
     with Progress(
         SpinnerColumn(),
@@ -58,7 +58,7 @@ class _AtLeast(MofNCompleteColumn):
 _QUIET = 5.0
 
 
-class _Lines:
+class Lines:
     """One line per event that is worth one."""
 
     def __init__(self) -> None:
@@ -67,6 +67,7 @@ class _Lines:
         self._told = 0.0
 
     def __call__(self, event: events.Event) -> None:
+        """See ``events.Listener``."""
         if isinstance(event, events.Converting):
             now = time.monotonic()
             if not worth_a_line(event.said, now - self._told):
@@ -143,6 +144,10 @@ def describe(event: events.Event) -> str | None:
         return f"{event.device}: set aside, {event.jobs} jobs are open: {event.reason}"
     if isinstance(event, events.JobSealed):
         return f"  {event.job.label}: {event.status.value}: {event.summary}"
+    if isinstance(event, events.RoundEnded):
+        from harness.reports.ab_text import round_line  # others need not wait for it
+
+        return round_line(event.a, event.b, event.standing)
     return None
 
 

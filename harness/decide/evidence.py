@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.domain import Stage, TrialStatus
-from harness.store import JobRecord, Store
+from harness.store import JobRecord, Store, TrialRecord
 
 MS = 1e-6  # ns -> ms
 
@@ -46,13 +46,11 @@ def evidence(store: Store, record: JobRecord) -> Evidence:
     count = 0
     for trial in trials:
         samples = trial.phases.get("measure", (None, np.empty(0)))[1]
-        summary = trial.facts.get("summary") or {}
+        if (median := trial_median(trial)) is not None:
+            medians.append(median)
         if len(samples):
-            medians.append(float(np.median(samples)) * MS)
             values.append(np.unique(samples))
             count += len(samples)
-        elif summary.get("median") is not None:
-            medians.append(float(summary["median"]) / 1000)
         if peak := (trial.facts.get("memory_peak_bytes") or {}).get("end"):
             peaks.append(float(peak))
     seen = np.unique(np.concatenate(values)) if values else np.empty(0)
@@ -71,3 +69,12 @@ def evidence(store: Store, record: JobRecord) -> Evidence:
         max(steps),
         None if correct is None else correct.astype(bool),
     )
+
+
+def trial_median(trial: TrialRecord) -> float | None:
+    """The median in ms of a latency trial's samples, or what a runner without samples said."""
+    samples = trial.phases.get("measure", (None, np.empty(0)))[1]
+    if len(samples):
+        return float(np.median(samples)) * MS
+    summary = trial.facts.get("summary") or {}
+    return None if summary.get("median") is None else float(summary["median"]) / 1000

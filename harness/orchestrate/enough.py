@@ -18,8 +18,9 @@ class Enough:
     """How far a job's latency trials have come.
 
     ``by`` is what ended them: ``precision``, the bounds ``max_trials`` and ``max_job_seconds``,
-    or ``trials`` where just so many were asked for (or nothing can be told of precision); empty
-    where the job gets a further trial. ``half_width`` is the relative one of the median's
+    or ``trials`` where just so many were asked for (or nothing can be told of precision); of a
+    comparison in turns what ended that, see ``decide.ab.Contest``; empty where the job gets a
+    further trial. ``half_width`` is the relative one of the median's
     interval, where it was looked at.
     """
 

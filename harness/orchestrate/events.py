@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.domain import Job, JobStatus, Stage
+
+if TYPE_CHECKING:
+    from harness.decide.ab import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,15 @@ class JobSealed:
     trials_dropped: int
 
 
+@dataclass(frozen=True, slots=True)
+class RoundEnded:
+    """A round of a comparison has ended: the medians of its two trials, ms, and what is known."""
+
+    a: float
+    b: float
+    standing: Standing
+
+
 Event = (
     RunStarted
     | Preparing
@@ -139,6 +151,7 @@ Event = (
     | TrialEnded
     | DeviceSetAside
     | JobSealed
+    | RoundEnded
 )
 
 Listener = Callable[[Event], None]

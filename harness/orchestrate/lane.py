@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -35,18 +35,8 @@ class Lane(LaneSession):
 
     def run(self) -> None:
         """Every job of the lane sealed, unless the run was stopped, or they are ``left``."""
-        with contextlib.ExitStack() as stack:
-            try:
-                with as_job_errors():
-                    self._session = Session(self.device, self._owner)
-                    self._with_retries(self._enter)
-                    stack.callback(self._leave)
-                    self._with_retries(self._push)
-            except HarnessError as error:
-                self._raise_if_fatal(error)
-                if self._to_be_resumed(error):
-                    return
-                self._set_aside(Aside(error, self._session_stage()))
+        with self._opened() as opened:
+            if not opened:
                 return
             for item in self.left():
                 if self._over():
@@ -64,6 +54,27 @@ class Lane(LaneSession):
                 return
             for item in self.left():
                 self._guarded(item, self._seal)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[bool]:
+        """The session, with everything on the device; false where it could not be had.
+
+        The device is set aside then, unless the run is being stopped.
+        """
+        with contextlib.ExitStack() as stack:
+            opened = False
+            try:
+                with as_job_errors():
+                    self._session = Session(self.device, self._owner)
+                    self._with_retries(self._enter)
+                    stack.callback(self._leave)
+                    self._with_retries(self._push)
+                opened = True
+            except HarnessError as error:
+                self._raise_if_fatal(error)
+                if not self._to_be_resumed(error):
+                    self._set_aside(Aside(error, self._session_stage()))
+            yield opened
 
     def _session_stage(self) -> Stage:
         session = getattr(self, "_session", None)

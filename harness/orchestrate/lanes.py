@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from typing import Protocol
 
 from harness.devices.lease import Busy
 from harness.devices.lock import HostLock
@@ -19,7 +20,18 @@ from harness.store import Store
 from harness.transports import TRANSPORTS
 
 #: The group of every device whose work loads this machine's processors.
-_THIS_MACHINE = "this machine"
+THIS_MACHINE = "this machine"
+
+
+class Runner(Protocol):
+    """What brings a run's jobs to their records."""
+
+    def run(self, jobs: Sequence[LaneJob]) -> None:
+        """Every job to its record, unless the run is stopped. Raises ``StoreError`` only."""
+
+
+#: ``(suite, store, owner, tell, stopped)`` -> a runner: ``Lanes`` for a suite.
+RunnerFactory = Callable[[Suite, Store, str, Listener, Stop], Runner]
 
 
 class Lanes:
@@ -57,11 +69,11 @@ class Lanes:
                 raise
 
     def _add(self, device: Device, jobs: list[LaneJob]) -> None:
-        group = _group(device)
+        group = group_of(device)
         lane = Lane(
             device, jobs, self._suite.policy, self._store, self._owner, self._tell, self._stopped
         )
-        lane.on_host = group == _THIS_MACHINE
+        lane.on_host = group == THIS_MACHINE
         self._waiting.setdefault(group, []).append(lane)
 
     def _run_group(self, lanes: list[Lane]) -> list[Lane]:
@@ -129,11 +141,11 @@ def alike(one: Device, other: Device) -> bool:
     )
 
 
-def _group(device: Device) -> str:
+def group_of(device: Device) -> str:
     """Devices whose work loads this machine's processors run one after the other."""
     try:
         transport = TRANSPORTS[device.transport](device)
-        return _THIS_MACHINE if transport.runs_on_host else transport.address
+        return THIS_MACHINE if transport.runs_on_host else transport.address
     except HarnessError:
         return device.name  # its lane will fail and say why
 

@@ -28,7 +28,7 @@ from harness.orchestrate.enough import may_add
 from harness.orchestrate.environment import snapshot
 from harness.orchestrate.events import Event, JobSealed, Listener, Preparing, RunStarted
 from harness.orchestrate.lane_job import LaneJob
-from harness.orchestrate.lanes import Lanes, host
+from harness.orchestrate.lanes import Lanes, RunnerFactory, host
 from harness.orchestrate.passes import PASSES
 from harness.orchestrate.patience import waiting
 from harness.orchestrate.plan import Plan, make_plan
@@ -61,8 +61,9 @@ def execute(
     resume: str | None = None,
     tell: Listener = lambda event: None,
     stop: Stop | None = None,
+    runner: RunnerFactory = Lanes,
 ) -> Outcome:
-    """Run a plan, or go on with a run that did not end.
+    """Run a plan, or go on with a run that did not end; ``runner`` measures its jobs.
 
     Every job ends with exactly one sealed record; a failed job never stops the others.
     Raises ``UsageError`` and ``StoreError`` only.
@@ -85,7 +86,7 @@ def execute(
                 return _outcome(store, run_id)
             make_plan(suite)  # files may have gone since
             store.discard_unfinished(run_id)
-        _carry_on(store, run_id, suite, tell, stopped, resumed=resume is not None)
+        _carry_on(store, run_id, suite, tell, stopped, runner, resumed=resume is not None)
         outcome = _outcome(store, run_id)
         store.finish_run(run_id, "interrupted" if outcome.interrupted else "finished")
     return outcome
@@ -108,7 +109,14 @@ def _left_tidy(store: Store, run_id: str) -> Iterator[None]:
 
 
 def _carry_on(
-    store: Store, run_id: str, suite: Suite, tell: Listener, stopped: Stop, *, resumed: bool
+    store: Store,
+    run_id: str,
+    suite: Suite,
+    tell: Listener,
+    stopped: Stop,
+    runner: RunnerFactory,
+    *,
+    resumed: bool,
 ) -> None:
     pending = [item for item in store.jobs(run_id) if item.status is JobStatus.PENDING]
     trials = sum(_agents_left(store, item, suite) for item in pending)
@@ -131,7 +139,7 @@ def _carry_on(
     if stopped():
         return
     jobs = _lane_jobs(store, pending, prepared, suite, tell)
-    Lanes(suite, store, owner, tell, stopped).run(jobs)
+    runner(suite, store, owner, tell, stopped).run(jobs)
 
 
 def _fail(store: Store, item: JobRecord, suite: Suite, tell: Listener, error: str) -> None:

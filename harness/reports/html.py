@@ -67,7 +67,7 @@ def render(view: RunView) -> str:
         lines=[_line(record, row, found, named=metric == "accuracy") for record, row in pairs],
         detail=_detail(view.jobs),
         confusions=confusion.shown(view),
-        policy=notes.policy_line(view.suite.policy),
+        policy=notes.policy_line(view.suite.policy, view.jobs),
         notes=found,
         kind_notes={kind.value: text for kind, text in notes.KIND_NOTES.items()},
         kinds=list(dict.fromkeys(record.job.kind.value for record in view.jobs)),

@@ -22,7 +22,7 @@ def render(view: RunView, width: int) -> str:
     lines = [
         f"### {escape(view.suite.name)}",
         "",
-        f"Run `{view.run.id}`. {escape(notes.policy_line(view.suite.policy))}.",
+        f"Run `{view.run.id}`. {escape(notes.policy_line(view.suite.policy, view.jobs))}.",
         "",
         "| " + " | ".join(head) + " |",
         "|" + "|".join("---:" if name in right else "---" for name in head) + "|",

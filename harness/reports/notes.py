@@ -24,15 +24,31 @@ class Note:
     jobs: tuple[str, ...]
 
 
-def policy_line(policy: Policy) -> str:
-    """The Policy in one line; says when it is lighter than the default."""
+#: What ends a comparison in turns, as its jobs have it; see ``decide.ab.Contest``.
+_IN_TURNS = ("answer", "max_rounds", "max_minutes")
+
+
+def policy_line(policy: Policy, jobs: Sequence[JobRecord] = ()) -> str:
+    """The Policy in one line; says when it is lighter than the default.
+
+    ``jobs`` tell whether how many trials there were was up to a comparison.
+    """
+    in_turns = any((job.facts.get("enough") or {}).get("by") in _IN_TURNS for job in jobs)
+    trials = (
+        f"{policy.trials} to {policy.max_trials} trials in turns (until it was clear which is "
+        "faster)"
+        if in_turns
+        else _trials(policy)
+    )
     timed = (
-        f"{_trials(policy)} in fresh processes, each after {_warm_up(policy)}, "
+        f"{trials} in fresh processes, each after {_warm_up(policy)}, "
         f"at least {policy.min_runs} runs and {policy.min_seconds:g} s"
         if "latency" in policy.measure
         else f"{', '.join(policy.measure)} only"
     )
     lighter = policy.lighter_than_default()
+    if in_turns:
+        lighter = tuple(item for item in lighter if not item.startswith(("trials=", "max_trials=")))
     note = f"; LIGHTER than the default ({', '.join(lighter)})" if lighter else ""
     return f"{timed}; seed {policy.seed}{note}"
 

@@ -61,7 +61,7 @@ def renderable(view: RunView) -> RenderableType:
     rows = compared_rows(view.jobs)
     parts: list[RenderableType] = [
         Text.assemble((view.suite.name, "bold"), f"  run {view.run.id}"),
-        Text(f"Policy: {notes.policy_line(view.suite.policy)}", style="dim"),
+        Text(f"Policy: {notes.policy_line(view.suite.policy, view.jobs)}", style="dim"),
         Text("± is half of the 95 % interval; diff and speed are against float32", style="dim"),
     ]
     for _, group in groupby(zip(view.jobs, rows, strict=True), key=lambda pair: _block(pair[0])):

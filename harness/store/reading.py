@@ -139,13 +139,14 @@ def _records(connection: Connection, chosen: sa.ColumnElement[bool]) -> list[Job
     ]
 
 
-def trials(connection: Connection, job_id: int, *, with_samples: bool) -> list[TrialRecord]:
-    """The trials of a job in the order in which they began."""
-    rows = connection.execute(
-        sa.select(schema.trials)
-        .where(schema.trials.c.job_id == job_id)
-        .order_by(schema.trials.c.id)
-    ).all()
+def trials(
+    connection: Connection, job_id: int, *, with_samples: bool, index: int | None = None
+) -> list[TrialRecord]:
+    """The trials of a job in the order in which they began; only those of an ``index``."""
+    query = sa.select(schema.trials).where(schema.trials.c.job_id == job_id)
+    if index is not None:
+        query = query.where(schema.trials.c.idx == index)
+    rows = connection.execute(query.order_by(schema.trials.c.id)).all()
     phases: dict[int, dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
     if with_samples:
         for row in rows:

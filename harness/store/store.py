@@ -371,10 +371,12 @@ class Store:
         with self._read() as connection:
             return reading.jobs_on(connection, device)
 
-    def trials(self, job_id: int, *, with_samples: bool = False) -> list[TrialRecord]:
-        """The trials of a job in the order in which they began."""
+    def trials(
+        self, job_id: int, *, with_samples: bool = False, index: int | None = None
+    ) -> list[TrialRecord]:
+        """The trials of a job in the order in which they began; only those of an ``index``."""
         with self._read() as connection:
-            return reading.trials(connection, job_id, with_samples=with_samples)
+            return reading.trials(connection, job_id, with_samples=with_samples, index=index)
 
     def facts_of(self, run_id: str, purpose: str) -> dict[int, Mapping[str, Any]]:
         """The facts of each job's newest finished trial of a purpose, by the job's id.

@@ -1,0 +1,57 @@
+"""Progress of ``harness ab``: on a terminal one line that is updated, lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from harness.cli.progress import Lines, describe
+from harness.orchestrate import events
+
+
+@contextmanager
+def listener() -> Iterator[events.Listener]:
+    """A listener for the events of a comparison."""
+    console = Console(stderr=True, emoji=False, highlight=False)
+    if not console.is_terminal:
+        yield Lines()
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        refresh_per_second=8,
+    ) as line:
+        yield Live(line)
+
+
+class Live:
+    """What happens once stands above, what is known by now in the line."""
+
+    def __init__(self, line: Progress) -> None:
+        self._line = line
+        self._task = line.add_task("preparing", total=None)
+        self._known = ""
+
+    def __call__(self, event: events.Event) -> None:
+        """See ``events.Listener``."""
+        if isinstance(event, events.RoundEnded):
+            self._known = describe(event) or ""
+            self._show(self._known)
+        elif isinstance(event, events.TrialStarted):
+            side = f"measuring {'AB'[event.job.index]}"
+            self._show(f"{self._known}; {side}" if self._known else side)
+        elif isinstance(event, events.PushProgress):
+            self._show(f"push: {event.sent / 1e6:.1f} of {event.total / 1e6:.1f} MB")
+        elif isinstance(event, events.Converting):
+            self._show((describe(event) or "").strip())
+        elif text := describe(event):
+            self._line.console.print(text, markup=False)
+
+    def _show(self, text: str) -> None:
+        self._line.update(self._task, description=text)
