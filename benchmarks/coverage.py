@@ -11,7 +11,7 @@ from benchmarks.common import Line
 from harness.decide.compare import MIN_EFFECT, SIGNIFICANCE
 from harness.domain import Policy
 from harness.simulation.noise import SHAPES
-from harness.stats import median_interval, median_ratio, relative_half_width
+from harness.stats import median_interval, median_ratio, precise_enough
 
 TRIALS = (3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 25)
 SLOWDOWNS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
@@ -38,7 +38,7 @@ def job(rng: np.random.Generator, spread: float, scale: float) -> np.ndarray:
     policy = Policy()
     medians = scale * np.exp(rng.normal(0, spread, policy.max_trials))
     count = policy.trials
-    while count < policy.max_trials and relative_half_width(medians[:count]) > policy.precision:
+    while count < policy.max_trials and not precise_enough(medians[:count], policy.precision):
         count += 1
     return medians[:count]
 

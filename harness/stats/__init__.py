@@ -22,6 +22,7 @@ from harness.stats.trials import (
     hierarchical_median_interval,
     mean_interval,
     median_interval,
+    precise_enough,
     relative_half_width,
     trial_medians,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "median_ratio",
     "needed_queries",
     "paired_shares",
+    "precise_enough",
     "relative_half_width",
     "short_trend",
     "t_confidence_sequence",

@@ -134,3 +134,14 @@ def relative_half_width(medians: Floats, *, seed: int = 0) -> float:
         return math.inf
     _, t_low, t_high = mean_interval(medians)
     return max(high - low, t_high - t_low) / 2 / value
+
+
+def precise_enough(medians: Floats, within: float, *, seed: int = 0) -> bool:
+    """Whether ``relative_half_width`` is at most ``within``; the cheaper one is asked first."""
+    value = float(np.median(medians))
+    if value <= 0 or len(medians) < 2:
+        return False
+    _, low, high = mean_interval(medians)
+    if (high - low) / 2 / value > within:
+        return False
+    return relative_half_width(medians, seed=seed) <= within

@@ -16,7 +16,7 @@ from harness.stats import (
     hierarchical_median_interval,
     median_interval,
     median_ratio,
-    relative_half_width,
+    precise_enough,
 )
 
 EXPERIMENTS = 2000
@@ -29,7 +29,7 @@ def until_precise(rng: np.random.Generator, shape: str, scale: float = 1.0) -> F
     draw = SHAPES[shape].draw
     medians = scale * np.median(draw(rng, policy.max_trials, SAMPLES), axis=1)
     count = policy.trials
-    while count < policy.max_trials and relative_half_width(medians[:count]) > policy.precision:
+    while count < policy.max_trials and not precise_enough(medians[:count], policy.precision):
         count += 1
     found: Floats = medians[:count]
     return found
