@@ -66,5 +66,7 @@ def compare(
 
     ``min_effect`` is a share (0.02: 2 %). Raises ``UsageError``, ``StoreError``.
     """
+    if isinstance(allow, str):
+        raise UsageError(f"allow = {allow!r} is one text", hint=f"write allow=[{allow!r}]")
     opened = store if isinstance(store, Store) else Store(store, create=False)
     return CompareResult(_compare(opened, base, head, min_effect=min_effect, allow=allow))

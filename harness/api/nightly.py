@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,10 @@ def history(
     ``last`` takes only so many of the newest runs, ``least_effect`` leaves out smaller changes
     (a share of the value before; 0.02 for latency and memory). Raises ``UsageError``.
     """
+    if last < 0:
+        raise UsageError(f"last = {last!r} must not be negative", hint="0 takes all runs")
+    if least_effect is not None:
+        least_effect = _bound("least_effect", least_effect)
     from harness.decide.history import Wanted  # SciPy's statistics: what only this one needs
     from harness.decide.history import history as look_back
 
@@ -107,10 +112,18 @@ def recommend(
         "max_size": _bytes("max_size", max_size),
         "max_memory": _bytes("max_memory", max_memory),
     }
-    given = {name: float(value) for name, value in bounds.items() if value is not None}
+    given = {name: _bound(name, value) for name, value in bounds.items() if value is not None}
     view = view_run(opened, run)
     choices = choose(view.jobs, given, minimize, telling(opened))
     return Recommended(view.run.id, minimize, given, tuple(choices))
+
+
+def _bound(name: str, value: float) -> float:
+    """NaN would keep every bound or none, whatever was measured."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:
+        raise UsageError(f"{name} = {value!r} must be a number, 0 or more")
+    return float(value)
 
 
 def _bytes(name: str, value: int | str | None) -> int | None:

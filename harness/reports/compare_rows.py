@@ -11,6 +11,8 @@ from typing import Any
 
 from harness.decide.compare import Compared, Comparison
 from harness.domain import Outcome, Verdict
+from harness.reports.escapes import cell as csv_cell
+from harness.reports.escapes import escape
 
 #: Measurements that may be compared and their headings, in the order of the columns.
 HEADINGS = {
@@ -100,7 +102,8 @@ def as_csv(found: Comparison, _width: int) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(found))
+    for row in rows(found):
+        writer.writerow({key: csv_cell(item) for key, item in row.items()})
     return out.getvalue().rstrip("\n")
 
 
@@ -117,21 +120,17 @@ def as_markdown(found: Comparison, _width: int) -> str:
         "|---|---|--:|---|",
     ]
     for item, verdict in verdicts:
-        why = f" ({verdict.reason})" if verdict.reason else ""
+        why = f" ({escape(verdict.reason)})" if verdict.reason else ""
         lines.append(
-            f"| {_plain(item.cell.label)} {item.cell.any.job.kind.value} | "
+            f"| {escape(item.cell.label)} {item.cell.any.job.kind.value} | "
             f"{HEADINGS[verdict.metric]} | {change(verdict)} | "
-            f"{verdict.outcome.value}{_plain(why)} |"
+            f"{verdict.outcome.value}{why} |"
         )
     lines += [
-        f"| {_plain(item.cell.label)} | | | not compared: {_plain(item.refused)} |"
+        f"| {escape(item.cell.label)} | | | not compared: {escape(item.refused)} |"
         for item in found.uncompared
     ]
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 FORMS: dict[str, Callable[[Comparison, int], str]] = {

@@ -18,7 +18,7 @@ from harness.decide.gates import Finding, passed
 from harness.domain import Answer
 from harness.reports import numbers
 from harness.reports.escapes import cell as csv_cell
-from harness.reports.escapes import escape
+from harness.reports.escapes import escape, plain
 
 _STYLE = {
     Answer.PASSED: "green",
@@ -111,7 +111,7 @@ def cell(item: Finding) -> str:
     """``digits/int8 on pixel-3 (cpu x4), simulated``."""
     if not item.model:
         return "the whole run"
-    return _plain(f"{item.model}/{item.recipe} on {item.device} ({item.backend}), {item.kind}")
+    return plain(f"{item.model}/{item.recipe} on {item.device} ({item.backend}), {item.kind}")
 
 
 def remark(item: Finding) -> str:
@@ -119,12 +119,7 @@ def remark(item: Finding) -> str:
     parts = [item.found.why] if item.found.why else []
     if item.straddles:
         parts.append("the interval contains the bound: another run may answer otherwise")
-    return _plain("; ".join(parts))
-
-
-def _plain(text: str) -> str:
-    """One line without what could fool a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain("; ".join(parts))
 
 
 def line(item: Finding) -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 from harness.decide.history import Change, Point, Series
 from harness.reports import numbers
 from harness.reports.escapes import cell as csv_cell
-from harness.reports.escapes import escape
+from harness.reports.escapes import escape, plain
 from harness.stats.changes import LEAST_VALUES
 
 COLUMNS = (
@@ -69,8 +69,8 @@ def parts(series: Sequence[Series]) -> Iterator[RenderableType]:
     """The series for rich: a heading, the points with the changes between them, and what came."""
     for item in series:
         yield Text.assemble(
-            (f"{item.key.label}", "bold"),
-            f"  {item.key.kind}{', canary' if item.canary else ''}; suite {item.key.suite}: "
+            (plain(item.key.label), "bold"),
+            f"  {item.key.kind}{', canary' if item.canary else ''}; suite {plain(item.key.suite)}: "
             f"{title(item)}",
         )
         yield _points(item)
@@ -99,7 +99,7 @@ def _points(series: Series) -> Table:
         change = _change_at(series, index)
         table.add_row(
             date(point),
-            Text(point.run),
+            Text(plain(point.run)),
             value(series, point.value),
             interval(series, point),
             str(series.segment(index)),
@@ -114,7 +114,7 @@ def _words(change: Change) -> Text:
     text = Text.assemble((f"< {effect(change)}", "bold"), f" ({_p(change)})" if _p(change) else "")
     for cause in change.causes:
         text.append(f"\n{cause.kind.value}: ", style="bold")
-        text.append(cause.evidence)
+        text.append(plain(cause.evidence))
     return text
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from harness.decide.recommend import Choice, Option, amount
 from harness.reports import numbers
 from harness.reports.escapes import cell as csv_cell
-from harness.reports.escapes import escape
+from harness.reports.escapes import escape, plain
 
 COLUMNS = (
     "run", "model", "device", "kind", "recipe", "backend", "best", "frontier", "within",
@@ -96,14 +96,14 @@ def parts(found: Recommended) -> Iterator[RenderableType]:
     yield Text.assemble((wanted(found), "bold"), f"  run {found.run}")
     for choice in found.choices:
         yield Text.assemble(
-            "\n", (f"{choice.model} on {choice.device}", "bold"), f"  {choice.kind}"
+            "\n", (plain(f"{choice.model} on {choice.device}"), "bold"), f"  {choice.kind}"
         )
         yield _options(choice)
         for why, names in reasons(choice).items():
-            yield Padding(Text(f"{', '.join(names)}: {_short(why)}"), (0, 0, 0, 4))
+            yield Padding(Text(plain(f"{', '.join(names)}: {_short(why)}")), (0, 0, 0, 4))
         for line in choice.alike:
-            yield Padding(Text(line, style="yellow"), (0, 0, 0, 4))
-        yield Text(conclusion(choice), style="bold")
+            yield Padding(Text(plain(line), style="yellow"), (0, 0, 0, 4))
+        yield Text(plain(conclusion(choice)), style="bold")
     yield Text("\n* take   | on the Pareto front: no other is as good in everything, better in one")
 
 
@@ -117,7 +117,7 @@ def _options(choice: Choice) -> Table:
         if item.accuracy is None and item.latency is None and item.memory is None:
             continue  # said below why
         mark = ("*" if item is choice.best else "") + ("|" if item.frontier else "")
-        table.add_row(mark, Text(item.name), *_cells(item))
+        table.add_row(mark, Text(plain(item.name)), *_cells(item))
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -120,8 +121,22 @@ def _at_rest(file: Path) -> bool:
 
 def _options(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": LOCK_TIMEOUT, "check_same_thread": False}}
+        return {
+            "connect_args": {"timeout": LOCK_TIMEOUT, "check_same_thread": False},
+            "json_deserializer": _json,
+        }
     return {"pool_pre_ping": True}
+
+
+def _json(text: str) -> Any:
+    """JSON as it was kept; what is none comes as ``None``, for only the reader knows whose it is.
+
+    Every JSON column holds an object or an array, never ``null``; see ``reading.py``.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _pragmas(connection: Any, _record: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,21 +31,47 @@ from harness.store.codec import decode_samples
 from harness.store.records import BaselineRecord, JobRecord, RunRecord, TrialRecord
 
 
+@contextmanager
+def _of(what: str) -> Iterator[None]:
+    """Values that no harness has written are damage to the store; ``what`` says to what."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"the record of {what} is damaged: {error}",
+            hint="restore the store from a copy, or use another one with --store",
+        ) from None
+
+
+def _object(value: object, name: str) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise ValueError(f"{name} is not a JSON object")
+
+
+def _number(value: object, name: str) -> Any:
+    if value is None or isinstance(value, int | float):
+        return value
+    raise ValueError(f"{name} is not a number")
+
+
 def runs(connection: Connection) -> list[RunRecord]:
     """Every run, newest first."""
     query = sa.select(schema.runs).order_by(schema.runs.c.created.desc(), schema.runs.c.id.desc())
-    return [
-        RunRecord(
+    return [_run(row) for row in connection.execute(query)]
+
+
+def _run(row: sa.Row[Any]) -> RunRecord:
+    with _of(f"run {row.id}"):
+        return RunRecord(
             row.id,
             row.suite_name,
             row.created,
             row.finished,
             row.status,
-            row.suite,
-            row.environment,
+            _object(row.suite, "suite"),
+            _object(row.environment, "environment"),
         )
-        for row in connection.execute(query)
-    ]
 
 
 def find(
@@ -85,6 +112,13 @@ def jobs_on(connection: Connection, device: str) -> list[JobRecord]:
     moved = schema.jobs.c.facts["ran_on"].as_string()
     found = _records(connection, sa.or_(schema.jobs.c.device == device, moved == device))
     created = {run.id: run.created for run in runs(connection)}
+    for item in found:
+        if item.run not in created:
+            raise StoreError(
+                f"job {item.id} ({item.job.model}/{item.job.recipe} on {item.job.device}) belongs "
+                f"to the run {item.run}, which is no longer in the store",
+                hint="restore the store from a copy, or use another one with --store",
+            )
     return sorted(found, key=lambda item: (created[item.run], item.run, item.job.index))
 
 
@@ -93,25 +127,36 @@ def _records(connection: Connection, chosen: sa.ColumnElement[bool]) -> list[Job
     measured: dict[int, dict[str, Measurement]] = defaultdict(dict)
     table = schema.measurements
     for row in connection.execute(sa.select(table).where(table.c.job_id.in_(of_run))):
-        measured[row.job_id][row.name] = Measurement(
-            row.name,
-            row.value,
-            row.unit,
-            Direction(row.better),
-            row.n,
-            row.low,
-            row.high,
-            row.groups,
-        )
+        with _of(f"job {row.job_id}, its measurement {row.name}"):
+            measured[row.job_id][row.name] = Measurement(
+                row.name,
+                _number(row.value, "value"),
+                row.unit,
+                Direction(row.better),
+                row.n,
+                _number(row.low, "low"),
+                _number(row.high, "high"),
+                row.groups,
+            )
     advised: dict[int, list[Advisory]] = defaultdict(list)
     notes = schema.advisories
     for row in connection.execute(
         sa.select(notes).where(notes.c.job_id.in_(of_run)).order_by(notes.c.seq)
     ):
-        advised[row.job_id].append(Advisory(AdvisoryKind(row.kind), row.evidence))
+        with _of(f"job {row.job_id}, its advisory {row.seq}"):
+            advised[row.job_id].append(Advisory(AdvisoryKind(row.kind), row.evidence))
     query = sa.select(schema.jobs).where(chosen)
     return [
-        JobRecord(
+        _job(row, measured[row.id], tuple(advised[row.id]))
+        for row in connection.execute(query.order_by(schema.jobs.c.idx))
+    ]
+
+
+def _job(
+    row: sa.Row[Any], measured: Mapping[str, Measurement], advised: tuple[Advisory, ...]
+) -> JobRecord:
+    with _of(f"job {row.id} ({row.model}/{row.recipe} on {row.device}) of run {row.run_id}"):
+        return JobRecord(
             id=row.id,
             run=row.run_id,
             job=Job(
@@ -126,17 +171,15 @@ def _records(connection: Connection, chosen: sa.ColumnElement[bool]) -> list[Job
             stage=Stage(row.stage),
             error=row.error,
             variant_sha256=row.variant_sha256,
-            size_bytes=row.size_bytes,
-            manifest=row.manifest,
+            size_bytes=_number(row.size_bytes, "size_bytes"),
+            manifest=_object(row.manifest, "manifest"),
             runtime=row.runtime,
             runtime_version=row.runtime_version,
-            facts=row.facts,
+            facts=_object(row.facts, "facts"),
             sealed_at=row.sealed_at,
-            measurements=measured[row.id],
-            advisories=tuple(advised[row.id]),
+            measurements=measured,
+            advisories=advised,
         )
-        for row in connection.execute(query.order_by(schema.jobs.c.idx))
-    ]
 
 
 def trials(
@@ -150,9 +193,15 @@ def trials(
     phases: dict[int, dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
     if with_samples:
         for row in rows:
-            phases[row.id] = _samples(connection, row.id)
-    return [
-        TrialRecord(
+            phases[row.id] = _samples(connection, job_id, row.id)
+    return [_trial(row, phases.get(row.id, {})) for row in rows]
+
+
+def _trial(
+    row: sa.Row[Any], phases: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> TrialRecord:
+    with _of(f"trial {row.id} of job {row.job_id}"):
+        return TrialRecord(
             row.id,
             row.job_id,
             row.idx,
@@ -160,12 +209,10 @@ def trials(
             TrialStatus(row.status),
             row.started,
             row.error,
-            row.hello,
-            row.facts,
-            phases.get(row.id, {}),
+            _object(row.hello, "hello"),
+            _object(row.facts, "facts"),
+            phases,
         )
-        for row in rows
-    ]
 
 
 def facts_of(connection: Connection, run_id: str, purpose: str) -> dict[int, Mapping[str, Any]]:
@@ -180,11 +227,15 @@ def facts_of(connection: Connection, run_id: str, purpose: str) -> dict[int, Map
         )
         .order_by(schema.trials.c.id)
     )
-    return {row.job_id: row.facts for row in connection.execute(query)}
+    found = {}
+    for row in connection.execute(query):
+        with _of(f"a trial ({purpose}) of job {row.job_id}"):
+            found[row.job_id] = _object(row.facts, "facts")
+    return found
 
 
 def _samples(
-    connection: Connection, trial_id: int
+    connection: Connection, job_id: int, trial_id: int
 ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
     parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = defaultdict(list)
     query = (
@@ -193,7 +244,10 @@ def _samples(
         .order_by(schema.samples.c.seq)
     )
     for phase, data in connection.execute(query):
-        parts[phase].append(decode_samples(data))
+        try:
+            parts[phase].append(decode_samples(data))
+        except StoreError as error:
+            raise StoreError(f"trial {trial_id} of job {job_id}: {error}") from None
     return {
         phase: (
             np.concatenate([p[0] for p in found]),
