@@ -27,6 +27,8 @@ _SETUP = {"no_numpy", "no_runtime", "numpy_mismatch", "accelerator_unavailable"}
 _UNSUPPORTED = {"unsupported", "unsupported_accelerator"}
 _WARMUP_ENDS = ("steady", "max_seconds", "max_runs", "minimum")
 _MAX_NS = 1 << 62
+#: Of an interval, which lasts seconds: far above what any device can do in it.
+_MAX_RUNS = 1 << 40
 #: Each phase with its unit, and the bounds of its values.
 _PHASES: dict[str, tuple[str, int, int]] = {
     "first": ("ns", 0, _MAX_NS),
@@ -37,7 +39,7 @@ _PHASES: dict[str, tuple[str, int, int]] = {
     "idle": ("ns", 0, _MAX_NS),
     "sustained": ("ns", 0, _MAX_NS),
     "interval": ("ns", 0, _MAX_NS),
-    "runs": ("count", 1, _MAX_NS),
+    "runs": ("count", 1, _MAX_RUNS),
     "temperature": ("m°C", -100_000, 300_000),
     "frequency": ("kHz", 1, 100_000_000),
     "power": ("µW", 0, 100_000_000_000),

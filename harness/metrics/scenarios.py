@@ -146,9 +146,15 @@ def _latencies(
         "max_ms": float(latencies.max()),
     }
     finished = float((at + latencies / 1e3).max() - at[0])
-    numbers["samples_per_second"] = count * scenario.samples_per_query / finished
-    if issued < scenario.min_seconds:
-        reasons.append(f"queries were issued for {issued:.3g} s, not {scenario.min_seconds:g} s")
+    samples = count * scenario.samples_per_query
+    numbers["samples_per_second"] = samples / finished if finished else None
+    # Loadgen's duration. The last issue would be too early: agents count min_seconds from just
+    # before the first.
+    if finished < scenario.min_seconds:
+        reasons.append(
+            f"{finished:.9g} s from the first issue to the last answer, "
+            f"not {scenario.min_seconds:g} s"
+        )
     if scenario.name != "server":
         numbers["early_stopping_ms"] = early_stopping_estimate(latencies, share)
         if numbers["early_stopping_ms"] is None:

@@ -63,11 +63,13 @@ class Load:
 
     def first(self, times: Floats) -> NDArray[np.bool_]:
         """Which of these times are in the first window."""
-        return np.asarray((times >= self.start[0]) & (times < self.start[0] + self.window))
+        begin = float(self.start[0])
+        return np.asarray((times >= begin) & ((times < begin + self.window) | (times == begin)))
 
     def last(self, times: Floats) -> NDArray[np.bool_]:
-        """Which of these times are in the last window."""
-        return np.asarray(times >= self.start[-1] + self.length[-1] - self.window)
+        """Which of these times are in the last window: the last interval always is."""
+        end = self.start[-1] + self.length[-1]
+        return np.asarray(times >= min(self.start[-1], end - self.window))
 
 
 def load_of(trial: TrialObservation) -> Load | None:
@@ -77,13 +79,15 @@ def load_of(trial: TrialObservation) -> Load | None:
     runs = trial.phases.get("runs")
     if starts is None or durations is None or begins is None or lengths is None or runs is None:
         return None
+    if len(runs) != len(begins):
+        return None
     order = np.argsort(begins, kind="stable")
     begins, lengths = begins[order], lengths[order]
     place = np.searchsorted(begins, starts, side="right") - 1
     rows = []
     for index in range(len(begins)):
         values = durations[place == index] / 1e6
-        if len(values) and index < len(runs):
+        if len(values):
             p5, median, p95 = np.percentile(values, [5, 50, 95])
             rows.append((begins[index] / 1e9, lengths[index] / 1e9, p5, median, p95,
                          runs[order][index]))  # fmt: skip
@@ -116,17 +120,22 @@ def measure(observations: Observations) -> tuple[Measurement, ...]:
     load = _newest(observations)
     if load is None:
         return ()
-    runs = int(load.runs.sum())
+    # As Python counts them: no sum of a device's numbers may overflow.
+    runs = sum(load.runs.tolist())
+    busy = float(load.length.sum())
     first, last, (ratio, low, high) = _ends(load, observations.policy.seed)
     lower, higher = Direction.LOWER, Direction.HIGHER
-    at_first, at_last = (int(load.runs[end(load.start)].sum()) for end in (load.first, load.last))
+    at_first, at_last = (
+        sum(load.runs[end(load.start)].tolist()) for end in (load.first, load.last)
+    )
     found = [
         Measurement("sustained_first", first, "ms", lower, at_first),
         Measurement("sustained_last", last, "ms", lower, at_last),
         Measurement("sustained_ratio", ratio, "ratio", lower, runs, low, high),
-        Measurement("sustained_throughput", runs / float(load.length.sum()), "1/s", higher, runs),
         Measurement("sustained_seconds", load.seconds, "s", higher, runs),
     ]
+    if busy > 0:
+        found.insert(3, Measurement("sustained_throughput", runs / busy, "1/s", higher, runs))
     _, degrees = load.temperature
     if len(degrees):
         for name, value in (

@@ -53,9 +53,20 @@ class Plan:
                 queries = scenario.min_queries / scenario.target_qps if scenario.target_qps else 0
                 per_job += _AGENT_SECONDS + policy.warmup_seconds
                 per_job += min(max(scenario.min_seconds, queries), scenario.max_seconds)
+        if "operators" in policy.measure:
+            per_job += _AGENT_SECONDS + policy.warmup_seconds
+            per_job += policy.operator_runs * _INFERENCE_SECONDS
+        loads = 0.0
+        if "sustained" in policy.measure:
+            loads += _AGENT_SECONDS + policy.sustained_minutes * 60
+        if "energy" in policy.measure:
+            loads += _AGENT_SECONDS + policy.idle_seconds + policy.energy_seconds
         making = _TENSORFLOW_SECONDS + conversions * _CONVERSION_SECONDS / 2 if conversions else 0
         real = [job for job in self.jobs if job.kind != "simulated"]
-        return making + per_job * len(real) + 0.3 * (len(self.jobs) - len(real))
+        # Those that passes.load.loadable says yes to.
+        loaded = [job for job in real if job.kind == "real" and job.backend.runner == "agent"]
+        total = making + per_job * len(real) + loads * len(loaded)
+        return total + 0.3 * (len(self.jobs) - len(real))
 
 
 def make_plan(suite: Suite) -> Plan:

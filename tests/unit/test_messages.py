@@ -86,6 +86,13 @@ def test_samples_that_lie_are_refused(change: dict[str, Any]) -> None:
         messages.samples({**good, **change}, "d")
 
 
+def test_more_runs_than_an_interval_can_hold_are_refused() -> None:
+    said = {"type": "samples", "phase": "runs", "unit": "count", "at": [1], "values": [1 << 39]}
+    assert messages.samples(said, "d", messages.LOAD)[2].tolist() == [1 << 39]
+    with pytest.raises(ProtocolError):
+        messages.samples({**said, "values": [1 << 40]}, "d", messages.LOAD)
+
+
 def test_text_of_a_device_is_bounded_and_printable() -> None:
     cleaned = messages.clean({"a\x1b[31m": "x" * 10_000 + "\n", "b": [[[[[[[["deep"]]]]]]]]})
     (name, *_) = cleaned

@@ -158,13 +158,28 @@ def test_what_makes_a_stream_invalid() -> None:
     found = result("single_stream", at, np.ones(40), stopped_by="max_seconds")
     assert found["verdict"] == "INVALID" and found["early_stopping_ms"] is None
     assert found["reasons"] == [
-        "queries were issued for 1.5 s, not 2 s",
+        "1.501 s from the first issue to the last answer, not 2 s",
         "early stopping: 40 queries, and 64 are needed",
         "40 queries, not 100",
         "ended by max_seconds (60 s)",
     ]
     found = result("single_stream", [], [])
     assert found["verdict"] == "INVALID" and found["reasons"] == ["no query was answered"]
+
+
+def test_a_stream_lasts_until_its_last_answer() -> None:
+    # Issued 1 us short of 2 s, as by an agent that looked at its clock before the first query.
+    at = np.append(np.linspace(0, 1.9, 100), 1.999999)
+    assert result("single_stream", at, np.ones(101))["verdict"] == "VALID"
+    at[-1] = 1.998999
+    (reason,) = result("single_stream", at, np.ones(101))["reasons"]
+    assert reason.startswith("1.999999 s from")
+
+
+@pytest.mark.parametrize("text", ["single_stream", "server(target_qps=9, latency_bound_ms=1)"])
+def test_queries_that_took_no_time_have_no_rate(text: str) -> None:
+    found = result(text, np.zeros(700), np.zeros(700))
+    assert found["verdict"] == "INVALID" and found["samples_per_second"] is None
 
 
 def test_multi_stream_counts_queries() -> None:

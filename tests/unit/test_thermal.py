@@ -133,6 +133,44 @@ def test_throttled_needs_both_a_slower_end_and_a_reason(
     assert said is None or said in found[0].evidence
 
 
+def intervals(lengths: list[int], runs: list[int]) -> Observations:
+    begins = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    at = {"interval": begins, "sustained": begins, "runs": begins[: len(runs)]}
+    phases = {
+        "interval": np.array(lengths), "sustained": np.full(len(lengths), 1000),
+        "runs": np.array(runs),
+    }  # fmt: skip
+    trial = TrialObservation(phases, {}, at)
+    return Observations(Policy(), 1, passes={"sustained": (trial,)})
+
+
+def test_an_interval_longer_than_the_window_is_the_last_one() -> None:
+    second = 1_000_000_000
+    found = sustained.measure(intervals([second, second, second, 9 * second], [5, 5, 5, 7]))
+    assert found and all(math.isfinite(item.value) for item in found)
+    assert {item.name: item.n for item in found}["sustained_last"] == 7
+
+
+def test_intervals_that_took_no_time_have_no_throughput() -> None:
+    begins = np.arange(3)
+    at = dict.fromkeys(("interval", "sustained", "runs"), begins)
+    phases = {"interval": begins * 0, "sustained": begins + 5, "runs": begins + 1}
+    for times in (at, dict.fromkeys(at, begins * 0)):
+        trial = TrialObservation(phases, {}, times)
+        found = sustained.measure(Observations(Policy(), 1, passes={"sustained": (trial,)}))
+        assert all(math.isfinite(item.value) for item in found)
+        assert "sustained_throughput" not in {item.name for item in found}
+
+
+def test_intervals_without_their_runs_are_no_load() -> None:
+    assert sustained.measure(intervals([10**9] * 4, [5, 5])) == ()
+
+
+def test_runs_do_not_overflow() -> None:
+    found = sustained.measure(intervals([10**9] * 4, [1 << 62] * 4))
+    assert {item.name: item.value for item in found}["sustained_throughput"] == float(1 << 62)
+
+
 def test_too_little_to_compare() -> None:
     for phases in (
         {},

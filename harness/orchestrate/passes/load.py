@@ -54,10 +54,13 @@ def load(
     every = interval(seconds)
     most = int((seconds + idle_seconds) / every * 2) + 10
     counts = {"intervals": 0, "runs": 0}
+    pairs = {"interval": 0, "runs": 0}
 
     def on_message(message: dict[str, Any], answer: Answer) -> None:
         phase, at, values = messages.samples(message, asking.device.name, messages.LOAD)
         counts["intervals"] += phase in ("idle", "interval")
+        if phase in pairs:
+            pairs[phase] += len(values)
         counts["runs"] += int(values.sum()) if phase == "runs" else 0
         if not answer.loaded or len(values) > 2 * TRACE_SAMPLES or counts["intervals"] > most:
             raise ProtocolError(f"{asking.device.name}: more samples than were asked for")
@@ -80,6 +83,11 @@ def load(
     )
     if not counts["runs"] or not answer.loaded:
         raise ProtocolError(f"{asking.device.name}: a load without samples")
+    if pairs["interval"] != pairs["runs"]:
+        raise ProtocolError(
+            f"{asking.device.name}: {pairs['interval']} intervals of a load, and inferences of "
+            f"{pairs['runs']}"
+        )
     writer.flush()
     return answer
 
