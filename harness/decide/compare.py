@@ -220,7 +220,8 @@ def _ratio(
         return replace(verdict, reason="one trial says nothing of how processes differ")
     if min(base.min(), head.min()) <= 0:
         return replace(verdict, reason="a median is not above 0: the clock is too coarse")
-    if min(len(base), len(head)) < FEWEST_DRAWN and np.ptp(base) == 0 == np.ptp(head):
+    constant = np.ptp(base) == 0 == np.ptp(head)
+    if constant and base[0] != head[0] and min(len(base), len(head)) < FEWEST_DRAWN:
         reason = "all trials of a side are equal, and too few to tell how processes differ"
         return replace(verdict, reason=trouble or reason)
     effect = median_ratio(base, head, seed=seed)

@@ -266,6 +266,8 @@ def artifact(connection: Connection, job_id: int, name: str) -> NDArray[Any] | N
     if row is None:
         return None
     try:
+        if not isinstance(row.shape, list):  # reshape takes None for "as it is"
+            raise ValueError("its shape cannot be read")
         return np.frombuffer(row.data, dtype=np.dtype(row.dtype)).reshape(row.shape)
     except (TypeError, ValueError) as error:
         raise StoreError(f"damaged artifact {name} of job {job_id}: {error}") from None
