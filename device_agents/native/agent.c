@@ -3496,9 +3496,9 @@ static bool stream(Bench *bench, int64_t one, Failure *failure)
 {
     const Asked *asked = bench->asked;
     int64_t begin = now_ns(), enough = later(begin, asked->min_seconds);
-    int64_t deadline = later(begin, asked->max_seconds), sample = 0, index, start, stop;
+    int64_t deadline = later(begin, asked->max_seconds), sample = 0, index, stop;
+    int64_t start = begin; /* one reading, or the queries would span less than was asked for */
     do {
-        start = now_ns();
         for (index = 0; index < one; index++)
             if (!answer(bench, sample++, failure))
                 return false;
@@ -3508,6 +3508,7 @@ static bool stream(Bench *bench, int64_t one, Failure *failure)
         tell_progress();
         bench->ended_by =
             end_of_queries(asked, ++bench->queries, start >= enough, stop >= deadline);
+        start = now_ns();
     } while (bench->ended_by == NULL);
     bench->elapsed = stop - begin;
     return true;

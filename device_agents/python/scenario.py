@@ -124,11 +124,10 @@ def _stream(asked, one, engine, record, clock):
     """A query of ``one`` samples as soon as the one before was answered."""
     now, answer, count = clock.now_ns, engine.answer, engine.count
     record.phase("query")
-    begin = now()
+    begin = start = now()  # one reading, or the queries would span less than was asked for
     enough, deadline = _later(begin, asked["min_seconds"]), _later(begin, asked["max_seconds"])
     queries = sample = 0
     while True:
-        start = now()
         for _ in range(one):
             answer(sample)
             sample = sample + 1 if sample + 1 < count else 0
@@ -139,6 +138,7 @@ def _stream(asked, one, engine, record, clock):
         if reason:
             return _facts(queries, reason, stop - begin)
         record.flush_now_and_then()
+        start = now()
 
 
 def _offline(asked, engine, record, clock):

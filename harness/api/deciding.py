@@ -62,7 +62,7 @@ def compare(
     allow: Collection[str] = (),
     store: str | Store = DEFAULT_STORE,
 ) -> CompareResult:
-    """Compare two runs, or variants or devices within a run: ``RUN:RECIPE@DEVICE``.
+    """Compare two runs, or variants or devices within a run, as in ``RUN:MODEL/RECIPE@DEVICE``.
 
     ``min_effect`` is a share (0.02: 2 %). Raises ``UsageError``, ``StoreError``.
     """

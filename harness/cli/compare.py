@@ -10,7 +10,10 @@ import typer
 
 from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
 
-_SIDE = "RUN, RUN:RECIPE, RUN@DEVICE or RUN:RECIPE@DEVICE; RUN is an id, its beginning, or 'last'."
+_SIDE = (
+    "RUN, RUN:RECIPE or RUN:MODEL/RECIPE, each also with @DEVICE; RUN is an id, its beginning, or "
+    "'last'."
+)
 
 
 def compare(

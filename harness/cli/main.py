@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -30,6 +32,7 @@ from harness.cli import (
     runs,
     scenarios,
     search,
+    streams,
     table,
 )
 from harness.errors import HarnessError
@@ -44,7 +47,8 @@ app = typer.Typer(
     help="Convert a trained model into its quantized .tflite variants, run them on devices, "
     "and compare size, latency, accuracy and memory.",
     epilog="Start with: harness run demo. Exit codes: 0 all well, 1 a gate or "
-    "comparison failed, 2 wrong usage or profile, 3 some jobs failed, 130 interrupted.",
+    "comparison failed, 2 wrong usage or profile, 3 some jobs failed, 130 interrupted, "
+    "141 nobody reads the output any more.",
 )
 
 app.command("run")(run.run)
@@ -94,11 +98,18 @@ def _options(
 
 def main() -> None:
     """The entry point of ``harness``."""
+    streams.occupy()
     try:
-        app()
-    except BrokenPipeError:  # whoever read our output has left: not an error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
+        try:
+            app()
+        finally:
+            streams.flush()
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _nobody_reads()  # the command line's library has made a 1 of it
+    except BrokenPipeError:
+        _nobody_reads()
     except HarnessError as error:
         if os.environ.get("HARNESS_DEBUG"):
             raise
@@ -107,6 +118,16 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("HARNESS_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            streams.abandon()
+            where = error.filename or "the output"
+            print(f"error: cannot write {where}: {error.strerror}", file=sys.stderr)
+            sys.exit(3)
         print(f"error: a defect of the harness: {type(error).__name__}: {error}", file=sys.stderr)
         print("  see all of it with: harness --debug ...", file=sys.stderr)
         sys.exit(3)
+
+
+def _nobody_reads() -> NoReturn:
+    streams.abandon()
+    sys.exit(streams.NOBODY_READS)

@@ -37,7 +37,7 @@ def recommend(
 
     Says why each other one was not taken, which are on the Pareto front of accuracy, latency and
     size, and when two cannot be told apart: then the smaller is taken, or else the more accurate.
-    Exit code 1 if there is none to take for some model on some device.
+    Exit code 1 if there is none to take for some model on some device, or the run is not done.
     """
     import shutil
 

@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
 )
 
@@ -27,6 +28,15 @@ _DEFAULT = Policy()
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Otherwise ``max_latency_ms = true`` would be a bound of 1 ms."""
+        allowed = str(cls.model_fields[info.field_name or ""].annotation)
+        if isinstance(value, bool) and "bool" not in allowed and "Any" not in allowed:
+            raise ValueError(f"{str(value).lower()} is not a value for this key")
+        return value
 
 
 def _not_zero(value: float) -> float:

@@ -8,17 +8,22 @@ from harness.domain import JobStatus
 from harness.errors import StoreError, UsageError, suggest
 from harness.store import JobRecord, Store
 
+#: How a side is written, for messages.
+FORMS = "RUN, RUN:RECIPE, RUN:MODEL/RECIPE, each also with @DEVICE"
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: a run, or the jobs of one recipe or device in it.
+    """One side of a comparison: a run, or the jobs of one model, recipe or device in it.
 
-    Written ``RUN``, ``RUN:RECIPE``, ``RUN@DEVICE`` or ``RUN:RECIPE@DEVICE``.
+    Written ``RUN``, ``RUN:RECIPE`` or ``RUN:MODEL/RECIPE`` (``RUN:MODEL/``: all its recipes),
+    each also with ``@DEVICE`` behind it.
     """
 
     run: str
     recipe: str = ""
     device: str = ""
+    model: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Side:
@@ -27,19 +32,20 @@ class Side:
         recipe, _, device = rest.rpartition("@") if "@" in rest else (rest, "", "")
         if not colon:
             run, _, device = text.partition("@")
-        if not run or (colon and not recipe) or text.endswith("@"):
+        model, slash, last = recipe.partition("/")
+        if slash:
+            recipe = last
+        if not run or (colon and not (recipe or model)) or (slash and not model) or text[-1] == "@":
             raise UsageError(
                 f"{text!r} does not say what to compare",
-                hint="write RUN, RUN:RECIPE, RUN@DEVICE or RUN:RECIPE@DEVICE, "
-                "for example last:int8",
+                hint=f"write {FORMS}, for example last:int8",
             )
-        return cls(run, recipe, device)
+        return cls(run, recipe, device, model if slash else "")
 
     def __str__(self) -> str:
+        named = f"{self.model}/{self.recipe}" if self.model else self.recipe
         return (
-            self.run
-            + (f":{self.recipe}" if self.recipe else "")
-            + (f"@{self.device}" if self.device else "")
+            self.run + (f":{named}" if named else "") + (f"@{self.device}" if self.device else "")
         )
 
 
@@ -61,8 +67,17 @@ class Cell:
     def label(self) -> str:
         """Model, recipe, device and backend; both where the sides differ."""
         base, head = self._sides
-        recipe = _both(base.job.recipe, head.job.recipe)
-        return f"{base.job.model}/{recipe} on {self.where}"
+        model, recipe = self.model, _both(base.job.recipe, head.job.recipe)
+        if base.job.model == head.job.model:
+            return f"{model}/{recipe} on {self.where}"
+        variants = (f"{side.job.model}/{side.job.recipe}" for side in (base, head))
+        return f"{_both(*variants)} on {self.where}"
+
+    @property
+    def model(self) -> str:
+        """The model's name; both where the sides differ."""
+        base, head = self._sides
+        return _both(base.job.model, head.job.model)
 
     @property
     def where(self) -> str:
@@ -83,8 +98,8 @@ def _both(first: str, second: str) -> str:
 def find_cells(store: Store, base: Side, head: Side) -> list[Cell]:
     """The jobs of both sides side by side, in the order of the head's plan.
 
-    Jobs belong together that agree in model, recipe, device and backend, but for a recipe or a
-    device that the sides name themselves. Raises ``StoreError``, and ``UsageError`` where a side
+    Jobs belong together that agree in model, recipe, device and backend, but for what the sides
+    name themselves. Raises ``StoreError``, and ``UsageError`` where a side
     names what its run does not have, or nothing belongs together.
     """
     sides = [_jobs(store, side) for side in (base, head)]
@@ -92,7 +107,7 @@ def find_cells(store: Store, base: Side, head: Side) -> list[Cell]:
     def place(record: JobRecord) -> tuple[str, ...]:
         job = record.job
         return (
-            job.model,
+            job.model if base.model == head.model else "",
             job.recipe if base.recipe == head.recipe else "",
             job.device if base.device == head.device else "",
         )
@@ -103,6 +118,7 @@ def find_cells(store: Store, base: Side, head: Side) -> list[Cell]:
             hint="name two runs, or two recipes of one run: last:float32 last:int8",
         )
     for what, named in (
+        ("model", (base.model, head.model)),
         ("recipe", (base.recipe, head.recipe)),
         ("device", (base.device, head.device)),
     ):
@@ -128,7 +144,8 @@ def find_cells(store: Store, base: Side, head: Side) -> list[Cell]:
     if not any(cell.base and cell.head for cell in cells):
         raise UsageError(
             f"{base} and {head} have no job in common: the same model, recipe, device and backend",
-            hint="compare two recipes with RUN:RECIPE on both sides, devices with RUN@DEVICE",
+            hint="compare two recipes with RUN:RECIPE on both sides, models with "
+            "RUN:MODEL/RECIPE, devices with RUN@DEVICE",
         )
     return cells
 
@@ -139,6 +156,7 @@ def _jobs(store: Store, side: Side) -> list[JobRecord]:
     if not jobs:
         raise StoreError(f"run {run.id} has no jobs")
     for what, wanted, names in (
+        ("model", side.model, [item.job.model for item in jobs]),
         ("recipe", side.recipe, [item.job.recipe for item in jobs]),
         ("device", side.device, [item.job.device for item in jobs]),
     ):
@@ -147,7 +165,9 @@ def _jobs(store: Store, side: Side) -> list[JobRecord]:
     found = [
         item
         for item in jobs
-        if side.recipe in ("", item.job.recipe) and side.device in ("", item.job.device)
+        if side.model in ("", item.job.model)
+        and side.recipe in ("", item.job.recipe)
+        and side.device in ("", item.job.device)
     ]
     if not found:
         raise UsageError(f"{side} has no job: that device does not have that recipe")

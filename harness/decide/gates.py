@@ -69,6 +69,9 @@ class Sources(Protocol):
     def regression(self, gate: Gate, record: JobRecord) -> Found:
         """Hold a cell against the run or baseline that a gate names."""
 
+    def lost(self, gate: Gate) -> Sequence[JobRecord]:
+        """The measured cells of what a gate names that this run does not have at all."""
+
     def paired_drop(self, exact: JobRecord, own: JobRecord) -> tuple[float, float] | None:
         """The interval of a loss of accuracy on the same samples, in shares, where it is known."""
 
@@ -103,19 +106,36 @@ def _of_limit(
         yield Finding(limit, bound, Found(Answer.CANNOT_TELL, why=why), run)
         return
     for record in records:
-        job = record.job
-        names = (job.model, job.recipe, job.device, str(job.backend))
-        if not gate.holds_for(*names):
+        if not gate.holds_for(*_names(record)):
             continue
         if limit == "no_regression_against":
             found = sources.regression(gate, record)
         else:
             found = _held(_Cell(record, records, gate, sources), limit, float(bound))
         held += found.answer is not Answer.NOT_APPLICABLE
-        yield Finding(limit, bound, found, run, *names[:2], place(record), job.kind.value, names[3])
+        yield _of_cell(limit, bound, found, run, record)
+    for record in sources.lost(gate) if limit == "no_regression_against" else ():
+        if gate.holds_for(*_names(record)):
+            held += 1
+            why = (
+                f"{bound} has measured it, and this run does not have it: if it was left out on "
+                "purpose, name a newer baseline (harness baseline set)"
+            )
+            yield _of_cell(limit, bound, Found(Answer.CANNOT_TELL, why=why), run, record)
     if not held:
         why = "no cell of this run is one that it holds for: nothing was held against it"
         yield Finding(limit, bound, Found(Answer.CANNOT_TELL, why=why), run)
+
+
+def _names(record: JobRecord) -> tuple[str, str, str, str]:
+    job = record.job
+    return job.model, job.recipe, job.device, str(job.backend)
+
+
+def _of_cell(limit: str, bound: Any, found: Found, run: str, record: JobRecord) -> Finding:
+    model, recipe, _, backend = _names(record)
+    kind = record.job.kind.value
+    return Finding(limit, bound, found, run, model, recipe, place(record), kind, backend)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class _Baseline:
 
     cells: dict[int, Compared]
     missing: str = ""
+    lost: tuple[JobRecord, ...] = ()
 
 
 class RunSources:
@@ -56,6 +57,10 @@ class RunSources:
             return Found(Answer.CANNOT_TELL, why=f"not comparable with {name}: {refused}")
         return _judged(cell.verdicts)
 
+    def lost(self, gate: Gate) -> tuple[JobRecord, ...]:
+        """Cells that were measured in the baseline and are not in this run at all."""
+        return self._against(gate.no_regression_against or "", gate.allow).lost
+
     def paired_drop(self, exact: JobRecord, own: JobRecord) -> tuple[float, float] | None:
         """Newcombe's interval on the same samples; ``None`` where which were right is not kept."""
         for key in ("dataset_sha256", "labels_sha256"):
@@ -81,7 +86,11 @@ class RunSources:
             found = compare(self._store, base, self._run, allow=allow)
         except HarnessError as error:  # a gate is never passed, nor a run lost, for want of it
             return _Baseline({}, error.one_line)
-        return _Baseline({item.cell.head.id: item for item in found.cells if item.cell.head})
+        lost = [item.cell.base for item in found.cells if item.cell.head is None]
+        return _Baseline(
+            {item.cell.head.id: item for item in found.cells if item.cell.head},
+            lost=tuple(base for base in lost if base and base.status is JobStatus.OK),
+        )
 
 
 def _judged(verdicts: tuple[Verdict, ...]) -> Found:

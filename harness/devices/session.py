@@ -316,6 +316,8 @@ def _doing(stage: Stage) -> str:
         Stage.CHECK: "run the output check",
         Stage.SCENARIOS: "answer queries",
         Stage.OPERATORS: "time its operators",
+        Stage.SUSTAINED: "run the model for minutes",
+        Stage.ENERGY: "run the model beside its power meter",
     }.get(stage, "start")
 
 

@@ -22,6 +22,7 @@ class AdvisoryKind(StrEnum):
     OTHER_LOAD = "other_load"
     FREQUENCY_CHANGED = "frequency_changed"
     TRIALS_FAILED = "trials_failed"
+    MEASUREMENT_FAILED = "measurement_failed"
     THREADS_DIFFER = "threads_differ"
     COARSE_TIMER = "coarse_timer"
     FEW_CALIBRATION_SAMPLES = "few_calibration_samples"
@@ -70,6 +71,8 @@ NEXT_STEP: dict[AdvisoryKind, str] = {
     "this machine wait for builds and other runs to end",
     AdvisoryKind.FREQUENCY_CHANGED: 'set governor = "performance" in the Policy; where the '
     "device cannot hold its highest clock, give it a lower maximum",
+    AdvisoryKind.MEASUREMENT_FAILED: "the job's other numbers stand: read the causes in the "
+    "report, then measure this alone (measure = [...] in the Policy)",
     AdvisoryKind.TRIALS_FAILED: "read the failed trials' causes in the report",
     AdvisoryKind.THREADS_DIFFER: "the runtime did not use the threads that were asked for: "
     "compare only with records of the same number",

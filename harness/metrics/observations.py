@@ -63,7 +63,8 @@ class Observations:
 
     ``enough`` tells what ended the latency trials, see ``orchestrate.enough.Enough``; empty
     where it was not noted.
-    ``passes`` has what was measured in processes of their own, by the Policy's name of it.
+    ``passes`` has what was measured in processes of their own, by the Policy's name of it, and
+    ``failed_passes`` why one of those is missing.
     ``delegated`` is the newest trial's fact of that name, see PROTOCOL.md.
     ``reference`` holds the output check: ``None`` when the host had no
     reference, else ``{"equal": bool, "relative_rms": float, "samples": n}``.
@@ -74,6 +75,7 @@ class Observations:
     trials: tuple[TrialObservation, ...] = ()
     passes: Mapping[str, tuple[TrialObservation, ...]] = field(default_factory=dict)
     failed_trials: int = 0
+    failed_passes: Mapping[str, str] = field(default_factory=dict)
     enough: Mapping[str, Any] = field(default_factory=dict)
     predictions: NDArray[np.int64] | None = None
     labels: NDArray[Any] | None = None

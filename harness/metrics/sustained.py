@@ -123,7 +123,7 @@ def measure(observations: Observations) -> tuple[Measurement, ...]:
     # As Python counts them: no sum of a device's numbers may overflow.
     runs = sum(load.runs.tolist())
     busy = float(load.length.sum())
-    first, last, (ratio, low, high) = _ends(load, observations.policy.seed)
+    first, last, ratio = _ends(load, observations.policy.seed)
     lower, higher = Direction.LOWER, Direction.HIGHER
     at_first, at_last = (
         sum(load.runs[end(load.start)].tolist()) for end in (load.first, load.last)
@@ -131,11 +131,15 @@ def measure(observations: Observations) -> tuple[Measurement, ...]:
     found = [
         Measurement("sustained_first", first, "ms", lower, at_first),
         Measurement("sustained_last", last, "ms", lower, at_last),
-        Measurement("sustained_ratio", ratio, "ratio", lower, runs, low, high),
+        *(
+            []
+            if ratio is None
+            else [Measurement("sustained_ratio", ratio[0], "ratio", lower, runs, *ratio[1:])]
+        ),
         Measurement("sustained_seconds", load.seconds, "s", higher, runs),
     ]
     if busy > 0:
-        found.insert(3, Measurement("sustained_throughput", runs / busy, "1/s", higher, runs))
+        found.insert(-1, Measurement("sustained_throughput", runs / busy, "1/s", higher, runs))
     _, degrees = load.temperature
     if len(degrees):
         for name, value in (
@@ -162,9 +166,10 @@ def throttled(observations: Observations) -> Iterator[Advisory]:
     load = _newest(observations)
     if load is None:
         return
-    first, last, (ratio, low, high) = _ends(load, observations.policy.seed)
-    if low <= CLEARLY:
+    first, last, ends_ratio = _ends(load, observations.policy.seed)
+    if ends_ratio is None or ends_ratio[1] <= CLEARLY:
         return
+    ratio, low, high = ends_ratio
     why = []
     ends = _frequencies(load)
     if ends is not None and ends[1] < _FREQUENCY_LEFT * ends[0]:
@@ -186,8 +191,8 @@ def _newest(observations: Observations) -> Load | None:
     return load_of(trials[-1]) if trials else None
 
 
-def _ends(load: Load, seed: int) -> tuple[float, float, tuple[float, float, float]]:
-    """Medians of both ends, ms, and their ratio with its interval."""
+def _ends(load: Load, seed: int) -> tuple[float, float, tuple[float, float, float] | None]:
+    """Medians of both ends, ms, and their ratio with its interval; ``None`` over a clock's 0."""
     blocks = load.median[load.first(load.start)], load.median[load.last(load.start)]
     first, last = (float(np.median(block)) for block in blocks)
     rng = np.random.default_rng([seed, 0x5057])
@@ -196,7 +201,7 @@ def _ends(load: Load, seed: int) -> tuple[float, float, tuple[float, float, floa
         for block in blocks
     ]
     if first <= 0 or drawn[0].min() <= 0:
-        return first, last, (1.0, 1.0, 1.0)
+        return first, last, None
     low, high = np.percentile(drawn[1] / drawn[0], [2.5, 97.5])
     return first, last, (last / first, float(low), float(high))
 

@@ -111,6 +111,7 @@ def seal_success(
         ),
         passes={} if emulated else passes,
         failed_trials=failed_trials,
+        failed_passes=facts.get("passes_failed") or {},
         enough={} if emulated else facts.get("enough") or {},
         labels=ready.data.labels if kept else None,
         task=model.task,
@@ -176,7 +177,7 @@ def seal_success(
             "classes": _class_names(ready) if matrix is not None else [],
             "agreement_missing": ready.float_missing,
             **({"scenarios": answered} if (answered := scenarios.results(observations)) else {}),
-            **_operators(trials),
+            **_operators(trials, facts.get("passes_failed") or {}),
             "power_meter": next(
                 (trial.facts.get("power_meter") for trial in passes.get("energy", ())), None
             ),
@@ -204,11 +205,12 @@ def _correct(observations: Observations) -> dict[str, NDArray[Any]]:
     return {"correct": (predictions == labels).astype(np.uint8)}
 
 
-def _operators(trials: Sequence[TrialRecord]) -> dict[str, Any]:
+def _operators(trials: Sequence[TrialRecord], failed: Mapping[str, str]) -> dict[str, Any]:
     """What a comparison says of a profile; all of it is with the trial."""
     found = [trial.facts for trial in trials if trial.purpose == Stage.OPERATORS.value]
     if not found:
-        return {}
+        why = failed.get(Stage.OPERATORS.value)
+        return {"operators": {"unsupported": why}} if why else {}
     if "operators" not in found[-1]:
         return {"operators": {"unsupported": found[-1].get("unsupported")}}
     return {"operators": Profile.from_json(found[-1]["operators"]).summary()}

@@ -13,6 +13,7 @@ from harness.devices.benchmark_model import find_tool
 from harness.devices.session import Answer, Session
 from harness.domain import DeviceKind, JobStatus, Stage, TrialStatus
 from harness.errors import (
+    AgentError,
     DeviceFullError,
     HarnessError,
     JobError,
@@ -98,9 +99,13 @@ class Lane(LaneSession):
                     self._guarded(item, self._judge)
                 if item.measured and not item.sealed and not self._passes:
                     self._guarded(item, self._seal)
-                if self._policy.cooldown_seconds and not self._over():
-                    self._session.hold(self._policy.cooldown_seconds)
-                    self._stopped.wait(self._policy.cooldown_seconds)
+                self._cool_down()
+
+    def _cool_down(self) -> None:
+        """The pause after an agent process that the Policy asks for."""
+        if self._policy.cooldown_seconds and not self._over():
+            self._session.hold(self._policy.cooldown_seconds)
+            self._stopped.wait(self._policy.cooldown_seconds)
 
     def _judge(self, item: LaneJob) -> None:
         """Whether the job has been measured enough; one more trial is told of as it is added."""
@@ -297,15 +302,15 @@ class Lane(LaneSession):
 
     def _pass(self, name: str, part: int, item: LaneJob) -> None:
         """A part of a measurement of another kind, in an agent process of its own."""
-        kind = PASSES[name]
-        if not kind.wanted(self.device, item):
+        kind, policy = PASSES[name], self._policy
+        if not kind.wanted(self.device, item) or name in item.passes_failed:
             return
 
         def ask(trial_id: int) -> None:
             ready = self._ready()
             cores = {"cores": list(ready.cores)} if ready.cores else {}
             asking = Asking(
-                self.device, self._session, self._store, self._policy, item, part, trial_id,
+                self.device, self._session, self._store, policy, item, part, trial_id,
                 ready, self._stopped,
                 lambda action: {
                     **self._request(item, f"{name}/{part}", action=action),
@@ -332,8 +337,16 @@ class Lane(LaneSession):
                 fence=self._session.fence,
             )
 
-        self._attempts(item, kind.stage, part, kind.parts(self._policy), ask)
-        item.passes_done.add((name, part))
+        try:
+            self._attempts(item, kind.stage, part, kind.parts(policy), ask)
+        except AgentError as error:
+            has_numbers = item.trials_done or item.passes_done or "accuracy" in policy.measure
+            if not has_numbers or self._to_be_resumed(error):
+                raise
+            item.passes_failed[name] = error.one_line  # what was measured before stands
+        else:
+            item.passes_done.add((name, part))
+        self._cool_down()
 
     def _request(self, item: LaneJob, purpose: str, *, action: str = "sweep") -> dict[str, Any]:
         job, ready = item.job, item.ready

@@ -23,6 +23,8 @@ class LaneJob:
     ready: Ready
     swept: bool = False
     passes_done: set[tuple[str, int]] = field(default_factory=set)
+    #: Why a pass is missing, by its name.
+    passes_failed: dict[str, str] = field(default_factory=dict)
     trials_done: set[int] = field(default_factory=set)
     #: What its trials say of a further one, once those that every job gets are done.
     enough: Enough | None = None
@@ -55,9 +57,14 @@ class LaneJob:
     def noted(self) -> dict[str, Any]:
         """What it is measured with and where, for its record."""
         data = self.ready.data
-        noted = {"dataset_sha256": data.samples.sha256, "labels_sha256": data.labels_sha256}
+        noted: dict[str, Any] = {
+            "dataset_sha256": data.samples.sha256,
+            "labels_sha256": data.labels_sha256,
+        }
         if self.moved_to:
             noted |= {"ran_on": self.moved_to, "moved_because": self.moved_because}
+        if self.passes_failed:
+            noted["passes_failed"] = dict(self.passes_failed)
         return noted
 
     @property
@@ -74,6 +81,7 @@ class LaneJob:
         self.swept, self.runtime, self.enough = False, None, None
         self.trials_done.clear()
         self.passes_done.clear()
+        self.passes_failed.clear()
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ HEADINGS = {
 COLUMNS = (
     "model", "recipe_base", "recipe_head", "device_base", "device_head", "kind", "backend",
     "metric", "outcome", "base", "head", "unit", "effect", "effect_low", "effect_high",
-    "effect_unit", "p", "p_adjusted", "reason",
+    "effect_unit", "p", "p_adjusted", "reason", "model_base",
 )  # fmt: skip
 
 
@@ -71,6 +71,7 @@ def _names(item: Compared) -> dict[str, Any]:
         "device_head": head.job.device,
         "kind": head.job.kind.value,
         "backend": str(head.job.backend),
+        "model_base": base.job.model,
     }
 
 
@@ -114,7 +115,7 @@ def as_markdown(found: Comparison, _width: int) -> str:
     verdicts = [(item, verdict) for item in found.cells for verdict in item.verdicts]
     verdicts.sort(key=lambda pair: order.get(pair[1].outcome.value, 4))
     lines = [
-        f"`{found.head}` against `{found.base}`",
+        f"**{escape(found.head)}** against **{escape(found.base)}**",
         "",
         "| job | measurement | change | verdict |",
         "|---|---|--:|---|",

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement as RichMeasurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -75,14 +76,39 @@ def _block(heading: tuple[str, str], group: list[Compared]) -> Iterator[Renderab
     for item in group:
         by_name = {verdict.metric: verdict for verdict in item.verdicts}
         table.add_row(Text(_row(item)), *(_cell(by_name.get(name)) for name in metrics))
-    yield table
+    yield _Fitting(table, _tall(group))
+
+
+class _Fitting:
+    """A table, or where the terminal is too narrow for it, the same one line per number."""
+
+    def __init__(self, wide: Table, tall: Table) -> None:
+        self._wide, self._tall = wide, tall
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        least = RichMeasurement.get(console, options.update(width=10_000), self._wide).minimum
+        yield self._wide if least <= options.max_width else self._tall
+
+
+def _tall(group: list[Compared]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("", overflow="fold")
+    table.add_column("", no_wrap=True)
+    table.add_column("change", justify="right", no_wrap=True)
+    for item in group:
+        name = _row(item)
+        for verdict in item.verdicts:
+            table.add_row(Text(name), HEADINGS[verdict.metric], _cell(verdict))
+            name = ""
+    return table
 
 
 def _row(item: Compared) -> str:
     """What tells the row from others of its block: two recipes stand above all of them."""
     base, head = item.cell.base or item.cell.any, item.cell.head or item.cell.any
     job = head.job
-    return job.model if base.job.recipe != job.recipe else f"{job.model}/{job.recipe}"
+    model = item.cell.model
+    return model if base.job.recipe != job.recipe else f"{model}/{job.recipe}"
 
 
 def _cell(verdict: Verdict | None) -> Text:

@@ -162,7 +162,10 @@ def conclusion(series: Series) -> str:
     if not series.enough:
         return f"{runs}{lost}: too few to tell a change ({LEAST_VALUES} at least)"
     sure = sum(change.confirmed for change in series.changes)
-    return f"{runs}{lost}: " + ("no change shown" if not sure else _counted(sure, "change"))
+    open_ = len(series.changes) - sure
+    told = _counted(sure, "change") if sure else "no change shown"
+    more = f", {open_} that more runs must confirm" if open_ else ""
+    return f"{runs}{lost}: {told}{more}"
 
 
 def summary(series: Sequence[Series]) -> str:

@@ -47,8 +47,8 @@ def sustained_cells(record: JobRecord) -> tuple[str, ...]:
     def value(name: str, digits: int = 3) -> str:
         return significant(found[name].value, digits) if name in found else "-"
 
-    ratio = found["sustained_ratio"]
-    half = "" if ratio.low is None or ratio.high is None else (
+    ratio = found.get("sustained_ratio")  # none where a fast model's median is 0 to the clock
+    half = "" if ratio is None or ratio.low is None or ratio.high is None else (
         f" ±{significant((ratio.high - ratio.low) / 2, 1)}"
     )  # fmt: skip
     degrees = "-"

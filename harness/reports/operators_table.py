@@ -176,6 +176,12 @@ def _clock_lines(profile: Profile) -> Iterator[str]:
             f"{profile.near_resolution} times (~ or <) are within ten steps of the profiler's "
             f"clock ({profile.resolution_ns / 1000:g} us)"
         )
+        timed = [item for item in profile.operators if item.time_ns is not None]
+        if profile.near_resolution >= len(timed):
+            yield (
+                "no operator is long enough for this clock: take no share or order of them "
+                "from here"
+            )
 
 
 def _join_lines(profile: Profile) -> Iterator[str]:

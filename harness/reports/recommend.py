@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.decide.recommend import Choice, Option, amount
+from harness.domain import JobStatus
 from harness.reports import numbers
 from harness.reports.escapes import cell as csv_cell
 from harness.reports.escapes import escape, plain
@@ -49,9 +50,19 @@ class Recommended:
     choices: tuple[Choice, ...]
 
     @property
+    def pending(self) -> int:
+        """How many jobs of the run are not done, so that the choices may still change."""
+        return sum(
+            item.record.status is JobStatus.PENDING
+            for choice in self.choices
+            for item in choice.options
+        )
+
+    @property
     def complete(self) -> bool:
-        """Whether there is something to take for every model on every device."""
-        return bool(self.choices) and all(choice.best is not None for choice in self.choices)
+        """Whether the run is done, with something to take for every model on every device."""
+        found = bool(self.choices) and all(choice.best is not None for choice in self.choices)
+        return found and not self.pending
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary per option; see ``COLUMNS``."""
@@ -91,6 +102,14 @@ def table(found: Recommended, width: int) -> str:
     return "\n".join(item.rstrip() for item in out.getvalue().splitlines()).strip("\n")
 
 
+def unfinished(found: Recommended) -> str:
+    """That the run is not done, and what to do; empty where it is."""
+    if not found.pending:
+        return ""
+    jobs = "1 job is" if found.pending == 1 else f"{found.pending} jobs are"
+    return f"not the last word: {jobs} not done yet; go on with: harness run --resume {found.run}"
+
+
 def parts(found: Recommended) -> Iterator[RenderableType]:
     """The choices for rich."""
     yield Text.assemble((wanted(found), "bold"), f"  run {found.run}")
@@ -104,6 +123,8 @@ def parts(found: Recommended) -> Iterator[RenderableType]:
         for line in choice.alike:
             yield Padding(Text(plain(line), style="yellow"), (0, 0, 0, 4))
         yield Text(plain(conclusion(choice)), style="bold")
+    if told := unfinished(found):
+        yield Text(f"\n{told}", style="yellow")
     yield Text("\n* take   | on the Pareto front: no other is as good in everything, better in one")
 
 
@@ -166,6 +187,7 @@ def as_json(found: Recommended) -> str:
     """What was asked, the best of each model and device, and every option."""
     whole = {
         "run": found.run,
+        "pending": found.pending,
         "minimize": found.goal,
         "bounds": dict(found.bounds),
         "choices": [
@@ -195,7 +217,9 @@ def as_csv(found: Recommended) -> str:
 
 def as_markdown(found: Recommended) -> str:
     """GitHub-flavoured: a table per model and device."""
-    lines = [f"### {escape(wanted(found))}", "", f"Run `{found.run}`.", ""]
+    lines = [f"### {escape(wanted(found))}", "", f"Run {escape(found.run)}.", ""]
+    if told := unfinished(found):
+        lines += [f"**{escape(told)}**", ""]
     for choice in found.choices:
         title = f"{choice.model} on {choice.device}, {choice.kind}: {conclusion(choice)}"
         lines += [f"#### {escape(title)}", ""]

@@ -56,6 +56,8 @@ def open_engine(url: str, *, create: bool) -> Engine:
                 hint="run a suite first, or name the store with --store",
             )
         _create_file(sqlite_file)
+    elif sqlite_file is not None:
+        _check_file(sqlite_file, create=create)
     if sqlite_file is not None and not create and _at_rest(sqlite_file):
         # SQLite would want a file beside this one to share with writers, and there can be none.
         parsed = parsed.set(
@@ -74,6 +76,24 @@ def open_engine(url: str, *, create: bool) -> Engine:
     with translated(where), _schema_lock(where):
         _bring_up_to_date(engine, where)
     return engine
+
+
+def _check_file(path: Path, *, create: bool) -> None:
+    """Raises ``StoreError`` for what no database can be in, or none to read."""
+    if path.is_dir():
+        raise StoreError(
+            f"{path} is a folder, not a store", hint=f"did you mean {path}/harness.db?"
+        )
+    if not os.access(path, os.R_OK):
+        raise StoreError(
+            f"the store {path} may not be read by this user",
+            hint=f"ask its owner for: chmod a+r {path}",
+        )
+    if not create and path.stat().st_size == 0:
+        raise StoreError(
+            f"{path} is an empty file, not a store",
+            hint="run a suite first, or name the store with --store",
+        )
 
 
 def _create_file(path: Path) -> None:
@@ -164,6 +184,11 @@ def _bring_up_to_date(engine: Engine, where: str) -> None:
             raise StoreError(f"{where} holds tables of these names that the harness did not make")
     if found == REVISIONS[-1]:
         return
+    if found is not None and not str(found).isalnum():
+        raise StoreError(
+            f"the store {where} does not say which schema it has: it is damaged",
+            hint="restore a copy of it, or use another store with --store",
+        )
     if found is not None and found not in REVISIONS:
         raise StoreVersionError(
             f"the store {where} has schema {found}, newer than this harness "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, make_url
 
 from harness.domain import (
     Advisory,
@@ -49,7 +49,7 @@ class Store:
     def __init__(self, url: str = DEFAULT_STORE, *, create: bool = True) -> None:
         self.url = url
         self._engine = open_engine(url, create=create)
-        self.location = self._engine.url.render_as_string(hide_password=True)
+        self.location = make_url(url).render_as_string(hide_password=True)
         self._lock = threading.RLock()
         # A result in a notebook keeps its store; its connections end with it, not before.
         self._finalizer = weakref.finalize(self, self._engine.dispose)

@@ -41,6 +41,7 @@ CHECKS: dict[str, Check] = {
     "drifting": stability.drifting,
     "modes": stability.two_states,
     "trials": amount.trials,
+    "passes": amount.passes,
     "agreement": agreement.trials,
     "precision": enough.precision,
     "steadiness": enough.steadiness,

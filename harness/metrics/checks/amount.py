@@ -35,6 +35,12 @@ def trials(seen: Seen) -> Iterator[Advisory]:
         )
 
 
+def passes(seen: Seen) -> Iterator[Advisory]:
+    """Measurements that were asked for and could not be had."""
+    for name, why in seen.observations.failed_passes.items():
+        yield Advisory(AdvisoryKind.MEASUREMENT_FAILED, f"{name}: {why}")
+
+
 def samples(seen: Seen) -> Iterator[Advisory]:
     """Trials that ended before they had the runs that the Policy wants."""
     wanted = seen.observations.policy.min_runs
