@@ -1,0 +1,189 @@
+"""A runtime that computes with the host's own and takes the time that is modelled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_agents.python.failures import AgentFailure
+from device_agents.python.runtimes import find_runtime
+from harness.domain import Backend, Device
+from harness.errors import ModelError, UnsupportedError
+from harness.simulation import Estimate, estimate, read_graph
+from harness.simulation.roofline import MODEL_VERSION
+from harness.simulation.thermal import Thermal
+from harness.transports.modelled.clock import ModelledClock
+from harness.transports.modelled.system import ModelledSystem
+
+#: Samples of noise drawn at a time.
+_NOISE_BLOCK = 4096
+
+
+class _ModelledInterpreter:
+    """A real interpreter whose time is modelled; timed invokes are not really run."""
+
+    def __init__(
+        self,
+        real: Any,
+        cost: Estimate,
+        clock: ModelledClock,
+        noise: Iterator[float],
+        *,
+        really_run: bool,
+        thermal: Thermal | None = None,
+    ) -> None:
+        self._real = real
+        self._thermal = thermal
+        self._cost = cost
+        self._clock = clock
+        self._noise = noise
+        self._really_run = really_run
+        self._ran = False
+        #: How much longer than the cost model says the newest inference took.
+        self.slower = 1.0
+        clock.advance(cost.init_ns * 0.4)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def allocate_tensors(self) -> None:
+        self._clock.advance(self._cost.init_ns * 0.6)
+        self._real.allocate_tensors()
+
+    def invoke(self) -> None:
+        cost = self._cost.invoke_ns if self._ran else self._cost.first_ns
+        took = cost * next(self._noise)
+        if self._thermal is not None:
+            took *= self._thermal.slowdown
+            self._thermal.work(took * 1e-9)
+        self._clock.advance(took)
+        self.slower = took / max(1, self._cost.invoke_ns)
+        self._ran = True
+        if self._really_run:
+            self._real.invoke()
+
+
+class _ModelledProfiler:
+    """Operators as the cost model has them, each as much slower as the inference was."""
+
+    resolution_ns = 1
+
+    def __init__(
+        self,
+        interpreter: _ModelledInterpreter,
+        names: Sequence[str],
+        cost: Estimate,
+        accelerator: str,
+    ) -> None:
+        self._interpreter, self._names, self._cost = interpreter, names, cost
+        #: The model of an Edge TPU has all operators on it, that of a processor none elsewhere.
+        self._delegated = accelerator != "cpu"
+
+    def events(self) -> list[tuple[str, int, int, bool]]:
+        """See the agent's ``run_operators``."""
+        slower = self._interpreter.slower
+        return [
+            (name, node, round(ns * slower), self._delegated)
+            for node, (name, ns) in enumerate(zip(self._names, self._cost.operator_ns, strict=True))
+        ]
+
+
+class ModelledRuntime:
+    """A runtime that times by the cost model and computes with the host's own runtime."""
+
+    name = "simulated"
+
+    def __init__(
+        self,
+        device: Device,
+        clock: ModelledClock,
+        system: ModelledSystem,
+        seed: Callable[[], int],
+    ) -> None:
+        self._host = find_runtime()
+        self.version = f"{MODEL_VERSION} over {self._host.name} {self._host.version}"
+        self._device, self._clock, self._system, self._seed = device, clock, system, seed
+
+    def delegated(self, _interpreter: Any) -> None:
+        """The cost model places no operators."""
+
+    def failure(self, _error: Exception) -> None:
+        """There is no accelerator that could fail."""
+
+    def profiler(self, interpreter: _ModelledInterpreter) -> _ModelledProfiler:
+        """See the agent's ``run_operators``."""
+        return _ModelledProfiler(interpreter, *self._profiled)
+
+    def interpreter(
+        self, path: str, threads: int, accelerator: str, purpose: str, request: Mapping[str, Any]
+    ) -> Any:
+        """See the agent's ``Runtime``."""
+        file = Path(path)
+        try:
+            graph = read_graph(file)
+            cost = estimate(
+                graph,
+                file.stat().st_size,
+                Backend(accelerator, threads),
+                self._device.simulation,
+            )
+        except (UnsupportedError, ModelError) as error:
+            kind = "unsupported" if isinstance(error, UnsupportedError) else "bad_model"
+            raise AgentFailure(kind, "load", error.message, error.hint or "") from None
+        with _quiet_first_time():
+            real = self._host.interpreter(path, 1, "cpu", purpose, request)
+            real.allocate_tensors()
+        self._profiled = [operator.name for operator in graph.operators], cost, accelerator
+        self._system.memory = cost.memory_bytes
+        self._system.threads = threads if accelerator == "cpu" else 1
+        thermal = None
+        if purpose == "sustained":
+            cores = self._device.simulation.get("cores", threads)
+            share = min(1.0, threads / cores) if accelerator == "cpu" else 1.0
+            thermal = self._system.thermal = Thermal(self._device.simulation, share, self._seed())
+            self._clock.rested = thermal.rest
+        return _ModelledInterpreter(
+            real,
+            cost,
+            self._clock,
+            _noise(self._device.simulation, self._seed()),
+            really_run=purpose == "sweep",
+            thermal=thermal,
+        )
+
+
+def _noise(profile: Mapping[str, Any], seed: int) -> Iterator[float]:
+    """Log-normal factors around 1: one for the trial, times one for each sample."""
+    rng = np.random.default_rng(seed)
+    trial = float(np.exp(rng.normal(0, profile["trial_noise_percent"] / 100)))
+    sigma = profile["noise_percent"] / 100
+    while True:
+        yield from (trial * np.exp(rng.normal(0, sigma, _NOISE_BLOCK))).tolist()
+
+
+_announced = threading.Event()
+_announcing = threading.Lock()
+
+
+@contextlib.contextmanager
+def _quiet_first_time() -> Iterator[None]:
+    """LiteRT announces its CPU delegate once per process on stderr; keep it off the terminal."""
+    if _announced.is_set():
+        yield
+        return
+    with _announcing:
+        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(null)
+            _announced.set()
