@@ -12,31 +12,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    ValidationInfo,
     field_validator,
 )
 
+from harness.config.hardware import PredictionFile
 from harness.config.quantities import bytes_of
+from harness.config.strict import Strict
 from harness.domain import Backend, Policy, Task
 
 _DEFAULT = Policy()
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Otherwise ``max_latency_ms = true`` would be a bound of 1 ms."""
-        allowed = str(cls.model_fields[info.field_name or ""].annotation)
-        if isinstance(value, bool) and "bool" not in allowed and "Any" not in allowed:
-            raise ValueError(f"{str(value).lower()} is not a value for this key")
-        return value
 
 
 def _not_zero(value: float) -> float:
@@ -45,7 +31,7 @@ def _not_zero(value: float) -> float:
     return value
 
 
-class PreprocessingFile(_Strict):
+class PreprocessingFile(Strict):
     """``(sample * scale - mean) / std``; one value, or one per channel."""
 
     scale: Annotated[float, AfterValidator(_not_zero)] = 1.0
@@ -62,7 +48,7 @@ class PreprocessingFile(_Strict):
     )
 
 
-class ModelFile(_Strict):
+class ModelFile(Strict):
     """A trained model: its file, its dataset, its preprocessing and its labels."""
 
     file: str = Field(
@@ -86,7 +72,7 @@ class ModelFile(_Strict):
     )
 
 
-class DatasetFile(_Strict):
+class DatasetFile(Strict):
     """Labelled samples."""
 
     source: str = Field(description="npz, image_folder, coco, digits or fashion_mnist")
@@ -121,7 +107,7 @@ class DatasetFile(_Strict):
     )
 
 
-class SimulationFile(_Strict):
+class SimulationFile(Strict):
     """Parameters of the cost model and of heat and power; see harness/simulation/roofline.py and
     thermal.py for units."""
 
@@ -160,7 +146,7 @@ def _of(*transports: str, **settings: Any) -> Any:
     return Field(default=None, json_schema_extra={"transports": list(transports)}, **settings)
 
 
-class DeviceFile(_Strict):
+class DeviceFile(Strict):
     """A device: how to reach it and what it offers."""
 
     name: str | None = Field(default=None, description="only in a file of its own")
@@ -244,6 +230,7 @@ class DeviceFile(_Strict):
         description="how far its readings may be off, in per cent of a reading",
     )  # fmt: skip
     simulation: SimulationFile | None = None
+    prediction: PredictionFile | None = None
 
     @field_validator("default_backend")
     @classmethod
@@ -256,7 +243,7 @@ class DeviceFile(_Strict):
 _Measured = Literal["latency", "accuracy", "operators", "scenarios", "sustained", "energy"]
 
 
-class PolicyFile(_Strict):
+class PolicyFile(Strict):
     """How to measure; times in seconds."""
 
     trials: int = _DEFAULT.trials
@@ -318,7 +305,7 @@ class PolicyFile(_Strict):
 Bytes = Annotated[int, BeforeValidator(bytes_of, json_schema_input_type=int | str)]
 
 
-class GatesFile(_Strict):
+class GatesFile(Strict):
     """Bounds that a run must keep: in [gates], or in several [[gates]] that all hold.
 
     A table is for the cells that its lists name; without lists for all.
@@ -357,13 +344,13 @@ Gates = Annotated[
 ]
 
 
-class GatesAlone(_Strict):
+class GatesAlone(Strict):
     """A file that holds gates and nothing else."""
 
     gates: Gates = []
 
 
-class SuiteFile(_Strict):
+class SuiteFile(Strict):
     """A declared experiment: models x recipes x devices x backends, with a Policy."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]

@@ -1,0 +1,36 @@
+"""Latency of a graph on a device that is not here, with an interval."""
+
+from harness.simulation.prediction.hardware import (
+    Core,
+    CoreType,
+    Hardware,
+    Kernel,
+    Runtime,
+    hardware_of,
+)
+from harness.simulation.prediction.parameters import PRIORS, Parameters, Prior, prior_of
+from harness.simulation.prediction.predicting import (
+    FORM,
+    OperatorTime,
+    Prediction,
+    Prepared,
+    predict,
+)
+
+__all__ = [
+    "FORM",
+    "PRIORS",
+    "Core",
+    "CoreType",
+    "Hardware",
+    "Kernel",
+    "OperatorTime",
+    "Parameters",
+    "Prediction",
+    "Prepared",
+    "Prior",
+    "Runtime",
+    "hardware_of",
+    "predict",
+    "prior_of",
+]

@@ -1,0 +1,62 @@
+"""Time of operators on a Coral Edge TPU.
+
+    call + bytes in and out / link + parameters past the cache / link
+    per operator: its start + multiply-accumulates / (4096 per cycle x share(class) x fit(shape))
+                  + bytes of activations / on-chip memory
+
+The structure is that of ``beagle_chip_structures.h`` and ``beagle_top_level_handler.cc`` of
+google-coral/libedgetpu: 4 x 4 tiles of 64 cells, 250 MHz by default and 500 MHz at most, narrow
+memory of 192 KiB per tile. Operators that the compiler does not map run on the host's processor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.simulation.prediction.classes import ARITHMETIC, CLASSES, Numbers, Work
+from harness.simulation.prediction.hardware import EdgeTpu, Hardware
+from harness.simulation.prediction.parameters import Parameters
+
+TILES = 16
+CELLS = 64
+LANES = 4
+MACS_PER_CYCLE = TILES * CELLS * LANES
+
+#: Bytes per cycle that sixteen tiles' narrow memories give (assumed: 32 each).
+_CHIP_BYTES = TILES * 32
+
+
+def fit(work: Work) -> Numbers:
+    """The share of lanes and cells that a shape keeps busy: channels are padded to them."""
+    outputs = np.ceil(work.outputs / CELLS) * CELLS
+    depth = np.ceil(work.depth / LANES) * LANES
+    positions = np.ceil(work.positions / TILES) * TILES
+    shares = work.outputs / outputs * work.depth / np.maximum(1.0, depth)
+    busy: Numbers = np.where(work.macs > 0, shares * work.positions / positions, 1.0)
+    return np.maximum(busy, 1e-3)
+
+
+def seconds(work: Work, hardware: Hardware, chip: EdgeTpu, parameters: Parameters) -> Numbers:
+    """Seconds of each mapped operator on the chip."""
+    shares = np.array(
+        [parameters(f"edgetpu.{kind}") if kind in ARITHMETIC else 1.0 for kind in CLASSES]
+    )
+    hertz = chip.mhz * 1e6
+    compute = work.macs / (MACS_PER_CYCLE * hertz * shares[work.classes] * fit(work))
+    carry = work.moved / (_CHIP_BYTES * hertz * parameters("edgetpu.memory"))
+    total: Numbers = compute + carry + parameters("edgetpu.operator") * 1e-6
+    return total
+
+
+def link_seconds(
+    hardware: Hardware,
+    chip: EdgeTpu,
+    crossing: int,
+    parameter_bytes: float,
+    parameters: Parameters,
+) -> tuple[float, float]:
+    """Seconds of the call with its transfers, and of parameters that do not fit on the chip."""
+    link = chip.link_mbs * 1e6 * parameters(f"link.{chip.link}.rate")
+    call = parameters(f"link.{chip.link}.invoke") * 1e-6
+    streamed = max(0.0, parameter_bytes - chip.cache_mib * 2**20)
+    return call + crossing / link, streamed / link
