@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.api.loss import Effort, debug, search
     from harness.api.nightly import check, history, recommend
     from harness.api.operators import compare_operators
+    from harness.api.predicting import calibrate, calibrate_device, predict, validate
     from harness.api.runs import RunResult, load, run
     from harness.api.variants import convert, inspect, preflight
 
@@ -31,6 +32,8 @@ __all__ = [
     "RunResult",
     "__version__",
     "ab",
+    "calibrate",
+    "calibrate_device",
     "check",
     "compare",
     "compare_operators",
@@ -39,10 +42,12 @@ __all__ = [
     "history",
     "inspect",
     "load",
+    "predict",
     "preflight",
     "recommend",
     "run",
     "search",
+    "validate",
 ]
 
 _PARTS = {
@@ -51,6 +56,7 @@ _PARTS = {
     "loss": ("Effort", "debug", "search"),
     "operators": ("compare_operators",),
     "nightly": ("check", "history", "recommend"),
+    "predicting": ("calibrate", "calibrate_device", "predict", "validate"),
     "runs": ("RunResult", "load", "run"),
     "variants": ("convert", "inspect", "preflight"),
 }

@@ -13,6 +13,7 @@ from harness.cli import (
     ab,
     agent,
     baseline,
+    calibrate,
     check,
     compare,
     convert,
@@ -24,6 +25,7 @@ from harness.cli import (
     history,
     inspect,
     operators,
+    predict,
     preflight,
     recipes,
     recommend,
@@ -34,6 +36,7 @@ from harness.cli import (
     search,
     streams,
     table,
+    validate,
 )
 from harness.errors import HarnessError
 
@@ -69,6 +72,9 @@ app.command("recommend")(recommend.recommend)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("inspect")(inspect.inspect)
+app.command("predict")(predict.predict)
+app.command("validate")(validate.validate)
+app.command("calibrate")(calibrate.calibrate)
 app.add_typer(devices.app, name="devices")
 app.command("doctor")(doctor.doctor)
 app.command("emulate")(emulate.emulate)

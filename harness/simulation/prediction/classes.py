@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.simulation.costs import still_tensors
-from harness.simulation.elements import Graph, Operator, Subgraph
+from harness.simulation.elements import Graph, Operator, Subgraph, Tensor
 
 Numbers = NDArray[np.float64]
 
@@ -93,9 +94,11 @@ class Work:
     ``wide`` whether the activations are floats, ``narrow_weights`` whether weights are 8 bits
     or fewer; ``outputs``, ``depth`` and ``positions`` are output channels, length of the
     sum behind one output, and output positions of an arithmetic operator (1 elsewhere).
+    ``comparisons`` are pairs of boxes that a detection's post-processing holds against each
+    other: every box with each that is kept, and class by class where its NMS is the regular
+    one (``use_regular_nms``; up to 100 kept per class, its default).
     """
 
-    names: tuple[str, ...]
     classes: NDArray[np.int64]
     macs: Numbers
     read: Numbers
@@ -108,19 +111,25 @@ class Work:
     outputs: Numbers
     depth: Numbers
     positions: Numbers
+    comparisons: Numbers
+
+    #: Parts that were asked for before, by their mask: a fit asks thousands of times.
+    parts: dict[bytes, Work] = field(default_factory=dict, repr=False, compare=False)
 
     def chosen(self, mask: NDArray[np.bool_]) -> Work:
         """The work of some operators."""
-        picked = {
-            name: getattr(self, name)[mask]
-            for name in self.__dataclass_fields__
-            if name != "names"
-        }
-        names = tuple(name for name, keep in zip(self.names, mask, strict=True) if keep)
-        return Work(names=names, **picked)
+        key = mask.tobytes()
+        if key not in self.parts:
+            names = [name for name in self.__dataclass_fields__ if name != "parts"]
+            self.parts[key] = Work(**{name: getattr(self, name)[mask] for name in names})
+        return self.parts[key]
 
 
-def work_of(graph: Graph) -> Work:
+#: Boxes that the regular NMS keeps of each class (``detections_per_class``).
+_PER_CLASS = 100
+
+
+def work_of(graph: Graph, *, regular_nms: bool = False) -> Work:
     """The work of a graph's main subgraph."""
     part = graph.main
     still = still_tensors(part.tensors, part.operators)
@@ -147,6 +156,7 @@ def work_of(graph: Graph) -> Work:
             float(channels) if macs else 1.0,
             macs / max(1.0, out) if macs else 1.0,
             max(1.0, out / max(1, channels)) if macs else 1.0,
+            _comparisons(kinds[-1], [tensor.shape for tensor in moving], made, regular_nms),
         ))  # fmt: skip
         types = {tensor.dtype for tensor in (*moving, *made)}
         wide = operator.activation.startswith(("float", "bfloat")) or (
@@ -156,10 +166,9 @@ def work_of(graph: Graph) -> Work:
             (wide, operator.weight in ("int8", "uint8", "int4", "int2"),
              operator.activation == "int16")
         )  # fmt: skip
-    table = np.array(rows, dtype=float).reshape(len(rows), 8)
+    table = np.array(rows, dtype=float).reshape(len(rows), 9)
     marks = np.array(flags, dtype=bool).reshape(len(rows), 3)
     return Work(
-        names=tuple(operator.name for operator in part.operators),
         classes=np.array(kinds, dtype=np.int64),
         macs=table[:, 0],
         read=table[:, 1],
@@ -172,4 +181,16 @@ def work_of(graph: Graph) -> Work:
         outputs=table[:, 5],
         depth=table[:, 6],
         positions=table[:, 7],
+        comparisons=table[:, 8],
     )
+
+
+def _comparisons(
+    kind: int, shapes: Sequence[tuple[int, ...]], made: Sequence[Tensor], regular: bool
+) -> float:
+    if CLASSES[kind] != OperatorClass.POSTPROCESSING or len(shapes) < 2 or not made:
+        return 0.0
+    boxes = shapes[1][1] if len(shapes[1]) > 2 else shapes[1][0] if shapes[1] else 0
+    classes = shapes[1][-1]
+    kept = made[0].shape[1] if len(made[0].shape) > 1 else 10
+    return float(boxes) * (classes * _PER_CLASS if regular else kept)

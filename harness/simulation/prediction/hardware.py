@@ -156,9 +156,7 @@ def hardware_of(
             for key in ("gpu", "nnapi", "npu")
             if table.get(key)
         },
-        edgetpu=EdgeTpu(
-            edgetpu["mhz"], edgetpu["link"], edgetpu["link_mbs"], edgetpu["cache_mib"]
-        )
+        edgetpu=EdgeTpu(edgetpu["mhz"], edgetpu["link"], edgetpu["link_mbs"], edgetpu["cache_mib"])
         if edgetpu
         else None,
         family=table.get("family") or name,

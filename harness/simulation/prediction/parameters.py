@@ -85,7 +85,10 @@ def _kernels() -> dict[str, Prior]:
         found[f"{base}.barrier"] = Prior(
             6.0, 0.6, 0.2, 60.0, "thousand cycles to join the threads of one operator"
         )
-    found["kernel.postprocessing"] = _cycles(20.0)
+    found["kernel.postprocessing"] = _cycles(8.0, 0.4)
+    found["kernel.comparison"] = Prior(
+        20.0, 0.3, 2.0, 200.0, "cycles to hold two boxes against each other"
+    )
     found["kernel.sixteen"] = Prior(
         0.03, 0.4, 0.002, 1.0, "share of the float peak that 16-bit reference kernels reach"
     )
@@ -101,9 +104,7 @@ def _kernels() -> dict[str, Prior]:
     found["memory.share"] = Prior(
         0.8, 0.3, 0.2, 1.5, "share of the memory's stated rate that all threads reach together"
     )
-    found["memory.single"] = Prior(
-        0.6, 0.3, 0.2, 1.0, "share of that which one thread reaches"
-    )
+    found["memory.single"] = Prior(0.6, 0.3, 0.2, 1.0, "share of that which one thread reaches")
     return found
 
 

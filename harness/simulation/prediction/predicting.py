@@ -79,14 +79,15 @@ class Prediction:
 class Prepared:
     """A graph taken apart once, for any number of predictions."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, regular_nms: bool = False) -> None:
         self.graph = graph
+        self._regular_nms = regular_nms
         self._partitions: dict[str, Partition] = {}
 
     @cached_property
     def work(self) -> Work:
         """What its operators do."""
-        return work_of(self.graph)
+        return work_of(self.graph, regular_nms=self._regular_nms)
 
     @cached_property
     def mapped(self) -> Partition:
@@ -227,6 +228,6 @@ def predict(
                 int(work.macs[index]),
                 float(taken[index]) * 1e3,
             )
-            for index, name in enumerate(work.names)
+            for index, name in enumerate(each.name for each in prepared.graph.operators)
         ),
     )

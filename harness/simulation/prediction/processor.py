@@ -95,6 +95,7 @@ def _seconds(
     compute = work.macs / rates
     cores = 1.0 / (serial / clock + (1.0 - serial) / clocks)
     elements = (work.read + work.written) * cycles[work.classes] * narrow
+    elements = elements + work.comparisons * parameters("kernel.comparison") * narrow
     each = elements / (np.where(shared, cores, clock) * speed * 1e9)
 
     all_bytes = hardware.memory_gbs * parameters("memory.share") * 1e9
@@ -107,9 +108,8 @@ def _seconds(
     )
     carry = moved / np.where(shared, together, lone)
 
-    start = parameters(f"{base}.operator")
-    if count > 1:
-        start = start + parameters(f"{base}.barrier") * shared
+    joined = parameters(f"{base}.barrier") if count > 1 else 0.0
+    start = parameters(f"{base}.operator") + joined * shared
     overhead = np.where(work.classes == _FREE, 0.2 * start, start) * 1e3 / (clock * 1e9)
     total: Numbers = compute + each + carry + overhead
     return total

@@ -1,0 +1,148 @@
+"""Predicted latencies: of a model, against a table, calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.calibration.naming import Devices, Unreadable
+from harness.calibration.validation import Validation
+from harness.calibration.validation import cross_validate as _cross_validate
+from harness.calibration.validation import validate as _validate
+from harness.config.prediction import prediction_data
+from harness.domain import Backend
+from harness.errors import ModelError, UsageError, suggest
+from harness.simulation import read_graph
+from harness.simulation.elements import Graph
+from harness.simulation.prediction import Prediction, Runtime
+from harness.simulation.prediction import predict as _predict
+
+if TYPE_CHECKING:
+    from harness.calibration.calibrating import Calibration
+    from harness.calibration.own import OwnFit
+    from harness.store import Store
+
+Tell = Callable[[str], None]
+
+
+def predict(
+    model: str | Path,
+    device: str,
+    backend: str | Backend = "",
+    *,
+    dtype: str = "float32",
+    input_size: int | None = None,
+    runtime: str = "",
+) -> Prediction:
+    """The latency of one inference, with its interval, in milliseconds.
+
+    ``model`` is a ``.tflite`` file or a published architecture by name, built in ``dtype``
+    (``float32``, ``int8``, ``uint8``) at ``input_size`` (its published one by default).
+    ``runtime`` is free text, as ``TFLite 2.5 CPU, 32-bit OS``; by default a present LiteRT on a
+    64-bit system. Raises ``UsageError`` and ``ModelError`` for what is unknown, and
+    ``UnsupportedError`` for what cannot run there.
+    """
+    data = prediction_data()
+    devices = Devices(data)
+    if device in devices.hardware:
+        hardware = devices.hardware[device]
+    else:
+        try:
+            hardware = devices.named(device)
+        except Unreadable:
+            data.table(device)
+            raise AssertionError from None
+    chosen = backend if isinstance(backend, Backend) else _backend(backend, hardware.edgetpu)
+    return _predict(
+        _graph(model, dtype, input_size),
+        hardware,
+        chosen,
+        Runtime.parse(runtime),
+        devices.parameters(),
+        data.spreads,
+    )
+
+
+def _backend(text: str, edgetpu: object) -> Backend:
+    if not text:
+        return Backend("edgetpu") if edgetpu is not None else Backend("cpu", 4)
+    try:
+        return Backend.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _graph(model: str | Path, dtype: str, input_size: int | None) -> Graph:
+    from harness.simulation import architectures
+
+    path = Path(model).expanduser()
+    if path.is_file():
+        return read_graph(path)
+    if str(model).endswith(".tflite") or "/" in str(model):
+        raise UsageError(f"there is no file {model}")
+    if dtype not in ("float32", "int8", "uint8"):
+        raise UsageError(f"unknown type {dtype!r}", hint="known: float32, int8, uint8")
+    found = architectures.find(str(model))
+    if found is None:
+        raise UsageError(
+            f"no file and no published architecture is called {str(model)[:100]!r}",
+            hint=suggest(str(model), architectures.names()),
+        )
+    shape = None
+    if input_size is not None:
+        if not 8 <= input_size <= 4096:
+            raise UsageError(f"an input of {input_size} pixels is none", hint="8 to 4096")
+        shape = (1, input_size, input_size, found.input_shape[-1])
+    try:
+        return found.graph(dtype, shape)
+    except ValueError as error:
+        raise ModelError(f"{found.name}: {error}") from None
+
+
+def validate(
+    table: str | Path, *, cross: bool = False, tell: Tell = lambda text: None
+) -> Validation:
+    """Hold predictions against a CSV table of published latencies.
+
+    ``cross`` leaves each model out of a fit of its own and predicts it by that: minutes.
+    Raises ``UsageError`` for a file that is no such table.
+    """
+    path = Path(table).expanduser()
+    return _cross_validate(path, tell) if cross else _validate(path)
+
+
+def calibrate(table: str | Path, *, tell: Tell = lambda text: None) -> Calibration:
+    """Fit the predictor's parameters to a table. Raises ``UsageError``.
+
+    Nothing is written: ``harness.calibration.writing`` has the profiles' new text.
+    """
+    from harness.calibration.calibrating import calibrate as run
+    from harness.calibration.cases import cases_of
+    from harness.calibration.table import read_table
+
+    path = Path(table).expanduser()
+    cases = cases_of(read_table(path), Devices(prediction_data()))
+    if not any(case.ok for case in cases):
+        raise UsageError(
+            f"{path}: no row can be predicted", hint=f"harness validate {path} says why of each"
+        )
+    return run(cases, tell=tell)
+
+
+def calibrate_device(
+    run: str, device: str, *, like: str | None = None, store: str | Store | None = None
+) -> OwnFit:
+    """Fit a device's own factors to what a run measured on it.
+
+    ``like`` is the profile or board with its parts, by default its own profile.
+    Raises ``UsageError``, ``StoreError``.
+    """
+    from harness.api.runs import load
+    from harness.calibration.own import calibrate_own, cases_of_run
+    from harness.store import DEFAULT_STORE
+
+    records = load(run, store=store or DEFAULT_STORE).view.jobs
+    devices = Devices(prediction_data())
+    cases = cases_of_run(records, devices, device, like or device)
+    return calibrate_own(cases, devices.parameters(), device)

@@ -1,0 +1,92 @@
+"""The whole of a calibration: fit, leave each model out, find how wide intervals must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+
+from harness.calibration.cases import Case
+from harness.calibration.fitting import Fit, fit, predicted_seconds
+from harness.simulation.prediction import Parameters
+from harness.simulation.prediction.interval import UNKNOWN, place_of, spread_of
+
+#: Steps of a fit that starts where the fit of all rows ended.
+_FEW = 8
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was fitted, the spreads of intervals, and residuals with each model left out.
+
+    ``unseen`` has one for each case, in their order: logarithms of truth over prediction.
+    """
+
+    fit: Fit
+    spreads: Mapping[str, float]
+    unseen: tuple[float, ...]
+    cases: tuple[Case, ...]
+
+
+def group_of(case: Case) -> tuple[str, str]:
+    """The accelerator and the family of devices of a case."""
+    assert case.setting is not None
+    return place_of(case.setting.backend.accelerator), case.setting.hardware.family
+
+
+def calibrate(
+    cases: Sequence[Case],
+    start: Mapping[str, float] | None = None,
+    tell: Tell = lambda text: None,
+) -> Calibration:
+    """Parameters and spreads from every case that can be predicted."""
+    usable = tuple(case for case in cases if case.ok)
+    tell(f"fitting {len(usable)} rows")
+    found = fit(usable, start)
+    unseen = left_out(usable, found.values, tell)
+    return Calibration(found, spreads_of(usable, unseen), unseen, usable)
+
+
+def left_out(
+    cases: Sequence[Case], start: Mapping[str, float], tell: Tell = lambda text: None
+) -> tuple[float, ...]:
+    """Residuals where each model was left out of the fit, at every size of its family's name.
+
+    A model is an architecture at one width and resolution; all its rows are left out together,
+    on whatever device and in whatever type.
+    """
+    models = sorted({case.architecture for case in cases})
+    residuals = [0.0] * len(cases)
+    for model in models:
+        tell(f"leaving out {model}")
+        rest = [case for case in cases if case.architecture != model]
+        values = fit(rest, start, steps=_FEW).values if rest else {}
+        parameters = Parameters(values)
+        for position, case in enumerate(cases):
+            if case.architecture == model:
+                published = (case.published.published_ms or 1.0) / 1e3
+                residuals[position] = log(published / predicted_seconds(case, parameters))
+    return tuple(residuals)
+
+
+def spreads_of(cases: Sequence[Case], residuals: Sequence[float]) -> dict[str, float]:
+    """The spread of each accelerator, and of each family of devices on it, where there are rows.
+
+    Those of few rows lean on what is wider: the family on its accelerator, that on all.
+    """
+    groups: dict[tuple[str, str], list[float]] = {}
+    for case, residual in zip(cases, residuals, strict=True):
+        groups.setdefault(group_of(case), []).append(residual)
+    everything = spread_of(residuals, UNKNOWN)
+    found: dict[str, float] = {}
+    for place in sorted({place for place, _ in groups}):
+        of_place = [r for (each, _), rs in groups.items() if each == place for r in rs]
+        found[place] = spread_of(of_place, max(everything, float(np.std(of_place))))
+        for (each, family), members in sorted(groups.items()):
+            if each == place and family:
+                found[f"{place}.{family}"] = spread_of(members, found[place])
+    return found

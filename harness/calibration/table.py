@@ -1,0 +1,127 @@
+"""Reading a table of published latencies: any model, device and backend in words.
+
+The columns are ``model, input_shape, dtype, device, backend, threads, latency_ms``; of ``soc``,
+``source`` and ``notes`` what is there is used. What cannot be read has a status that says why;
+no row is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+from harness.errors import UsageError
+
+NEEDED = ("model", "device", "backend", "latency_ms")
+
+#: The most rows and the longest cell that are read.
+_MOST_ROWS = 100_000
+_MOST_BYTES = 64 * 2**20
+_LONGEST = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One row as it stands; ``published_ms`` is ``None`` where it is no positive number."""
+
+    number: int
+    model: str
+    dtype: str
+    device: str
+    soc: str
+    backend: str
+    threads: str
+    notes: str
+    source: str
+    input_shape: tuple[int, ...] | None
+    published_ms: float | None
+    problem: str = ""
+
+
+def read_table(path: Path) -> tuple[Published, ...]:
+    """The rows of a CSV file.
+
+    Raises ``UsageError`` where there is none, or columns are missing.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UsageError(f"{path}: more than {_MOST_BYTES:,} bytes", hint="is it a table?")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a text file", hint="a table is CSV in UTF-8") from None
+    try:
+        reader = csv.DictReader(text.splitlines(keepends=True))
+        have = [name.strip().lower() for name in reader.fieldnames or ()]
+        reader.fieldnames = have
+        rows = [row for row, _ in zip(reader, range(_MOST_ROWS), strict=False)]
+    except csv.Error as error:
+        raise UsageError(f"{path}: not CSV: {error}") from None
+    missing = [name for name in NEEDED if name not in have]
+    if missing:
+        raise UsageError(
+            f"{path}: columns are missing: {', '.join(missing)}",
+            hint=f"needed: {', '.join(NEEDED)}; used: dtype, threads, input_shape, soc, notes",
+        )
+    return tuple(_row(number, row) for number, row in enumerate(rows, start=2))
+
+
+def _row(number: int, row: Mapping[str, str | None]) -> Published:
+    def cell(name: str) -> str:
+        value = row.get(name)
+        return value.strip()[:_LONGEST] if isinstance(value, str) else ""
+
+    problem = ""
+    published: float | None = None
+    try:
+        published = float(cell("latency_ms"))
+    except ValueError:
+        problem = f"latency_ms is no number: {cell('latency_ms')[:40]!r}"
+    if published is not None and not (isfinite(published) and published > 0):
+        problem, published = f"latency_ms is not positive: {published}", None
+    shape: tuple[int, ...] | None = None
+    if cell("input_shape"):
+        sizes = [int(size) for size in re.findall(r"\d{1,6}", cell("input_shape"))]
+        if len(sizes) in (1, 2):
+            sizes = [1, sizes[0], sizes[-1], 3]
+        elif len(sizes) == 3:
+            sizes = [1, *sizes]
+        if len(sizes) == 4 and all(0 < size <= 8192 for size in sizes):
+            shape = tuple(sizes)
+        else:
+            problem = problem or f"input_shape is none: {cell('input_shape')[:40]!r}"
+    return Published(
+        number=number,
+        model=cell("model"),
+        dtype=cell("dtype"),
+        device=cell("device"),
+        soc=cell("soc"),
+        backend=cell("backend"),
+        threads=cell("threads"),
+        notes=cell("notes"),
+        source=cell("source"),
+        input_shape=shape,
+        published_ms=published,
+        problem=problem,
+    )
+
+
+def dtype_of(published: Published) -> str:
+    """``float32`` or ``int8``, from the column, the model's name or the backend.
+
+    Names of quantized files say so; an Edge TPU runs integers only. ``uint8/int8`` is ``int8``.
+    """
+    low = published.dtype.lower()
+    if re.search(r"u?int8|quant|i8|8[- ]?bit", low):
+        return "int8"
+    if re.search(r"float|fp(32|16)|f32|f16|half", low):
+        return "float32"
+    text = f"{published.model} {published.backend}".lower()
+    if re.search(r"quant|u?int8|edge ?tpu", text.replace("_", " ")):
+        return "int8"
+    return "float32"

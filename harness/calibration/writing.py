@@ -1,0 +1,167 @@
+"""What was fitted, into the profiles; nothing else in them changes."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.cache import whole_file
+from harness.calibration.calibrating import Calibration
+from harness.calibration.own import OwnFit
+from harness.config.devices import device_files, own_devices
+from harness.config.paths import profiles_dir
+from harness.config.prediction import forget, prediction_data, processors_dir
+from harness.errors import UsageError
+from harness.simulation.prediction import FORM, prior_of
+
+_HEADER = "[prediction.fitted]"
+_OURS = "# Fitted by"
+
+
+def shared_text(calibration: Calibration, table: str) -> str:
+    """The whole of ``fitted.toml``."""
+    lines = [
+        f"# Fitted by harness calibrate from {len(calibration.cases)} rows of {table};",
+        "# do not edit. Behind each value: what it is, and what was believed before.",
+        f'form = "{FORM}"',
+        f'table = "{table}"',
+        f"rows = {len(calibration.cases)}",
+        "",
+        "[spreads]",
+        "# Half of a 90 % interval in logarithms, from rows of models that were left out.",
+        *(f'"{name}" = {value:.4g}' for name, value in sorted(calibration.spreads.items())),
+        "",
+        "[parameters]",
+    ]
+    for name, value in sorted(calibration.fit.values.items()):
+        if not name.startswith("device."):
+            prior = prior_of(name)
+            lines.append(f'"{name}" = {value:.5g}  # {prior.meaning}; before: {prior.value:g}')
+    return "\n".join(lines) + "\n"
+
+
+def device_values(values: Mapping[str, float], device: str) -> dict[str, float]:
+    """The parameters of one device, by name without the device's."""
+    start = f"device.{device}."
+    return {
+        name.removeprefix(start): value
+        for name, value in sorted(values.items())
+        if name.startswith(start)
+    }
+
+
+def with_fitted(text: str, fitted: Mapping[str, float], why: str) -> str:
+    """A profile's text with its ``[prediction.fitted]`` table made anew, at its end."""
+    kept = text
+    at = re.search(rf"^{re.escape(_HEADER)}[ \t]*$", text, re.MULTILINE)
+    if at:
+        before = text[: at.start()].rstrip("\n")
+        while before.rsplit("\n", 1)[-1].startswith(_OURS):
+            before = before.rsplit("\n", 1)[0].rstrip("\n")
+        following = re.search(r"^\[", text[at.end() :], re.MULTILINE)
+        after = text[at.end() + following.start() :] if following else ""
+        kept = before + "\n" + (f"\n{after}" if after else "")
+    if not fitted:
+        return kept
+    lines = [f"{_OURS} harness calibrate from {why}: factors of this device alone.", _HEADER]
+    lines += [f'"{name}" = {value:.4g}' for name, value in fitted.items()]
+    return kept.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
+
+
+def changed_files(calibration: Calibration, table: str) -> dict[Path, str]:
+    """Path -> what it should hold: ``fitted.toml``, and the profile of every fitted device."""
+    values = calibration.fit.values
+    found = {processors_dir() / "fitted.toml": shared_text(calibration, table)}
+    rows: dict[str, int] = {}
+    for case in calibration.cases:
+        assert case.setting is not None
+        name = case.setting.hardware.name
+        rows[name] = rows.get(name, 0) + 1
+    for name, path in device_files().items():
+        if name in rows:
+            why = f"{rows[name]} of its rows in {table}"
+            text = path.read_text(encoding="utf-8")
+            found[path] = with_fitted(text, device_values(values, name), why)
+    return found
+
+
+def own_profile(found: OwnFit, like: str, run: str) -> dict[Path, str]:
+    """The user's own profile of a device with its factors: his own, or made of what there is.
+
+    Of a profile that is shipped, a copy among the user's own; of none, a new one of this
+    machine's transport, to be completed by hand.
+    """
+    files = device_files()
+    target = own_devices() / f"{found.device}.toml"
+    text = ""
+    if found.device in files:
+        text = files[found.device].read_text(encoding="utf-8")
+        if files[found.device].parent != profiles_dir() / "devices":
+            target = files[found.device]
+    if "[prediction]" not in text:
+        table = prediction_data().table(like)
+        text = text.rstrip("\n") + ("\n\n" if text else f'name = "{found.device}"\n'
+            'transport = "local"\n\n') + _prediction_text(table, like)  # fmt: skip
+    values = device_values(found.values, found.device)
+    count = len(found.cases)
+    why = f"{count} measurement{'s' if count != 1 else ''} of run {run}"
+    return {target: with_fitted(text, values, why)}
+
+
+def _prediction_text(table: Mapping[str, Any], like: str) -> str:
+    cores = ", ".join(
+        f'{{ type = "{core["type"]}", count = {core["count"]}, ghz = {core["ghz"]} }}'
+        for core in table["cores"]
+    )
+    lines = [
+        "[prediction]",
+        f"cores = [{cores}]",
+        f"memory_gbs = {table['memory_gbs']}",
+        f'source = "as {like}"',
+    ]
+    if "family" in table:
+        lines.insert(1, f'family = "{table["family"]}"')
+    for name in ("gpu", "nnapi", "npu", "edgetpu"):
+        if name in table:
+            inner = ", ".join(f"{key} = {json.dumps(value)}" for key, value in table[name].items())
+            lines.append(f"{name} = {{ {inner} }}")
+    return "\n".join(lines) + "\n"
+
+
+def difference(files: Mapping[Path, str]) -> str:
+    """What would change, as a unified diff."""
+    parts: list[str] = []
+    for path, text in files.items():
+        old = path.read_text(encoding="utf-8") if path.is_file() else ""
+        parts.extend(
+            difflib.unified_diff(
+                old.splitlines(keepends=True), text.splitlines(keepends=True),
+                str(path), str(path),
+            )
+        )  # fmt: skip
+    return "".join(parts)
+
+
+def write(files: Mapping[Path, str]) -> list[Path]:
+    """Write what is different, each file whole; returns which. Raises ``UsageError``."""
+    written = []
+    for path, text in files.items():
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as part:
+                part.write_text(text, encoding="utf-8")
+                part.chmod(0o644)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {path}: {error.strerror}",
+                hint="calibrate in a checkout, or set HARNESS_DEVICES and HARNESS_PROCESSORS",
+            ) from None
+        written.append(path)
+    forget()
+    return written

@@ -1,0 +1,87 @@
+"""``harness calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DEFAULT_STORE, StoreOption
+
+
+def calibrate(
+    table: Annotated[
+        Path | None,
+        typer.Argument(
+            help="CSV of published latencies, as harness validate takes it.", metavar="[TABLE]"
+        ),
+    ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option("--from-run", help="Own measurements: a run's id, or 'last'.", metavar="RUN"),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", "-d", help="With --from-run: which of its devices."),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            help="With --from-run: the profile or board with the device's cores; by default its "
+            "own profile.",
+            metavar="NAME",
+        ),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the profiles; without it a diff is printed.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Fit what harness predict predicts with, to published latencies or to your own.
+
+    From a table: parameters of kernels and cores go to profiles/processors/fitted.toml, those of
+    one device alone to its profile. Without chance: the same table gives the same files.
+
+    From a run, with a handful of variants measured on one device: only that device's own factors,
+    into a profile of that name among yours (~/.config/edge-harness/devices). The measurements may
+    be of any models; a float and an int8 variant, on one thread and on all, say most.
+    """
+    import sys
+
+    import harness
+    from harness.errors import UsageError
+
+    if (table is None) == (from_run is None):
+        raise UsageError("give either a table, or --from-run RUN --device DEVICE")
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    from harness.calibration import writing
+
+    if table is not None:
+        if device or like:
+            raise UsageError("--device and --like go with --from-run")
+        found = harness.calibrate(table, tell=tell)
+        files = writing.changed_files(found, table.name)
+    else:
+        assert from_run is not None
+        if device is None:
+            raise UsageError("--from-run needs --device: whose measurements?")
+        own = harness.calibrate_device(from_run, device, like=like, store=store)
+        from harness.calibration.own import percent
+
+        count = len(own.cases)
+        tell(
+            f"{count} measurement{'s' if count != 1 else ''} on {device}: median error "
+            f"{percent(own.before):.1f} % before, {percent(own.after):.1f} % after"
+        )
+        files = writing.own_profile(own, like or device, from_run)
+    if write:
+        for path in writing.write(files):
+            tell(f"wrote {path}")
+    else:
+        print(writing.difference(files), end="")
+        tell("nothing is written without --write")

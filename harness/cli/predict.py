@@ -1,0 +1,78 @@
+"""``harness predict``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import FormatOption
+
+
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A .tflite file, or a published architecture: mobilenet_v2_1.0_224, "
+            "efficientdet_lite0, ...",
+            metavar="MODEL",
+        ),
+    ],
+    device: Annotated[
+        str,
+        typer.Option("--device", "-d", help="A profile, or any device in words.", metavar="DEVICE"),
+    ],
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend",
+            "-b",
+            help="cpu x4, gpu, nnapi, edgetpu; by default the device's Edge TPU, or cpu x4.",
+            metavar="BACKEND",
+        ),
+    ] = "",
+    dtype: Annotated[
+        str,
+        typer.Option("--dtype", help="Of an architecture: float32, int8 or uint8.", metavar="TYPE"),
+    ] = "float32",
+    input_size: Annotated[
+        int | None,
+        typer.Option("--input-size", help="Of an architecture: pixels, if not the published."),
+    ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            "--runtime",
+            help="What executes, in words: 'TFLite 2.5, 32-bit OS'. By default a present LiteRT.",
+            metavar="TEXT",
+        ),
+    ] = "",
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Every operator, not classes of them.")
+    ] = False,
+    format: FormatOption = "table",
+) -> None:
+    """Predict about how fast a model would be on a device that is not here.
+
+    Gives the latency of one inference in milliseconds, with an interval that is meant to hold the
+    truth nine times of ten, and what of it each operator takes. It is a prediction and never goes
+    into a store: docs/predicting.md says how good it is, and how to calibrate it.
+    """
+    import shutil
+
+    import harness
+    from harness.cli import output
+    from harness.reports import predictions
+
+    output.check_format(format, predictions.FORMS)
+    found = harness.predict(
+        model, device, backend, dtype=dtype, input_size=input_size, runtime=runtime
+    )
+    if format == "table":
+        output.show_parts(
+            predictions.prediction_parts(found, operators=operators),
+            lambda width: predictions.prediction_text(found, format, width, operators=operators),
+            shutil.get_terminal_size((100, 24)).columns,
+        )
+    else:
+        print(predictions.prediction_text(found, format))

@@ -1,0 +1,69 @@
+"""``harness validate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import FormatOption
+
+
+def validate(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with the columns model, device, backend and latency_ms; dtype, threads, "
+            "input_shape, soc and notes are used where they are.",
+            metavar="TABLE",
+        ),
+    ],
+    cross: Annotated[
+        bool,
+        typer.Option(
+            "--cross-validate",
+            help="Leave each model out of a fit of its own, and predict it by that (minutes).",
+        ),
+    ] = False,
+    rows: Annotated[bool, typer.Option("--rows", help="Also list every row.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", help="Draw predicted against published, per device (SVG).", metavar="FILE"
+        ),
+    ] = None,
+    format: FormatOption = "table",
+) -> None:
+    """Hold predictions against a table of published latencies.
+
+    Models, devices and backends may be in anybody's words: "Raspberry Pi 4 + Coral USB (USB3)",
+    "TFLite 2.5.0 CPU (default int8 kernels)". Per row: device, backend, threads, model, dtype,
+    published_ms, predicted_ms, low_ms, high_ms and status, which is ok or says why the row cannot
+    be predicted. Then the median error, the share within a factor of 1.5 and how often intervals
+    hold the truth, by device and model, beside two baselines.
+    """
+    import shutil
+    import sys
+
+    import harness
+    from harness.cli import output
+    from harness.reports import predictions
+
+    output.check_format(format, predictions.FORMS)
+    found = harness.validate(
+        table, cross=cross, tell=lambda text: print(text, file=sys.stderr, flush=True)
+    )
+    if plot is not None:
+        from harness.reports import prediction_plot
+
+        prediction_plot.write(found, plot)
+        print(f"wrote {plot}", file=sys.stderr)
+    if format == "table":
+        output.show_parts(
+            predictions.validation_parts(found, rows=rows),
+            lambda width: predictions.validation_text(found, format, width, rows=rows),
+            shutil.get_terminal_size((100, 24)).columns,
+        )
+    else:
+        print(predictions.validation_text(found, format))
