@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from harness.calibration.validation import cross_validate as _cross_validate
 from harness.calibration.validation import validate as _validate
 from harness.config.prediction import prediction_data
 from harness.domain import Backend
-from harness.errors import ModelError, UsageError, suggest
+from harness.errors import ModelError, UsageError
 from harness.simulation import read_graph
 from harness.simulation.elements import Graph
 from harness.simulation.prediction import Prediction, Runtime
@@ -87,7 +88,7 @@ def _graph(model: str | Path, dtype: str, input_size: int | None) -> Graph:
     if found is None:
         raise UsageError(
             f"no file and no published architecture is called {str(model)[:100]!r}",
-            hint=suggest(str(model), architectures.names()),
+            hint=_alike(str(model), architectures.names()),
         )
     shape = None
     if input_size is not None:
@@ -100,16 +101,27 @@ def _graph(model: str | Path, dtype: str, input_size: int | None) -> Graph:
         raise ModelError(f"{found.name}: {error}") from None
 
 
-def validate(
-    table: str | Path, *, cross: bool = False, tell: Tell = lambda text: None
-) -> Validation:
+def _alike(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {', '.join(near)}?"
+    families = dict.fromkeys(each.split("_")[0] for each in known)
+    return f"{len(known)} are known, of the families {', '.join(families)}"
+
+
+def validate(table: str | Path, *, without: str = "", tell: Tell = lambda text: None) -> Validation:
     """Hold predictions against a CSV table of published latencies.
 
-    ``cross`` leaves each model out of a fit of its own and predicts it by that: minutes.
-    Raises ``UsageError`` for a file that is no such table.
+    ``without="model"`` predicts each row by a fit that has not seen its model, ``"family"`` by one
+    that has not seen a relation of it either: a minute or two. Raises ``UsageError`` for a file
+    that is no such table.
     """
     path = Path(table).expanduser()
-    return _cross_validate(path, tell) if cross else _validate(path)
+    if without not in ("", "model", "family"):
+        raise UsageError(f"without = {without!r}", hint="known: model, family")
+    if not without:
+        return _validate(path)
+    return _cross_validate(path, tell, families=without == "family")
 
 
 def calibrate(table: str | Path, *, tell: Tell = lambda text: None) -> Calibration:

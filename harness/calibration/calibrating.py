@@ -23,12 +23,14 @@ Tell = Callable[[str], None]
 class Calibration:
     """What was fitted, the spreads of intervals, and residuals with each model left out.
 
-    ``unseen`` has one for each case, in their order: logarithms of truth over prediction.
+    ``unseen`` has one for each case, in their order: logarithms of truth over prediction;
+    ``strange`` the same with the model's whole family left out, every width and resolution.
     """
 
     fit: Fit
     spreads: Mapping[str, float]
     unseen: tuple[float, ...]
+    strange: tuple[float, ...]
     cases: tuple[Case, ...]
 
 
@@ -48,26 +50,38 @@ def calibrate(
     tell(f"fitting {len(usable)} rows")
     found = fit(usable, start)
     unseen = left_out(usable, found.values, tell)
-    return Calibration(found, spreads_of(usable, unseen), unseen, usable)
+    strange = left_out(usable, found.values, tell, families=True)
+    # What will be asked for is in part a relation of what was seen, in part like nothing.
+    spreads = spreads_of((*usable, *usable), (*unseen, *strange))
+    return Calibration(found, spreads, unseen, strange, usable)
 
 
 def left_out(
-    cases: Sequence[Case], start: Mapping[str, float], tell: Tell = lambda text: None
+    cases: Sequence[Case],
+    start: Mapping[str, float],
+    tell: Tell = lambda text: None,
+    *,
+    families: bool = False,
 ) -> tuple[float, ...]:
-    """Residuals where each model was left out of the fit, at every size of its family's name.
+    """Residuals where each model was left out of the fit.
 
     A model is an architecture at one width and resolution; all its rows are left out together,
-    on whatever device and in whatever type.
+    on whatever device and in whatever type. With ``families`` all of its family are, as all
+    MobileNets V1. Logarithms of truth over prediction, one for each case.
     """
-    models = sorted({case.architecture for case in cases})
+
+    def name(case: Case) -> str:
+        return case.family if families else case.architecture
+
+    models = sorted({name(case) for case in cases})
     residuals = [0.0] * len(cases)
     for model in models:
         tell(f"leaving out {model}")
-        rest = [case for case in cases if case.architecture != model]
+        rest = [case for case in cases if name(case) != model]
         values = fit(rest, start, steps=_FEW).values if rest else {}
         parameters = Parameters(values)
         for position, case in enumerate(cases):
-            if case.architecture == model:
+            if name(case) == model:
                 published = (case.published.published_ms or 1.0) / 1e3
                 residuals[position] = log(published / predicted_seconds(case, parameters))
     return tuple(residuals)

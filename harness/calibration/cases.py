@@ -23,6 +23,7 @@ class Case:
     prepared: Prepared | None = None
     #: The architecture's canonical name: rows of one model in several spellings share it.
     architecture: str = ""
+    family: str = ""
     status: str = "ok"
 
     @property
@@ -60,7 +61,7 @@ def _case(
         except (HarnessError, ValueError) as error:
             return Case(row, dtype, setting, status=f"{architecture.name}: {error}"[:200])
         graphs[key] = Prepared(graph, regular_nms=_regular(architecture.family, dtype))
-    return Case(row, dtype, setting, graphs[key], architecture.name)
+    return Case(row, dtype, setting, graphs[key], architecture.name, architecture.family)
 
 
 def _shape(row: Published) -> tuple[int, ...] | None:

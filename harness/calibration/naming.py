@@ -158,9 +158,11 @@ def _threads(published: Published, hardware: Hardware, accelerator: str) -> int:
                       f"{published.notes} ; {published.backend}".lower())  # fmt: skip
     if threads < 1 and found:
         threads = int(next(group for group in found.groups() if group))
+    if threads < 1 and re.search(r"multi-?thread", published.notes.lower()):
+        threads = hardware.big
     if threads < 1:
         # Phones' published figures are of four threads; what says nothing ran the default: one.
-        threads = 4 if accelerator == "cpu" and hardware.family == "pixel" else 1
+        threads = 4 if accelerator == "cpu" and len(hardware.cores) > 1 else 1
     return min(threads, 256)
 
 

@@ -32,12 +32,13 @@ NN_METER = (
 class Validation:
     """What a table of published latencies says of the predictions.
 
-    ``unseen`` is true where every row was predicted by a fit that had not seen its model.
+    ``unseen`` is ``model`` or ``family`` where every row was predicted by a fit that had not seen
+    that; else empty.
     """
 
     table: str
     rows: tuple[Judged, ...]
-    unseen: bool = False
+    unseen: str = ""
 
     @property
     def predicted(self) -> tuple[Judged, ...]:
@@ -74,7 +75,7 @@ class Validation:
         overall = self.overall
         return {
             "table": self.table,
-            "unseen_models": self.unseen,
+            "unseen": self.unseen or None,
             "rows": [row.as_row() for row in self.rows],
             "predicted": len(self.predicted),
             "overall": overall.as_dict() if overall else None,
@@ -109,10 +110,13 @@ def validate(path: Path) -> Validation:
     return Validation(str(path), rows)
 
 
-def cross_validate(path: Path, tell: Callable[[str], None] = lambda text: None) -> Validation:
-    """Every row predicted by a fit to the rows of all other models, from the priors on.
+def cross_validate(
+    path: Path, tell: Callable[[str], None] = lambda text: None, *, families: bool = False
+) -> Validation:
+    """Every row predicted by a fit to the rows of all other models.
 
-    Intervals are those of the other models' residuals. Raises as ``validate`` does.
+    With ``families``, of all models that are not of its family: harder. Intervals are those of
+    the other models' residuals. Raises as ``validate`` does.
     """
     devices = Devices(prediction_data())
     cases = cases_of(read_table(path), devices)
@@ -124,12 +128,12 @@ def cross_validate(path: Path, tell: Callable[[str], None] = lambda text: None) 
         )
     tell(f"fitting {len(usable)} rows")
     start = fit(usable).values
-    residuals = left_out(usable, start, tell)
+    residuals = left_out(usable, start, tell, families=families)
     rows = iter(_unseen(usable, residuals))
     return Validation(
         str(path),
         tuple(next(rows) if case.ok else Judged(case, case.status) for case in cases),
-        unseen=True,
+        unseen="family" if families else "model",
     )
 
 

@@ -48,8 +48,11 @@ def calibrate(
     into a profile of that name among yours (~/.config/edge-harness/devices). The measurements may
     be of any models; a float and an int8 variant, on one thread and on all, say most.
     """
+    import os
     import sys
 
+    # One thread of linear algebra: the same bits on every machine, and its matrices are small.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import harness
     from harness.errors import UsageError
 

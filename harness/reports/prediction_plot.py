@@ -46,7 +46,7 @@ def draw(found: Validation) -> str:
     lines = ceil(len(names) / _COLUMNS)
     width = _LEFT + _COLUMNS * (_SIDE + _GAP)
     height = _TOP + lines * (_SIDE + _GAP) + 20
-    seen = "each by a fit without its model" if found.unseen else "fitted to these rows"
+    seen = f"each by a fit without its {found.unseen}" if found.unseen else "fitted to these rows"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',

@@ -111,7 +111,7 @@ def validation_text(found: Validation, format: str, width: int = 100, *, rows: b
 def validation_parts(found: Validation, *, rows: bool = False) -> Iterator[RenderableType]:
     """For rich: what was predicted how well; with ``rows`` every row too."""
     count = len(found.predicted)
-    how = ", each by a fit without its model" if found.unseen else ""
+    how = f", each by a fit without its {found.unseen}" if found.unseen else ""
     yield Text(f"{count} of {len(found.rows)} rows predicted{how}", style="bold")
     if rows:
         yield _rows(found.rows)

@@ -1,0 +1,350 @@
+"""Tables read in anybody's words, parameters fitted to them, and the result judged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from math import exp, log
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import harness
+from harness.calibration import writing
+from harness.calibration.calibrating import calibrate, spreads_of
+from harness.calibration.cases import Case, cases_of
+from harness.calibration.fitting import fit, predicted_seconds
+from harness.calibration.judging import error_of, judge, one_rate
+from harness.calibration.naming import Devices, Unreadable, setting_of
+from harness.calibration.table import Published, dtype_of, read_table
+from harness.config.prediction import prediction_data
+from harness.errors import UsageError
+from harness.reports import prediction_plot, predictions
+from harness.simulation.prediction import Parameters
+from tests.support import harness_command
+
+HEADER = "model,input_shape,dtype,device,soc,backend,threads,latency_ms,notes\n"
+
+ROWS = """\
+mobilenet_v1_1.0_224,1x224x224x3,float32,Raspberry Pi 4,,TFLite 2.18 XNNPACK,4,77.0,64-bit OS
+mobilenet_v1_0.50_224,1x224x224x3,float32,Raspberry Pi 4,,TFLite 2.18 XNNPACK,4,24.0,
+mobilenet_v2_1.0_224_quant,,uint8,Raspberry Pi 4 Model B,,TFLite 2.18 XNNPACK,4.0,17.0,
+mobilenet_v1_1.0_224_quant,,,Raspberry Pi 4 + Coral USB (USB3),,edgetpu,,4.2,
+"""
+
+
+@pytest.fixture(scope="module")
+def devices() -> Devices:
+    return Devices(prediction_data())
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[[str], Path]:
+    def write(rows: str, header: str = HEADER) -> Path:
+        path = tmp_path / "table.csv"
+        path.write_text(header + rows)
+        return path
+
+    return write
+
+
+def row(device: str, backend: str, notes: str = "", soc: str = "", threads: str = "") -> Published:
+    return Published(2, "m", "", device, soc, backend, threads, notes, "", None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "notes", "soc", "name", "said"),
+    [
+        ("Raspberry Pi 3B + Coral USB (USB2)", "edgetpu", "", "", "raspberry-pi-3b-coral-usb",
+         "edgetpu"),
+        ("Raspberry Pi 3B+ + Coral USB (USB2)", "edgetpu", "", "",
+         "raspberry-pi-3b-plus-coral-usb", "edgetpu"),
+        ("Raspberry Pi 4 + Coral USB (USB3)", "edgetpu", "", "", "raspberry-pi-4-coral-usb",
+         "edgetpu"),
+        ("Coral USB Accelerator (USB3, desktop host)", "edgetpu", "", "", "coral-usb", "edgetpu"),
+        ("Coral Dev Board CPU", "TFLite CPU", "", "", "coral-dev-board", "cpu x1"),
+        ("Coral Dev Board", "edgetpu", "", "", "coral-dev-board", "edgetpu"),
+        ("Pixel", "XNNPACK", "", "Snapdragon 821", "pixel-1", "cpu x4"),
+        ("Pixel 3a", "XNNPACK", "multi-threaded", "", "pixel-3a", "cpu x2"),
+        ("Pixel 3 XL", "TFLite CPU", "", "", "pixel-3", "cpu x4"),
+        ("Pixel 4", "Pixel 4 Edge TPU", "", "", "pixel-4", "npu"),
+        ("Pixel 6", "NNAPI google-edgetpu (Tensor TPU)", "", "", "pixel-6", "npu"),
+        ("Pixel 4", "TFLite GPU delegate (fp16 default)", "", "", "pixel-4", "gpu"),
+        ("somebody's phone", "TFLite NNAPI", "", "Snapdragon 855", "pixel-4", "nnapi"),
+        ("Raspberry Pi 5", "TFLite 2.18 XNNPACK (benchmark_model)", "8 threads", "",
+         "raspberry-pi-5", "cpu x8"),
+    ],
+)  # fmt: skip
+def test_devices_and_backends_in_words(
+    devices: Devices, device: str, backend: str, notes: str, soc: str, name: str, said: str
+) -> None:
+    found = setting_of(row(device, backend, notes, soc), devices)
+    assert (found.hardware.name, str(found.backend)) == (name, said)
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "why"),
+    [
+        ("Pixel 9", "TFLite CPU", "no known cores"),
+        ("Pixel 4a 2030", "Core ML", "no such backend"),
+        ("toaster", "TFLite CPU", "no known cores"),
+        ("Coral Dev Board Micro", "edgetpu", "Cortex-M"),
+        ("Raspberry Pi Zero 2 W + Coral USB", "edgetpu", "no profile of a Coral USB"),
+    ],
+)
+def test_what_no_profile_is_of_says_so(
+    devices: Devices, device: str, backend: str, why: str
+) -> None:
+    with pytest.raises(Unreadable, match=why):
+        setting_of(row(device, backend), devices)
+
+
+def test_a_stated_clock_counts(devices: Devices) -> None:
+    cpu = setting_of(row("Raspberry Pi 4", "TFLite 2.18 XNNPACK", "at 1.8 GHz"), devices)
+    assert cpu.hardware.cores[0].ghz == 1.8
+    tpu = setting_of(row("Coral USB Accelerator", "edgetpu", "250 MHz (std)"), devices)
+    assert tpu.hardware.edgetpu is not None and tpu.hardware.edgetpu.mhz == 250
+    assert setting_of(row("Pixel 4", "CPU", "2 threads"), devices).backend.threads == 2
+
+
+def test_types_by_column_name_and_backend() -> None:
+    base = row("x", "TFLite CPU")
+    for model, dtype, backend, expected in (
+        ("a", "uint8/int8", "", "int8"), ("a", "float32", "", "float32"),
+        ("a", "fp16", "", "float32"), ("a_quant", "", "", "int8"), ("a", "", "edgetpu", "int8"),
+        ("a", "", "TFLite CPU", "float32"),
+    ):  # fmt: skip
+        assert dtype_of(replace(base, model=model, dtype=dtype, backend=backend)) == expected
+
+
+def test_no_row_is_lost_and_each_says_why(table: Callable[[str], Path]) -> None:
+    path = table(
+        ROWS + "resnext_9000,,float32,Pixel 3,,TFLite CPU,4,1.0,\n"
+        "mobilenet_v1_1.0_224,,float32,toaster,,TFLite CPU,4,1.0,\n"
+        "mobilenet_v1_1.0_224,,float32,Pixel 3,,TFLite CPU,4,soon,\n"
+        "mobilenet_v1_1.0_224,,float32,Pixel 3,,TFLite CPU,4,-1,\n"
+        "mobilenet_v1_1.0_224,,float32,Pixel 3,,TFLite CPU,4,nan,\n"
+        "mobilenet_v1_1.0_224,,float32,Coral USB Accelerator,,edgetpu,,2.0,\n"
+        "mobilenet_v1_1.0_224,9x9,float32,Pixel 3,,TFLite CPU,4,1.0,\n"
+        "\x1b[31m,,float32,Pixel 3\n"
+    )
+    found = harness.validate(path)
+    statuses = [each.status for each in found.rows]
+    assert len(statuses) == 12 and statuses[:4] == ["ok"] * 4
+    for status, why in zip(statuses[4:10], (
+        "no architecture is called 'resnext_9000'", "no known cores", "no number", "not positive",
+        "not positive", "maps none",
+    ), strict=True):  # fmt: skip
+        assert why in status
+    assert statuses[11] != "ok"
+    text = predictions.validation_text(found, "table")
+    assert "\x1b" not in text and max(map(len, text.splitlines())) <= 100
+    parsed = json.loads(predictions.validation_text(found, "json"))
+    assert list(parsed["rows"][0])[:10] == [
+        "device", "backend", "threads", "model", "dtype", "published_ms", "predicted_ms",
+        "low_ms", "high_ms", "status",
+    ]  # fmt: skip
+    listed = list(csv.DictReader(io.StringIO(predictions.validation_text(found, "csv"))))
+    assert len(listed) == 12 and listed[0]["status"] == "ok"
+    assert "| this predictor |" in predictions.validation_text(found, "markdown")
+
+
+def test_tables_that_are_none(table: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="columns are missing: latency_ms"):
+        read_table(table("", "model,device,backend\n"))
+    with pytest.raises(UsageError, match="cannot read"):
+        read_table(tmp_path / "gone.csv")
+    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00\x01" * 9)
+    with pytest.raises(UsageError, match="not a text file"):
+        read_table(tmp_path / "bytes.csv")
+    with pytest.raises(UsageError, match="no row can be predicted"):
+        harness.calibrate(table("nothing,,,nowhere,,CPU,,1,\n"))
+
+
+def synthetic(cases: tuple[Case, ...], truth: Parameters) -> tuple[Case, ...]:
+    """The same cases, as a device with these parameters would have been measured."""
+    return tuple(
+        replace(case, published=replace(
+            case.published, published_ms=1e3 * predicted_seconds(case, truth)
+        ))
+        for case in cases
+    )  # fmt: skip
+
+
+def test_a_fit_finds_what_made_the_latencies(
+    table: Callable[[str], Path], devices: Devices
+) -> None:
+    cases = cases_of(read_table(table(ROWS)), devices)
+    shipped = devices.parameters()
+    known = {
+        "device.raspberry-pi-4.cpu.float": 1.25, "device.raspberry-pi-4.cpu.int8": 0.85,
+        "link.usb3-pi.invoke": 700.0,
+    }  # fmt: skip
+    made = synthetic(cases, Parameters({**shipped.values, **known}))
+    before = [abs(log(predicted_seconds(c, shipped) / (c.published.published_ms or 1) * 1e3))
+              for c in made]  # fmt: skip
+    found = fit(made, shipped.values, free=known, loosen=20.0)
+    assert max(before) > 0.1 and max(map(abs, found.residuals)) < 0.02
+    for name, value in known.items():
+        assert found.values[name] == pytest.approx(value, rel=0.06), name
+    others = set(found.values) - set(known)
+    assert all(found.values[name] == shipped(name) for name in others)
+    assert fit(made, shipped.values, free=known, loosen=20.0).values == found.values
+    # Held to the priors, one row that is off by ten does not bend the rest.
+    odd = replace(made[0], published=replace(made[0].published, published_ms=770.0))
+    bent = fit((odd, *made[1:]), shipped.values, free=known)
+    assert bent.values["device.raspberry-pi-4.cpu.float"] > 0.25
+    assert abs(bent.residuals[2]) < 0.2
+
+
+def test_a_calibration_of_few_rows_is_whole_and_repeats(
+    table: Callable[[str], Path], devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = cases_of(read_table(table(ROWS)), devices)
+    found = calibrate(cases)
+    assert len(found.unseen) == len(found.strange) == 4
+    assert set(found.spreads) >= {"cpu", "cpu.raspberry-pi", "edgetpu"}
+    assert all(0 < spread < 2 for spread in found.spreads.values())
+    text = writing.shared_text(found, "table.csv")
+    assert text == writing.shared_text(calibrate(cases), "table.csv")
+    shared = tmp_path / "processors"
+    shared.mkdir()
+    from harness.config.prediction import forget, processors_dir
+
+    for name in ("cores.toml", "boards.toml"):
+        (shared / name).write_text((processors_dir() / name).read_text())
+    own = tmp_path / "devices"
+    own.mkdir()
+    from harness.config.devices import device_files
+
+    profile = device_files()["raspberry-pi-4"].read_text()
+    (own / "raspberry-pi-4.toml").write_text(profile)
+    monkeypatch.setenv("HARNESS_PROCESSORS", str(shared))
+    monkeypatch.setenv("HARNESS_DEVICES", str(own))
+    forget()
+    files = {
+        path: text
+        for path, text in writing.changed_files(found, "table.csv").items()
+        if tmp_path in path.parents
+    }
+    assert {path.name for path in files} == {"fitted.toml", "raspberry-pi-4.toml"}
+    assert "+[prediction.fitted]" in writing.difference(files) or "fitted" in profile
+    assert len(writing.write(files)) == 2 and not writing.write(files)
+    again = Devices(prediction_data())
+    assert again.parameters()("device.raspberry-pi-4.cpu.float") == pytest.approx(
+        found.fit.values["device.raspberry-pi-4.cpu.float"], rel=1e-3
+    )
+    kept = (own / "raspberry-pi-4.toml").read_text()
+    assert kept.split("# Fitted by")[0] == profile.split("# Fitted by")[0]
+
+
+def test_fitted_factors_replace_those_before_and_nothing_else() -> None:
+    text = 'name = "a"\n\n[prediction]\nsource = "b"\n'
+    once = writing.with_fitted(text, {"cpu.float": 1.5}, "1 row")
+    assert once.startswith(text) and once.endswith('[prediction.fitted]\n"cpu.float" = 1.5\n')
+    assert writing.with_fitted(once, {"cpu.float": 1.5}, "1 row") == once
+    assert writing.with_fitted(once, {}, "") == text
+    behind = once + "\n[simulation]\ninit_ms = 3\n"
+    moved = writing.with_fitted(behind, {"cpu.float": 2.0}, "2 rows")
+    assert moved.index("[simulation]") < moved.index("[prediction.fitted]")
+    assert moved.count("# Fitted by") == 1 and "1.5" not in moved
+
+
+def test_errors_and_baselines_by_hand(table: Callable[[str], Path], devices: Devices) -> None:
+    cases = cases_of(read_table(table(ROWS)), devices)
+    rows = judge(cases, devices.parameters(), {"cpu": 0.2})
+    truth = [each.case.published.published_ms or 0 for each in rows]
+    percents = [
+        100 * abs((each.predicted_ms or 0) - t) / t for each, t in zip(rows, truth, strict=True)
+    ]
+    error = error_of("all", rows)
+    assert error.median_percent == pytest.approx(float(np.median(percents)))
+    assert error.rows == 4 and 0 <= error.within <= 1
+    assert (rows[0].high_ms or 0) / (rows[0].predicted_ms or 1) == pytest.approx(exp(0.2))
+    alone = one_rate(rows[:1], per_setting=False)
+    assert alone is not None and alone.median_percent == 0 and alone.within == 1
+    both = one_rate(rows[:2], per_setting=False)
+    rates = [(rows[i].case.published.published_ms or 1) / rows[i].macs for i in (0, 1)]
+    middle = (rates[0] * rates[1]) ** 0.5
+    expected = 100 * np.median([abs(middle / rate - 1) for rate in rates])
+    assert both is not None and both.median_percent == pytest.approx(float(expected))
+    assert one_rate([], per_setting=True) is None
+
+
+def test_the_plot_shows_every_row(table: Callable[[str], Path], tmp_path: Path) -> None:
+    found = harness.validate(table(ROWS))
+    path = prediction_plot.write(found, tmp_path / "plot.svg")
+    text = path.read_text()
+    from xml.etree import ElementTree
+
+    root = ElementTree.fromstring(text)
+    assert root.tag.endswith("svg") and text.count("<circle") == 3 + 1  # and the legend
+    assert "raspberry-pi-4-coral-usb" in text and prediction_plot.draw(found) == text
+    with pytest.raises(UsageError, match="SVG"):
+        prediction_plot.write(found, tmp_path / "plot.png")
+
+
+def test_the_shipped_parameters_keep_what_they_promise(shared: Path) -> None:
+    """The published table: the median error, the factor, and the intervals."""
+    found = harness.validate(shared / "truth" / "latency_calibration.csv")
+    overall = found.overall
+    assert overall is not None and overall.rows == len(found.rows) == 180
+    assert overall.median_percent <= 12 and overall.within >= 0.9
+    assert overall.coverage is not None and overall.coverage >= 0.85
+    baselines = found.baselines()
+    assert all(error.median_percent > 1.5 * overall.median_percent for error in baselines)
+    for error in found.errors()["family"]:
+        assert error.median_percent <= 40, error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_models_that_a_fit_has_not_seen(shared: Path) -> None:
+    path = shared / "truth" / "latency_calibration.csv"
+    done = command("validate", str(path), "--cross-validate", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    overall = found["overall"]
+    assert found["unseen"] == "model" and overall["rows"] == 180
+    assert overall["median_absolute_percentage_error"] <= 20
+    assert overall["share_within_factor_1_5"] >= 0.9
+    assert 0.8 <= overall["interval_coverage"] <= 0.99
+    for error in found["errors"]["family"]:
+        if error["rows"] >= 10:
+            assert error["median_absolute_percentage_error"] <= 20, error
+
+
+def command(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*harness_command(), *words], capture_output=True, text=True, check=False, cwd=cwd
+    )
+
+
+def test_the_commands(table: Callable[[str], Path], tmp_path: Path) -> None:
+    path = table(ROWS)
+    done = command("predict", "efficientdet_lite0", "-d", "raspberry-pi-4", "-b", "cpu x4",
+               "--format", "json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["low_ms"] < found["latency_ms"] < found["high_ms"] and found["operators"]
+    done = command("validate", str(path), "--plot", "a.svg", "--rows", cwd=tmp_path)
+    assert done.returncode == 0 and "4 of 4 rows predicted" in done.stdout, done.stderr
+    assert (tmp_path / "a.svg").is_file()
+    assert command("validate", "gone.csv").returncode == 2
+    assert command("calibrate").returncode == 2
+
+
+def test_spreads_of_few_rows_lean_on_what_is_wider(
+    table: Callable[[str], Path], devices: Devices
+) -> None:
+    cases = cases_of(read_table(table(ROWS)), devices)
+    exact = spreads_of(cases, [0.01] * 4)
+    wild = spreads_of(cases, [0.5] * 4)
+    for name in exact:
+        assert exact[name] < wild[name]
+    assert exact["edgetpu"] > 0.01  # one row says little
