@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.simulation.architectures.architecture import Architecture
+from harness.simulation.architectures.architecture import Architecture, at_side
 from harness.simulation.architectures.builder import Builder
 from harness.simulation.architectures.mobilenet import classify
-from harness.simulation.architectures.naming import Name, side_text, sizes
+from harness.simulation.architectures.naming import Name
 
 Step = Any
 
@@ -75,10 +75,11 @@ def _v1(b: Builder) -> Sequence[int]:
     return classify(b, x)
 
 
-def _v2(b: Builder) -> Sequence[int]:
+def v2_maps(b: Builder, x: int) -> list[int]:
+    """The maps of V2 that detectors use, at strides 16 and 32."""
     pool = ("max", 3, 2, "same")
     # The first layer is separable, with 8 filters per colour.
-    x = b.depthwise(b.input, 7, 2, multiplier=8)
+    x = b.depthwise(x, 7, 2, multiplier=8)
     x = b.conv(x, 64, act="relu")
     x = run(b, x, [pool, 64, _three(192), pool])
 
@@ -93,12 +94,16 @@ def _v2(b: Builder) -> Sequence[int]:
     x = block(b, x, [128, _three(160, 2)], [64, _three(96), _three(96, 2)], [pool])
     x = inception(x, 224, 64, 96, 96, 128, 128)
     x = inception(x, 192, 96, 128, 96, 128, 128)
+    middle = x
     x = inception(x, 160, 128, 160, 128, 160, 96)
     x = inception(x, 96, 128, 192, 160, 192, 96)
     x = block(b, x, [128, _three(192, 2)], [192, _three(256), _three(256, 2)], [pool])
     x = inception(x, 352, 192, 320, 160, 224, 128)
-    x = inception(x, 352, 192, 320, 192, 224, (128,))
-    return classify(b, x)
+    return [middle, inception(x, 352, 192, 320, 192, 224, (128,))]
+
+
+def _v2(b: Builder) -> Sequence[int]:
+    return classify(b, v2_maps(b, b.input)[-1])
 
 
 def _stem(b: Builder) -> int:
@@ -203,12 +208,7 @@ def find(name: Name) -> Architecture | None:
     if key is None:
         return None
     body, side = _BODIES[key]
-    found = sizes(name.numbers, side=side)
-    if found is None or found[0] != 1:
-        return None
-    _, (rows, columns) = found
-    suffix = "" if rows == columns == side else f"_{side_text(rows, columns)}"
-    return Architecture(f"{key}{suffix}", key, (1, rows, columns, 3), body)
+    return at_side(key, key, body, name.numbers, side)
 
 
 NAMES = tuple(_BODIES)
