@@ -92,7 +92,7 @@ def test_one_query_after_the_other(
     assert at[-1] - at[0] >= 0.05e9 or len(at) == 20
     assert len(at) == 20 or at[-2] - at[0] < 0.05e9 + 5e6
     assert found.facts["scenario"] == scenario and found.facts["samples"] == 3
-    assert found.facts["elapsed_ns"] >= at[-1] + values[-1] - at[0]
+    assert found.facts["elapsed_ns"] == at[-1] + values[-1] - at[0]  # no gap before the first
     assert found.facts["delegated"]["total"] > 0
 
 

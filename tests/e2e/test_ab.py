@@ -92,6 +92,7 @@ def test_it_answers_on_a_modelled_device_the_same_every_time(
     assert rows[0]["latency_median_ms"] == pytest.approx(answer["sides"]["a"]["median_ms"])
 
 
+@pytest.mark.slow
 def test_a_file_against_itself_is_said_to_be_that(files: dict[str, str], store: Store) -> None:
     found = harness.ab(files["large"], device="raspberry-pi-4", policy=LIGHT, store=store)
     assert found.answer == "no difference that matters" and found.contest.same
@@ -112,6 +113,7 @@ def test_a_file_against_itself_is_said_to_be_that(files: dict[str, str], store: 
     assert "the time is over" in short.sentence
 
 
+@pytest.mark.slow
 def test_two_recipes_are_compared_over_samples(
     digits: dict[str, Path], store: Store, tmp_path: Path
 ) -> None:
@@ -132,6 +134,7 @@ def test_two_recipes_are_compared_over_samples(
     assert [row["recipe"] for row in mixed.rows()] == ["float32", "as_is"]
 
 
+@pytest.mark.slow
 def test_two_runtimes_of_this_machine_take_turns(
     files: dict[str, str], store: Store, profiles: Callable[..., None], tmp_path: Path
 ) -> None:

@@ -122,6 +122,29 @@ def test_agents_that_die_hang_or_lie_in_mid_job(
     assert rows["pixel-3"]["status"] == "ok" and rows["odd"]["exit"] == 3
 
 
+@pytest.mark.parametrize("measured", ["'latency', ", ""])
+def test_a_pass_that_cannot_be_measured_costs_no_other_number(
+    digits: dict[str, Path], tmp_path: Path, measured: str
+) -> None:
+    """Where there is no other number, the job has failed."""
+    fault = FAULTY.format(python=sys.executable, fault="os._exit(9)", action="scenario")
+    odd = script(tmp_path / "python", fault)
+    suite = write_suite(
+        tmp_path / "suite.toml", devices=["odd"], recipes=["float32", "int8"], trials=1,
+        device=f'\n[device.odd]\ntransport = "local"\npython = "{odd}"\n',
+        policy=f"measure = [{measured}'scenarios']\n"
+        "scenarios = ['single_stream(min_seconds=0.01)', 'offline(min_seconds=0.01)']",
+    )  # fmt: skip
+    rows = run(suite)
+    for recipe in ("float32", "int8"):
+        if measured:
+            assert rows[recipe]["status"] == "ok" and rows[recipe]["latency_median_ms"] > 0
+            assert "measurement_failed" in rows[recipe]["advisories"]
+        else:
+            assert (rows[recipe]["status"], rows[recipe]["stage"]) == ("failed", "scenarios")
+            assert "answer queries" in rows[recipe]["error"]
+
+
 def test_a_crash_that_does_not_come_again_is_repeated_and_said(
     digits: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def test_damaged_model_files_are_records_with_the_reason(
     assert name in row["error"] and "model digits" in row["error"]
 
 
+@pytest.mark.slow
 def test_a_model_whose_weights_alone_were_saved(digits: dict[str, Path], tmp_path: Path) -> None:
     import h5py
 

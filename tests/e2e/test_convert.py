@@ -228,6 +228,7 @@ def test_time_and_memory_and_a_dead_worker(cli: Cli, factories: Path) -> None:
     assert (factories / "functional_float32.tflite").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM] * 2])
 def test_interrupted(factories: Path, signals: Sequence[signal.Signals]) -> None:
     begun = factories / "begun"
@@ -294,6 +295,7 @@ def test_a_disk_that_fills(
 # -- ready files -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ready_files_are_quantized(cli: Cli, shared: Path, tmp_path: Path) -> None:
     """A real file that has no signature."""
     source = shared / "models" / "mlperf_tiny" / "ic_resnet8_float.tflite"
@@ -386,6 +388,7 @@ def test_the_edge_tpu_compiler(
     assert operators[0].name == "edgetpu-custom-op"
 
 
+@pytest.mark.slow
 def test_a_compiler_that_hangs_ends_with_its_conversion(
     converted: subprocess.CompletedProcess[str], cli: Cli, tmp_path: Path
 ) -> None:
@@ -413,6 +416,7 @@ def test_a_compiler_that_hangs_ends_with_its_conversion(
 # -- metadata ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_file_brings_its_preprocessing_along(
     cli: Cli, digits: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -105,7 +105,7 @@ def test_a_history_of_two_runs(user: User) -> None:
     done = user("history", "-d", "pixel-3", "--plot", "history.html")
     assert done.returncode == 0, done.stderr
     assert "digits/int8 on pixel-3 (cpu x4)  simulated" in done.stdout
-    assert "2 runs: too few to tell a change (6 at least)" in done.stdout
+    assert "2 runs: too few to tell a change (8 at least)" in done.stdout
     assert "data-chart=" in (user.folder / "history.html").read_text()
     rows = json.loads(user("history", "-d", "pixel-3", "--format", "json", "-r", "int8").stdout)
     assert len(rows) == 2 and rows[0]["kind"] == "simulated" and rows[0]["change"] is None

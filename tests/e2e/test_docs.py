@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,11 +35,13 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-def shell_lines() -> list[tuple[str, str]]:
+def shell_lines() -> list[Any]:
+    """Every line of every page; those of the pages behind the first two are slow together."""
     found = []
     for page in PAGES:
-        for block in blocks(page, "sh"):
-            found.extend((page.name, line) for line in block.splitlines() if line.strip())
+        marks = () if page.name in ("README.md", "guide.md") else (pytest.mark.slow,)
+        lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+        found += [pytest.param(page.name, line, marks=marks) for line in lines if line.strip()]
     return found
 
 
@@ -131,6 +134,7 @@ def test_devices_shown_are_valid(
     assert {"pi", "phone", "phone-on-wifi", "coral", "coral-board"} <= shown
 
 
+@pytest.mark.slow
 def test_python_shown_does_run(folder: Path) -> None:
     pages = ("guide.md", "quantization.md", "operators.md", "deciding.md", "statistics.md")
     for code in [code for page in pages for code in blocks(ROOT / "docs" / page, "python")]:

@@ -7,11 +7,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support.sshd import Sshd
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.slow
 def test_an_emulated_device_has_accuracy_and_no_latency(
     sshd: Sshd, suite_file: Callable[..., Path], cli: Cli
 ) -> None:

@@ -63,6 +63,7 @@ def test_variants_say_what_they_compute_in(digits: dict[str, Path], cli: Cli) ->
         assert done.returncode == 0 and words in done.stdout, done.stdout
 
 
+@pytest.mark.slow
 def test_what_is_no_model_is_refused(shared: Path, cli: Cli, tmp_path: Path) -> None:
     tiny = shared / "models" / "mlperf_tiny"
     whole = (tiny / "kws_int8.tflite").read_bytes()

@@ -48,6 +48,7 @@ def found(fragile: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return json.loads(json.dumps(dataclasses.asdict(made)))  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_the_guilty_layers_are_named_first(found: dict[str, Any]) -> None:
     assert found["float_file"]["accuracy"] > 0.85 > found["quantized"]["accuracy"] + 0.2
     first, second, *rest = found["operators"]
@@ -61,6 +62,7 @@ def test_the_guilty_layers_are_named_first(found: dict[str, Any]) -> None:
         assert later["keep_float"][:-1] == earlier["keep_float"]
 
 
+@pytest.mark.slow
 def test_the_local_error_is_what_a_plain_computation_gives(
     fragile: Path, found: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_the_local_error_is_what_a_plain_computation_gives(
     assert error.rmse_over_scale == pytest.approx(rmse / error.scale, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_table_fits_a_terminal_and_the_picture_is_one_file(
     found: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -173,6 +176,7 @@ def test_a_search_finds_a_selective_variant_and_goes_on_where_it_stopped(
     assert json.loads(again.stdout)["runs"] == found["runs"]  # nothing was measured anew
 
 
+@pytest.mark.slow
 def test_a_search_keeps_in_float_what_knows_no_integers(
     cli: Cli, factories: Path, tmp_path: Path
 ) -> None:

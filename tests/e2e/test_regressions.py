@@ -242,6 +242,7 @@ def test_known_hosts_with_lines_that_nobody_understands(
     assert row["status"] == "ok", row["error"]
 
 
+@pytest.mark.slow
 def test_a_server_that_accepts_and_never_answers(
     sshd: Sshd, digits: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +307,7 @@ def test_a_new_store_opened_by_two_at_once(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".new.db*"))
 
 
+@pytest.mark.slow
 def test_progress_that_nobody_reads_does_not_stop_a_run(
     digits: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -84,7 +84,9 @@ def check_complete(tmp_path: Path, run: str, jobs: int, trials: int) -> None:
             assert record.measurements["latency_median"].n == runs
 
 
-@pytest.mark.parametrize("after", [0, 1, 4])
+@pytest.mark.parametrize(
+    "after", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_kill_9_then_resume(tmp_path: Path, cli: Cli, digits: dict[str, Path], after: int) -> None:
     suite = write_suite(
         tmp_path / "suite.toml", recipes=["float32", "int8"], devices=["local", "pixel-3"],
@@ -138,6 +140,7 @@ def test_kill_9_at_random_moments_over_and_over(
     check_complete(tmp_path, run, jobs=6, trials=3)
 
 
+@pytest.mark.slow
 def test_ctrl_c_once_finishes_the_trial_and_says_how_to_go_on(
     tmp_path: Path, cli: Cli, digits: dict[str, Path]
 ) -> None:
@@ -196,6 +199,7 @@ def test_two_orchestrators_of_one_run(tmp_path: Path, cli: Cli, digits: dict[str
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_device_that_stays_busy_is_a_record(
     tmp_path: Path, cli: Cli, digits: dict[str, Path]
 ) -> None:
@@ -209,6 +213,7 @@ def test_a_device_that_stays_busy_is_a_record(
     assert "in use by somebody else" in row["error"] and "waiting" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_a_machine_that_stays_busy_is_a_record(
     tmp_path: Path, cli: Cli, digits: dict[str, Path], exclusive: bool

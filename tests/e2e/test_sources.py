@@ -53,6 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["functional", "concrete", "subclassed"])
 def test_factories(made: Outcomes, name: str) -> None:
     variant = made.ok(f"factories:{name}", "float32")

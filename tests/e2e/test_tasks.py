@@ -199,6 +199,7 @@ COCO = 'source = "coco"\npath = "im"\nannotations = "gt.json"\nimage_size = [8, 
 BYTES = "preprocessing = { std = 255.0 }"
 
 
+@pytest.mark.slow
 def test_a_detector(detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from pycocotools import coco
     from pycocotools.cocoeval import COCOeval

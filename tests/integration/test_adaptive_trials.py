@@ -269,6 +269,7 @@ def test_kill_9_during_an_added_trial(tmp_path: Path, cli: Cli, digits: dict[str
     assert "not_precise" in cli("table", run, "--format", "json").stdout
 
 
+@pytest.mark.slow
 def test_trials_on_the_command_line_are_exact(tmp_path: Path, cli: Cli) -> None:
     path = write_suite(
         tmp_path / "suite.toml", trials=3, policy="max_trials = 6\nprecision = 0.001\n"

@@ -113,6 +113,7 @@ def test_old_builds_print_less(
     assert answer.summary["median"] is None and answer.summary["count"] == 7
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_the_agent(
     program: Path, tmp_path: Path, digits: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,7 @@ def _with_profile(tmp_path: Path, name: str, text: str) -> dict[str, str]:
     return {"HARNESS_DEVICES": str(tmp_path / "devices")}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("digits")
 def test_acceptance_is_held_against_the_shipped_profile_of_this_machine(
     tmp_path: Path, cli: Cli
@@ -198,6 +199,7 @@ def test_acceptance_is_held_against_the_shipped_profile_of_this_machine(
     assert done.returncode == 0 and "✓ python, int8 (cpu x" in done.stdout, done
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("digits")
 def test_acceptance_says_when_this_machines_own_run_fails(
     tmp_path: Path, cache: Path, cli: Cli

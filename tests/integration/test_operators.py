@@ -141,6 +141,7 @@ def test_an_emulated_device_has_shapes_and_no_times(
     assert operator_charts.pictures(result.view)[0][0]["figure"] is None
 
 
+@pytest.mark.slow
 def test_a_profile_that_cannot_be_read_costs_nothing_else(
     tmp_path: Path, digits: dict[str, Path]
 ) -> None:

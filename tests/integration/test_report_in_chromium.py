@@ -58,6 +58,7 @@ def browser() -> Iterator["webdriver.Chrome"]:  # noqa: F821, UP037
         service.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_report_renders_offline_without_errors(page, browser) -> None:  # type: ignore[no-untyped-def]
     from selenium.webdriver.common.by import By
@@ -101,6 +102,7 @@ def test_the_report_renders_offline_without_errors(page, browser) -> None:  # ty
     assert ok[0]["variant_sha256"][:12] in browser.find_element(By.ID, "provenance").text
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_click_on_a_heading_sorts(page, browser) -> None:  # type: ignore[no-untyped-def]
     from selenium.webdriver.common.by import By
@@ -123,6 +125,7 @@ def test_a_click_on_a_heading_sorts(page, browser) -> None:  # type: ignore[no-u
     assert values() == sorted(values(), reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_history_is_drawn(tmp_path: Path, browser) -> None:  # type: ignore[no-untyped-def]
     from selenium.webdriver.common.by import By

@@ -60,6 +60,7 @@ def searched(shared: Path, tmp_path: Path) -> Search:
     return run
 
 
+@pytest.mark.slow
 def test_a_variant_that_cannot_be_made_is_no_reason_to_begin_anew(searched: Search) -> None:
     recipes = ("int8", 'int8_selective(keep_float=["nope"])')
     first = searched(*recipes)
@@ -70,6 +71,7 @@ def test_a_variant_that_cannot_be_made_is_no_reason_to_begin_anew(searched: Sear
     assert again.tried == first.tried
 
 
+@pytest.mark.slow
 def test_what_a_device_kept_from_being_measured_is_tried_again(
     searched: Search, tmp_path: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_what_a_device_kept_from_being_measured_is_tried_again(
     assert searched("int8", recipe, devices=devices).runs == again.runs
 
 
+@pytest.mark.slow
 def test_an_edge_tpu_is_held_to_the_float_accuracy_of_this_machine(searched: Search) -> None:
     found = searched("int8", devices=("coral-usb",), bound=5)
     best = found.best["coral-usb"]
@@ -103,6 +106,7 @@ def test_an_edge_tpu_is_held_to_the_float_accuracy_of_this_machine(searched: Sea
     assert again.runs == found.runs and len(found.runs) == 2
 
 
+@pytest.mark.slow
 def test_selective_recipes_are_for_devices_that_can_run_them(searched: Search) -> None:
     found = searched("int8", devices=("coral-usb", "raspberry-pi-4"), bound=-1)
     assert found.references == dict.fromkeys(found.best, "raspberry-pi-4")
@@ -110,6 +114,7 @@ def test_selective_recipes_are_for_devices_that_can_run_them(searched: Search) -
     assert selective == {"raspberry-pi-4"} and found.complete
 
 
+@pytest.mark.slow
 def test_samples_are_asked_for_before_anything_is_run(searched: Search) -> None:
     for recipe, option in (("int8", "--calibration"), ("qat_int8", "--train")):
         with pytest.raises(UsageError, match=f"the recipe {recipe} .*give it .*{option}"):
@@ -119,6 +124,7 @@ def test_samples_are_asked_for_before_anything_is_run(searched: Search) -> None:
     assert recipes == {"as_is", "float16", "dynamic_int8", "weight_only_int8"}
 
 
+@pytest.mark.slow
 def test_what_is_known_is_shown_when_time_is_over(searched: Search) -> None:
     stop, ended = Stop(), []
 
@@ -155,6 +161,7 @@ agent.main()
 """
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_cut_off_is_tried_again(searched: Search, tmp_path: Path) -> None:
     python, broken = tmp_path / "python", tmp_path / "broken"
     python.write_text(DYING.format(python=sys.executable, while_there=str(broken)))

@@ -204,6 +204,7 @@ def test_an_encrypted_key_of_an_older_form(sshd: Sshd, tmp_path: Path, locked: P
         pass
 
 
+@pytest.mark.slow
 def test_the_passphrase_is_asked_for_once(
     sshd: Sshd, tmp_path: Path, locked: Path, cli: Cli
 ) -> None:

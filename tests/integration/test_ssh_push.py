@@ -246,6 +246,7 @@ def test_a_device_that_vanishes_without_a_word(
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_quiet_link_stays(sshd: Sshd, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text("Host *\n  ServerAliveInterval 1\n  ServerAliveCountMax 3\n")
@@ -357,6 +358,7 @@ def force(sshd: Sshd, script: str) -> None:
     (sshd.folder / "authorized_keys").write_text(f'command="{path}" {key}')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "error"),
     [

@@ -27,6 +27,7 @@ def plain(trainings: Trainings) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -44,6 +45,7 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, object]) -> 
         Settings(**changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_trained_file_is_all_integer_and_answers_as_the_emulation(
     plain: dict[str, Any],
 ) -> None:
@@ -57,6 +59,7 @@ def test_a_trained_file_is_all_integer_and_answers_as_the_emulation(
     assert found["evaluation"]["metric"] > 0.9 > found["evaluation"]["float_metric"]
 
 
+@pytest.mark.slow
 def test_progress_tells_epochs_and_the_time_that_remains(plain: dict[str, Any]) -> None:
     told = plain["told"]
     epochs = [item for item in told if item["event"] == "epoch"]
@@ -102,6 +105,7 @@ def test_depthwise_kernels_have_a_scale_for_each_channel(trainings: Trainings) -
     assert fewest_values >= 8  # of 9: the smallest channel uses its range as the largest does
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "layer", "reason"),
     [
@@ -126,6 +130,7 @@ def test_what_cannot_be_emulated_is_named_with_its_reason(
     assert layer in found["text"] and reason in found["text"] and "partial = true" in found["text"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["qat", "prune", "cluster"])
 def test_a_lambda_layer_is_not_copied(trainings: Trainings, how: str) -> None:
     found = trainings.run("small", kind="lambda", how=how, partial=True)
@@ -135,6 +140,7 @@ def test_a_lambda_layer_is_not_copied(trainings: Trainings, how: str) -> None:
     assert status == "unsupported" and "cannot be left out with partial = true" in reason
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_has_no_graph_of_layers(trainings: Trainings) -> None:
     found = trainings.run("subclassed")
     assert found["status"] == "unsupported"
@@ -166,12 +172,14 @@ def test_partial_keeps_an_lstm_and_says_so(trainings: Trainings) -> None:
     assert found["needs_calibration"]
 
 
+@pytest.mark.slow
 def test_partial_with_nothing_to_quantize_is_refused(trainings: Trainings) -> None:
     found = trainings.run("partial_recurrent", head=False)
     assert found["error"] == "ConversionError"
     assert "nothing to quantize" in found["message"] and "recurrent" in found["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "said"),
     [
@@ -199,6 +207,7 @@ def test_bad_input_is_refused(trainings: Trainings, what: str, said: str) -> Non
         assert "learning_rate" in found["hint"]
 
 
+@pytest.mark.slow
 def test_labels_decide_what_is_learned_not_the_shape_of_the_output(trainings: Trainings) -> None:
     maps = trainings.run("images_out", kind="segmentation")
     assert maps["evaluation"]["metric_name"] == "pixel_accuracy" and maps["full_integer"]
@@ -209,11 +218,13 @@ def test_labels_decide_what_is_learned_not_the_shape_of_the_output(trainings: Tr
     assert numbers["error"] < 0.05  # of a copy of the input it would be above 1
 
 
+@pytest.mark.slow
 def test_a_regression_is_trained_on_its_targets(trainings: Trainings) -> None:
     evaluation = trainings.run("numbers_out")["evaluation"]
     assert evaluation["metric"] < evaluation["float_metric"] / 2
 
 
+@pytest.mark.slow
 def test_fewer_samples_than_a_batch_are_one_batch(trainings: Trainings) -> None:
     found = trainings.run("few_samples")
     assert found["evaluation"]["training_samples"] == 18
@@ -332,6 +343,7 @@ def test_keras_3_models_are_rebuilt_in_keras_2(trainings: Trainings, kind: str) 
         assert found["full_integer"], found["operators"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "layer"), [("operation", "exp"), ("newer", "rms")])
 def test_a_keras_3_layer_that_keras_2_lacks_is_named(
     trainings: Trainings, kind: str, layer: str

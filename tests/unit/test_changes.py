@@ -54,9 +54,13 @@ def test_steps_without_any_noise_are_found() -> None:
     assert confirmed([0.9] * 10 + [0.8] * 6) == [10]
 
 
-def test_few_values_are_a_candidate_and_no_more() -> None:
-    (split,) = splits([1.0, 1.01, 0.99, 2.0, 2.01, 1.99])
-    assert split.at == 3 and split.p > 0.05
+def test_with_the_fewest_values_the_clearest_change_is_confirmed() -> None:
+    """What is called enough is enough; one value less could not confirm anything."""
+    low, high = [1.0, 1.01, 0.99, 1.02], [2.0, 2.01, 1.99, 2.02]
+    assert len(low + high) == LEAST_VALUES
+    (split,) = splits(low + high)
+    assert split.at == 4 and split.p <= 0.05
+    assert split_p(np.array(low[1:] + high), 3) > 0.05 and splits(low[1:] + high) == []
 
 
 def test_the_test_is_exact_enough() -> None:

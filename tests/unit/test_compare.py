@@ -178,3 +178,33 @@ def test_rows_for_programs_and_tables_within_their_width(store: Store) -> None:
     assert "| latency | " in found.text("markdown")
     with pytest.raises(UsageError):
         found.text("yaml")
+    narrow = found.text("table", 60)
+    assert max(map(len, narrow.splitlines())) <= 60
+    for said in ("WORSE", "better", "+9.7 ±0.6 %", "latency", "memory"):
+        assert said in narrow, narrow
+
+
+def test_two_models_of_one_run(store: Store) -> None:
+    cells = [timed(seed=1, model="old"), timed(12.0, seed=2, model="new")]
+    run = add_night(store, 1, [*cells, timed(1.0, seed=3, model="other")])
+    found = compare(f"{run}:old/float32", f"{run}:new/float32", store=store)
+    (cell,) = found.comparison.cells
+    assert of(found, "latency_median").outcome is Outcome.WORSE
+    assert cell.cell.label == "old/float32 -> new/float32 on board (cpu x4)"
+    assert "old -> new" in found.text()
+    row = json.loads(found.text("json"))[0]
+    assert (row["model_base"], row["model"]) == ("old", "new")
+    assert str(compare(f"{run}:old/", f"{run}:new/@board".replace("@board", ""), store=store))
+    for wrong in ("last:/int8", "last:old/int8@", "last:/"):
+        with pytest.raises(UsageError, match="does not say what to compare"):
+            compare(wrong, "last:new/float32", store=store)
+    with pytest.raises(UsageError, match="has no model 'onld'"):
+        compare(f"{run}:onld/", f"{run}:new/", store=store)
+    with pytest.raises(UsageError, match="names a model"):
+        compare(f"{run}:old/float32", f"{run}:float32", store=store)
+
+
+def test_headings_of_markdown_are_escaped(store: Store) -> None:
+    run = add_night(store, 1, [timed(recipe="a|b`c"), timed(recipe="d")])
+    text = compare(f"{run}:a|b`c", f"{run}:d", store=store).text("markdown")
+    assert text.splitlines()[0] == f"**{run}:d** against **{run}:a\\|b\\`c**"

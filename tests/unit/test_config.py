@@ -25,6 +25,7 @@ def line_of(path: Path, text: str) -> int:
         ("local", "locale", "devices", "unknown device 'locale'", "'local'"),
         ("trials =", "trails =", "trails", "unknown key 'trails'", "'trials'"),
         ("trials = 1", "trials = 0", "trials = 0", "trials must be 1 to 1000", ""),
+        ("trials = 1", "trials = true", "trials =", "true is not a value for this key", ""),
         ("trials = 1", 'trials = "x"', "trials =", "policy.trials", ""),
         ("trials = 1", "trials = 9\nmax_trials = 8", "trials = 9", "above max_trials (8)", ""),
         ("trials = 1", "max_trials = 0", "max_trials", "greater than or equal to 1", ""),

@@ -253,6 +253,18 @@ def test_a_cell_that_the_baseline_lacks_cannot_be_told(store: Store) -> None:
     assert answers(found) == [("int8", Answer.NOT_APPLICABLE), ("a", Answer.PASSED)]
 
 
+def test_a_cell_that_only_the_baseline_has_is_not_passed_over(store: Store) -> None:
+    """Otherwise a job that is left out by mistake would end its own regressions."""
+    before = [timed(10.0, 0), timed(5.0, 2, recipe="int16x8")]
+    found = against(store, before, [timed(10.0, 1)])
+    assert answers(found) == [("int8", Answer.PASSED), ("int16x8", Answer.CANNOT_TELL)]
+    assert "this run does not have it" in forms.line(found.findings[1]) and not found.passed
+    only = Gate(no_regression_against="baseline", recipes=("int8",))
+    assert answers(against(store, before, [timed(10.0, 1)], only)) == [("int8", Answer.PASSED)]
+    never = [timed(10.0, 0), Cell("int16x8", status=JobStatus.FAILED, error="cut")]
+    assert answers(against(store, never, [timed(10.0, 1)])) == [("int8", Answer.PASSED)]
+
+
 def test_a_baseline_that_is_not_there_cannot_be_told(store: Store, tmp_path: Path) -> None:
     (finding,) = checked(store, [timed(10.0, 0)], AGAINST).findings
     assert finding.answer is Answer.CANNOT_TELL and "'baseline' is not a run" in forms.line(finding)

@@ -183,7 +183,9 @@ def test_the_newest_nights_may_not_be_enough_yet(store: Store) -> None:
     nights(store, 8, lambda n: [Cell(latency=13.0 if n > 6 else 10.0 + 0.01 * (n % 3))])
     (series,) = of(store)
     assert [change.confirmed for change in series.changes] == [False]
-    assert "cannot tell yet" in forms.table([series], 100) and series.segment(7) == 1
+    table = forms.table([series], 100)
+    assert "cannot tell yet" in table and series.segment(7) == 1
+    assert "no change shown, 1 that more runs must confirm" in table
 
 
 def test_nights_without_a_number_are_counted_not_invented(store: Store) -> None:

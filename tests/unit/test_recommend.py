@@ -59,6 +59,17 @@ CELLS = [
 ]
 
 
+def test_a_run_that_is_not_done_has_no_last_word(store: Store) -> None:
+    run = add_night(store, 1, CELLS)
+    assert harness.recommend(run, store=store).complete
+    open_ = add_night(store, 2, [Cell("float32"), Cell("int8")], seal=False)
+    found = harness.recommend(open_, store=store)
+    assert (found.pending, found.complete) == (2, False)
+    for form in (forms.table(found, 100), forms.as_markdown(found)):
+        assert "2 jobs are not done yet" in form and "--resume" in form
+    assert json.loads(forms.as_json(found))["pending"] == 2
+
+
 def test_the_fastest_within_the_bounds_and_why_not_the_others(store: Store) -> None:
     choice = chosen(
         store, CELLS, max_accuracy_drop=1, max_latency_ms=29.5, max_size=3e6

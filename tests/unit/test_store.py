@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,35 @@ def test_a_newer_store_is_refused_with_what_to_do(store: Store, tmp_path: Path) 
     with pytest.raises(StoreVersionError, match="newer") as caught:
         Store(f"sqlite:///{tmp_path}/s.db")
     assert "upgrade" in (caught.value.hint or "")
+
+
+def test_a_store_that_does_not_say_its_schema_is_damaged(store: Store, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ''")
+    connection.close()
+    with pytest.raises(StoreError, match="it is damaged") as caught:
+        Store(f"sqlite:///{tmp_path}/s.db")
+    assert not isinstance(caught.value, StoreVersionError)
+
+
+def test_files_that_hold_no_store_to_read(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    with pytest.raises(StoreError, match="is an empty file, not a store"):
+        Store(f"sqlite:///{empty}", create=False)
+    assert empty.stat().st_size == 0  # looking at it has not made it one
+    with pytest.raises(StoreError, match="is a folder, not a store"):
+        Store(f"sqlite:///{tmp_path}", create=False)
+    with Store(f"sqlite:///{empty}") as store:
+        assert store.runs() == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_store_of_another_user_says_who_can_help(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "s.db").chmod(0)
+    with pytest.raises(StoreError, match="may not be read by this user") as caught:
+        Store(f"sqlite:///{tmp_path}/s.db", create=False)
+    assert "chmod" in (caught.value.hint or "")
 
 
 def test_a_full_disk_is_its_own_error_and_loses_nothing(store: Store) -> None:
