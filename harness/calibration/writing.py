@@ -14,7 +14,8 @@ from harness.calibration.calibrating import Calibration
 from harness.calibration.own import OwnFit
 from harness.config.devices import device_files, own_devices
 from harness.config.paths import profiles_dir
-from harness.config.prediction import forget, prediction_data, processors_dir
+from harness.config.prediction import forget, prediction_data
+from harness.config.processors import processors_dir
 from harness.errors import UsageError
 from harness.simulation.prediction import FORM, prior_of
 

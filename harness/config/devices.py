@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.paths import profiles_dir
+from harness.config.processors import refuse_unknown_cores, resolved
 from harness.config.schema import DeviceFile, transports_of
 from harness.config.toml_source import Path_, TomlSource
 from harness.domain import Backend, Device, DeviceKind
@@ -143,6 +144,10 @@ def device_from(
             raise source.error(
                 (*where, "simulation", "idle_w"), f"device {name}: idle_w is above load_w"
             )
+        if file.prediction is not None:
+            refuse_unknown_cores(source, file.prediction, (*where, "prediction"))
+            table = file.prediction.model_dump(exclude_none=True)
+            simulation["prediction"] = resolved(name, table)
         for accelerator in file.accelerators:
             for key in _NEEDED.get(accelerator, ()):
                 if key not in simulation:

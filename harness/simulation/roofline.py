@@ -1,5 +1,8 @@
 """A simple, documented cost model for simulated devices.
 
+A profile with a ``[prediction]`` table takes the time of an inference and of its operators from
+the predictor (``harness.simulation.prediction``); the rest, and all of other profiles, is as here.
+
 Each operator takes the longer of computing and moving its bytes (S. Williams, A. Waterman,
 D. Patterson, "Roofline", CACM 52(4), 2009), plus a fixed overhead:
 
@@ -35,10 +38,12 @@ from typing import Any
 
 from harness.domain import Backend
 from harness.errors import UnsupportedError
+from harness.simulation.edgetpu import compiled
 from harness.simulation.graph import Graph, Operator
+from harness.simulation.prediction.simulated import modelled_seconds
 
 #: Version of the model's form; goes into every simulated record.
-MODEL_VERSION = "roofline-1"
+MODEL_VERSION = "roofline-2"
 
 _EDGETPU_MACS_PER_CYCLE = 4096
 
@@ -49,6 +54,7 @@ class Estimate:
 
     ``operator_ns`` has the part of ``invoke_ns`` that each operator of the graph takes, in their
     order; what is left of it is overhead of the invoke call, and transfers to an accelerator.
+    ``delegated`` says of each whether the accelerator takes it; empty where that is not modelled.
     """
 
     init_ns: int
@@ -56,6 +62,7 @@ class Estimate:
     invoke_ns: int
     memory_bytes: int
     operator_ns: tuple[float, ...] = ()
+    delegated: tuple[bool, ...] = ()
 
 
 def estimate(
@@ -70,12 +77,21 @@ def estimate(
         seconds = _edgetpu(graph, profile)
         parts = [_edgetpu_compute(operator.macs, profile) for operator in graph.operators]
         upload = min(graph.weight_bytes, profile["edgetpu_cache_mb"] * 1e6)
-        first = seconds + upload / (profile["edgetpu_link_mbs"] * 1e6)
+        upload_s = upload / (profile["edgetpu_link_mbs"] * 1e6)
     else:
         gain = 1 + profile["thread_scaling"] * (min(backend.threads, profile["cores"]) - 1)
         parts = [_cpu(operator, gain, profile) for operator in graph.operators]
         seconds = profile["invoke_overhead_us"] * 1e-6 + sum(parts)
-        first = seconds * 3  # cold caches and lazily packed weights
+        upload_s = 0.0
+    delegated: tuple[bool, ...] = ()
+    if "prediction" in profile and not compiled(graph):
+        threads = min(backend.threads, profile.get("cores", backend.threads))
+        seconds, predicted, delegated = modelled_seconds(
+            graph, Backend(backend.accelerator, threads), profile["prediction"]
+        )
+        parts = list(predicted)
+    # Cold caches and lazily packed weights; an Edge TPU first gets its parameters.
+    first = seconds + upload_s if backend.accelerator == "edgetpu" else seconds * 3
     init = profile["init_ms"] * 1e-3 + profile["init_ms_per_mb"] * 1e-3 * size_bytes / 1e6
     memory = profile["memory_mb"] * 1e6 + 2 * size_bytes + 2 * graph.peak_activation_bytes
     return Estimate(
@@ -84,6 +100,7 @@ def estimate(
         int(seconds * 1e9),
         int(memory),
         tuple(part * 1e9 for part in parts),
+        delegated,
     )
 
 

@@ -28,6 +28,13 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "device_agents" / 
          ROOT / "device_agents" / "native" / "README.md",
          *sorted((ROOT / "docs").rglob("*.md"))]  # fmt: skip
 
+#: A few rows of those that docs/predicting.md tells of: XNNPACK's README and Coral's benchmarks.
+LATENCIES = """model,input_shape,dtype,device,backend,threads,latency_ms
+mobilenet_v1_1.0_224,1x224x224x3,float32,Raspberry Pi 4,XNNPACK,4,77
+mobilenet_v2_1.0_224,1x224x224x3,float32,Raspberry Pi 4,XNNPACK,4,46
+mobilenet_v1_1.0_224,1x224x224x3,uint8,Coral USB Accelerator,edgetpu,,2.4
+"""
+
 QUICK = "\n[policy]\ntrials = 2\n"
 
 
@@ -58,6 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, digits: dict[str, Path]) ->
     (where / "gates.toml").write_text('[gates]\nmax_size = "2 MB"\nmax_accuracy_drop = 1\n')
     # Exactly so many trials: on a machine that tests load, precision takes its time.
     (where / "mine.toml").write_text(blocks(ROOT / "README.md", "toml")[0] + QUICK)
+    (where / "latencies.csv").write_text(LATENCIES)
     profiled = blocks(ROOT / "README.md", "toml")[0].replace('"local", ', "")
     policy = blocks(ROOT / "docs" / "operators.md", "toml")[0] + "trials = 2\n"
     (where / "profiled.toml").write_text(profiled + policy)

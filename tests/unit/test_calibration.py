@@ -214,7 +214,8 @@ def test_a_calibration_of_few_rows_is_whole_and_repeats(
     assert text == writing.shared_text(calibrate(cases), "table.csv")
     shared = tmp_path / "processors"
     shared.mkdir()
-    from harness.config.prediction import forget, processors_dir
+    from harness.config.prediction import forget
+    from harness.config.processors import processors_dir
 
     for name in ("cores.toml", "boards.toml"):
         (shared / name).write_text((processors_dir() / name).read_text())

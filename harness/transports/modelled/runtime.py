@@ -82,14 +82,14 @@ class _ModelledProfiler:
         accelerator: str,
     ) -> None:
         self._interpreter, self._names, self._cost = interpreter, names, cost
-        #: The model of an Edge TPU has all operators on it, that of a processor none elsewhere.
-        self._delegated = accelerator != "cpu"
+        #: Where the model does not say, an Edge TPU has all operators, a processor its own.
+        self._delegated = cost.delegated or (accelerator != "cpu",) * len(names)
 
     def events(self) -> list[tuple[str, int, int, bool]]:
         """See the agent's ``run_operators``."""
         slower = self._interpreter.slower
         return [
-            (name, node, round(ns * slower), self._delegated)
+            (name, node, round(ns * slower), self._delegated[node])
             for node, (name, ns) in enumerate(zip(self._names, self._cost.operator_ns, strict=True))
         ]
 
