@@ -10,11 +10,16 @@ from typing import Protocol
 
 from harness.simulation.architectures import (
     classic,
+    deeplab,
+    densenet,
     efficientdet,
     efficientnet,
     inception,
+    mnasnet,
     mobilenet,
     mobilenet_v3,
+    nasnet,
+    posenet,
     resnet,
     ssd,
 )
@@ -43,7 +48,12 @@ _FAMILIES: tuple[Family, ...] = (
     classic,
     efficientnet,
     efficientdet,
+    mnasnet,
+    nasnet,
+    densenet,
     ssd,
+    deeplab,
+    posenet,
 )
 
 

@@ -1,217 +1,21 @@
-"""Graphs without weights, built layer by layer in the form that the TFLite converter gives.
+"""Layers in the form that the TFLite converter gives them.
 
-Batch normalisation is folded, ReLUs are fused into the layer before them, constants have
-shapes and bytes but no values (but for shapes, axes and paddings). Scales of quantized
-tensors stand as 1: there is nothing that they could be computed from.
+Batch normalisation is folded, ReLUs are fused into the layer before them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cache
 from math import prod
 from typing import Any
 
-from harness.simulation import costs
-from harness.simulation.elements import Graph, Operator, Quantization, Subgraph, Tensor
+from harness.simulation.architectures.draft import DTYPES, Draft
 
-#: What graphs are built in. ``float16`` has weights that DEQUANTIZE unpacks; ``dynamic_int8``
-#: int8 weights and float activations.
-DTYPES = ("float32", "float16", "int8", "uint8", "dynamic_int8")
-
-#: The converter leaves smaller weights in float where it quantizes weights only.
-_LEAST_DYNAMIC = 1024
-
-_BYTES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int32": 4, "int64": 8}
-
-#: Versions of the schema's operators: without int8 operands, with them.
-_VERSIONS = {"CONV_2D": (1, 3), "DEPTHWISE_CONV_2D": (1, 3), "FULLY_CONNECTED": (1, 4)}
-_OF_ONE_VERSION = {"RESHAPE", "HARD_SWISH", "QUANTIZE", "ARG_MAX"}
+__all__ = ["DTYPES", "Builder", "rounded", "spatial"]
 
 
-class Builder:
+class Builder(Draft):
     """One graph under construction; layers take and give indices of tensors."""
-
-    def __init__(self, dtype: str, input_shape: Sequence[int]) -> None:
-        self.dtype = dtype
-        self.activation = dtype if dtype in ("int8", "uint8") else "float32"
-        self.quantized = self.activation != "float32"
-        self._tensors: list[Tensor] = []
-        self._operators: list[Operator] = []
-        self._still: set[int] = set()
-        self._shared: dict[tuple[Any, ...], int] = {}
-        self.input = self.tensor("input", input_shape)
-
-    def shape(self, index: int) -> tuple[int, ...]:
-        """The shape of a tensor."""
-        return self._tensors[index].shape
-
-    def channels(self, index: int) -> int:
-        """The innermost extent of a tensor."""
-        return self._tensors[index].shape[-1]
-
-    def finish(self, outputs: Sequence[int]) -> Graph:
-        """The graph whose outputs are these tensors."""
-        part = Subgraph(
-            "main", tuple(self._tensors), tuple(self._operators), (self.input,), tuple(outputs)
-        )
-        return Graph(
-            subgraphs=(part,),
-            signatures=(),
-            metadata=(),
-            description="built without weights",
-            schema_version=3,
-            weight_bytes=sum(tensor.constant_bytes for tensor in part.tensors),
-            peak_activation_bytes=costs.peak_activation_bytes(part),
-            stateful=False,
-        )
-
-    # Tensors
-
-    def tensor(self, name: str, shape: Sequence[int], dtype: str | None = None) -> int:
-        """An activation."""
-        dtype = dtype or self.activation
-        return self._add(name, shape, dtype, constant=False, scales=1)
-
-    def constant(
-        self,
-        name: str,
-        shape: Sequence[int],
-        dtype: str,
-        values: Sequence[int] | None = None,
-        scales: int = 1,
-        axis: int = 0,
-    ) -> int:
-        """A constant; two with the same small integer values are one."""
-        if values is None:
-            return self._add(name, shape, dtype, constant=True, scales=scales, axis=axis)
-        key = (tuple(shape), dtype, tuple(values))
-        if key not in self._shared:
-            self._shared[key] = self._add(name, shape, dtype, constant=True, values=values)
-        return self._shared[key]
-
-    def _add(
-        self,
-        name: str,
-        shape: Sequence[int],
-        dtype: str,
-        constant: bool,
-        scales: int = 0,
-        axis: int = 0,
-        values: Sequence[int] | None = None,
-    ) -> int:
-        index = len(self._tensors)
-        size = prod(max(1, extent) for extent in shape) * _BYTES[dtype]
-        integers = self.quantized or dtype == "int8"
-        scaled = scales and integers and dtype in ("int8", "uint8", "int32")
-        self._tensors.append(
-            Tensor(
-                index=index,
-                name=name,
-                shape=tuple(shape),
-                shape_signature=(),
-                dtype=dtype,
-                bytes=size,
-                constant_bytes=size if constant else 0,
-                # As in a file, buffer 0 is the empty one, and activations have their own.
-                buffer=index + 1,
-                quantization=_scales(scales, axis) if scaled else None,
-                values=tuple(values) if values is not None else None,
-            )
-        )
-        return index
-
-    def weights(
-        self, name: str, shape: Sequence[int], channels: int, axis: int, shared: str = ""
-    ) -> int:
-        """Weights in the type that the graph's form has for them.
-
-        ``channels`` scales along ``axis`` in int8, one in all otherwise.
-        """
-        if not shared:
-            return self._weights(name, shape, channels, axis)
-        key = (shared, tuple(shape))
-        if key not in self._shared:
-            self._shared[key] = self._weights(name, shape, channels, axis)
-        return self._shared[key]
-
-    def _weights(self, name: str, shape: Sequence[int], channels: int, axis: int) -> int:
-        if self.dtype == "uint8":
-            return self.constant(name, shape, "uint8")
-        if self.dtype == "int8":
-            return self.constant(name, shape, "int8", scales=channels, axis=axis)
-        if self.dtype == "dynamic_int8" and prod(shape) >= _LEAST_DYNAMIC:
-            return self.constant(name, shape, "int8", scales=channels, axis=axis)
-        return self._float_weights(name, shape)
-
-    def bias(self, name: str, count: int, channels: int) -> int:
-        """A bias: int32 in a quantized graph."""
-        if self.quantized:
-            scales = channels if self.dtype == "int8" else 1
-            return self.constant(name, (count,), "int32", scales=scales)
-        return self._float_weights(name, (count,))
-
-    def _float_weights(self, name: str, shape: Sequence[int]) -> int:
-        if self.dtype != "float16":
-            return self.constant(name, shape, "float32")
-        packed = self.constant(name, shape, "float16")
-        unpacked = self.tensor(f"{name}/unpacked", shape, "float32")
-        self.operator("DEQUANTIZE", [packed], [unpacked], version=3)
-        return unpacked
-
-    # Operators
-
-    def operator(
-        self,
-        name: str,
-        inputs: Sequence[int],
-        outputs: Sequence[int],
-        options: Mapping[str, Any] | None = None,
-        version: int = 0,
-        custom: bool = False,
-    ) -> None:
-        """Any operator; its costs are those that a file's would have."""
-        tensors, options = self._tensors, options or {}
-        if costs.unpacked(tensors, name, inputs):
-            self._still.update(outputs)
-        weight = costs.weight_of(name, tensors, inputs, self._still)
-        used = [tensors[index] for index in inputs if index >= 0]
-        made = [tensors[index] for index in outputs]
-        if not version:
-            eight = any(tensor.dtype == "int8" for tensor in (*used, *made))
-            known = _VERSIONS.get(name, (1, 1) if custom or name in _OF_ONE_VERSION else (1, 2))
-            version = known[eight]
-        self._operators.append(
-            Operator(
-                name=name,
-                activation=made[0].dtype,
-                weight=weight.dtype if weight is not None else "",
-                macs=costs.macs(name, tensors, inputs, outputs, options),
-                weight_bytes=sum(tensor.constant_bytes for tensor in used),
-                activation_bytes=sum(t.bytes for t in (*used, *made) if not t.constant),
-                index=len(self._operators),
-                version=version,
-                inputs=tuple(inputs),
-                outputs=tuple(outputs),
-                options=options,
-                custom=custom,
-            )
-        )
-
-    def _made(
-        self,
-        name: str,
-        inputs: Sequence[int],
-        shape: Sequence[int],
-        options: Mapping[str, Any] | None = None,
-        dtype: str | None = None,
-        version: int = 0,
-    ) -> int:
-        """The output of an operator that has one."""
-        output = self.tensor(f"{name.lower()}_{len(self._operators)}", shape, dtype)
-        self.operator(name, inputs, [output], options, version)
-        return output
 
     def conv(
         self,
@@ -231,7 +35,7 @@ class Builder:
         high, wide = kernel if isinstance(kernel, tuple) else (kernel, kernel)
         n, *extents, depth = self.shape(x)
         rows, columns = spatial(extents, (high, wide), stride, padding, dilation)
-        name = f"conv_{len(self._operators)}"
+        name = f"conv_{self.count}"
         weights = self.weights(f"{name}/weights", (filters, high, wide, depth), filters, 0, shared)
         bias = self.bias(f"{name}/bias", filters, filters)
         options = {
@@ -242,7 +46,7 @@ class Builder:
             "dilation_w_factor": dilation,
             "dilation_h_factor": dilation,
         }
-        return self._made("CONV_2D", [x, weights, bias], (n, rows, columns, filters), options)
+        return self.made("CONV_2D", [x, weights, bias], (n, rows, columns, filters), options)
 
     def depthwise(
         self,
@@ -259,7 +63,7 @@ class Builder:
         n, *extents, depth = self.shape(x)
         depth *= multiplier
         rows, columns = spatial(extents, (kernel, kernel), stride, padding, dilation)
-        name = f"depthwise_{len(self._operators)}"
+        name = f"depthwise_{self.count}"
         weights = self.weights(f"{name}/weights", (1, kernel, kernel, depth), depth, 3, shared)
         bias = self.bias(f"{name}/bias", depth, depth)
         options = {
@@ -272,7 +76,7 @@ class Builder:
             "dilation_h_factor": dilation,
         }
         version = 2 if dilation > 1 and self.dtype != "int8" else 0
-        return self._made(
+        return self.made(
             "DEPTHWISE_CONV_2D",
             [x, weights, bias],
             (n, rows, columns, depth),
@@ -296,9 +100,9 @@ class Builder:
         return self.conv(x, filters, act=act)
 
     def dense(self, x: int, units: int, act: str = "none") -> int:
-        """FULLY_CONNECTED over (n, features)."""
-        n, features = self.shape(x)
-        name = f"dense_{len(self._operators)}"
+        """FULLY_CONNECTED over (n, features), or (n, 1, 1, features)."""
+        n, *_, features = self.shape(x)
+        name = f"dense_{self.count}"
         weights = self.weights(f"{name}/weights", (units, features), 1, 0)
         bias = self.bias(f"{name}/bias", units, 1)
         options = {
@@ -307,7 +111,7 @@ class Builder:
             "keep_num_dims": False,
             "asymmetric_quantize_inputs": self.dtype == "dynamic_int8",
         }
-        return self._made("FULLY_CONNECTED", [x, weights, bias], (n, units), options)
+        return self.made("FULLY_CONNECTED", [x, weights, bias], (n, units), options)
 
     def pool(
         self,
@@ -329,7 +133,7 @@ class Builder:
             "filter_height": high,
             "fused_activation": "none",
         }
-        return self._made(f"{kind.upper()}_POOL_2D", [x], (n, rows, columns, depth), options)
+        return self.made(f"{kind.upper()}_POOL_2D", [x], (n, rows, columns, depth), options)
 
     def global_pool(self, x: int, stride: int = 1) -> int:
         """AVERAGE_POOL_2D over all positions: (n, 1, 1, c)."""
@@ -341,16 +145,16 @@ class Builder:
         n, *_, depth = self.shape(x)
         axes = self.constant("axes", (2,), "int32", (1, 2))
         shape = (n, 1, 1, depth) if keep else (n, depth)
-        return self._made("MEAN", [x, axes], shape, {"keep_dims": keep})
+        return self.made("MEAN", [x, axes], shape, {"keep_dims": keep})
 
     def add(self, x: int, y: int, act: str = "none") -> int:
         """ADD with broadcasting."""
         options = {"fused_activation": act, "pot_scale_int16": True}
-        return self._made("ADD", [x, y], self._broadcast(x, y), options)
+        return self.made("ADD", [x, y], self._broadcast(x, y), options)
 
     def mul(self, x: int, y: int, act: str = "none") -> int:
         """MUL with broadcasting."""
-        return self._made("MUL", [x, y], self._broadcast(x, y), {"fused_activation": act})
+        return self.made("MUL", [x, y], self._broadcast(x, y), {"fused_activation": act})
 
     def _broadcast(self, x: int, y: int) -> tuple[int, ...]:
         one, other = self.shape(x), self.shape(y)
@@ -362,14 +166,14 @@ class Builder:
         """MUL or ADD with a learned constant per channel: what of a normalisation is not folded."""
         depth = self.channels(x)
         if self.quantized:
-            learned = self.constant(f"scale_{len(self._operators)}", (depth,), self.activation)
+            learned = self.constant(f"scale_{self.count}", (depth,), self.activation)
         else:
-            learned = self._float_weights(f"scale_{len(self._operators)}", (depth,))
+            learned = self.float_weights(f"scale_{self.count}", (depth,))
         return self.add(x, learned, act) if name == "ADD" else self.mul(x, learned, act)
 
     def unary(self, name: str, x: int, options: Mapping[str, Any] | None = None) -> int:
         """An operator whose output is like its input: HARD_SWISH, LOGISTIC, RELU, ..."""
-        return self._made(name, [x], self.shape(x), options)
+        return self.made(name, [x], self.shape(x), options)
 
     def softmax(self, x: int) -> int:
         """SOFTMAX over the innermost dimension."""
@@ -379,7 +183,7 @@ class Builder:
         """CONCATENATION along ``axis``."""
         shape = list(self.shape(parts[0]))
         shape[axis] = sum(self.shape(part)[axis] for part in parts)
-        return self._made(
+        return self.made(
             "CONCATENATION", list(parts), shape, {"axis": axis, "fused_activation": "none"}
         )
 
@@ -388,7 +192,7 @@ class Builder:
         known = prod(extent for extent in shape if extent != -1)
         full = [prod(self.shape(x)) // known if extent == -1 else extent for extent in shape]
         target = self.constant("shape", (len(full),), "int32", shape)
-        return self._made("RESHAPE", [x, target], full)
+        return self.made("RESHAPE", [x, target], full)
 
     def pad(self, x: int, before: int, after: int) -> int:
         """PAD of rows and columns with zeros."""
@@ -397,7 +201,7 @@ class Builder:
             "paddings", (4, 2), "int32", (0, 0, before, after, before, after, 0, 0)
         )
         more = before + after
-        return self._made("PAD", [x, paddings], (n, rows + more, columns + more, depth))
+        return self.made("PAD", [x, paddings], (n, rows + more, columns + more, depth))
 
     def resize(
         self,
@@ -412,30 +216,75 @@ class Builder:
         target = self.constant("size", (2,), "int32", size)
         options = {"align_corners": align, "half_pixel_centers": half}
         version = 3 if half else 0
-        return self._made(f"RESIZE_{kind}", [x, target], (n, *size, depth), options, None, version)
+        return self.made(f"RESIZE_{kind}", [x, target], (n, *size, depth), options, None, version)
 
     def convert(self, x: int, dtype: str) -> int:
         """QUANTIZE or DEQUANTIZE to another type."""
         name = "DEQUANTIZE" if dtype == "float32" else "QUANTIZE"
-        return self._made(name, [x], self.shape(x), dtype=dtype)
+        return self.made(name, [x], self.shape(x), dtype=dtype)
 
     def requantized_input(self) -> int:
         """An input of uint8 that is turned into int8 first, as files with such inputs do."""
-        entry = self._tensors[self.input]
-        self._tensors[self.input] = replace(entry, dtype="uint8")
+        self.retype_input("uint8")
         return self.convert(self.input, self.activation)
+
+    def crop(self, x: int, before: int) -> int:
+        """STRIDED_SLICE that cuts the first rows and columns."""
+        n, rows, columns, depth = self.shape(x)
+        begin = self.constant("begin", (4,), "int32", (0, before, before, 0))
+        end = self.constant("end", (4,), "int32", (0, 0, 0, 0))
+        steps = self.constant("strides", (4,), "int32", (1, 1, 1, 1))
+        options = {
+            "begin_mask": 9,
+            "end_mask": 15,
+            "ellipsis_mask": 0,
+            "new_axis_mask": 0,
+            "shrink_axis_mask": 0,
+            "offset": False,
+        }
+        shape = (n, rows - before, columns - before, depth)
+        return self.made("STRIDED_SLICE", [x, begin, end, steps], shape, options)
+
+    def split(self, x: int, parts: int) -> list[int]:
+        """SPLIT of the channels into equal parts."""
+        *outer, depth = self.shape(x)
+        axis = self.constant("axis", (), "int32", (len(outer),))
+        name = f"split_{self.count}"
+        outputs = [self.tensor(f"{name}_{n}", (*outer, depth // parts)) for n in range(parts)]
+        self.operator("SPLIT", [axis, x], outputs, {"num_splits": parts})
+        return outputs
+
+    def grouped(
+        self, x: int, filters: int, groups: int, kernel: int, stride: int = 1, act: str = "none"
+    ) -> int:
+        """A convolution in groups, as the converter writes it: SPLIT, CONV_2Ds, CONCATENATION."""
+        parts = self.split(x, groups)
+        return self.concat(
+            [self.conv(part, filters // groups, kernel, stride, act) for part in parts]
+        )
+
+    def transposed(self, x: int, filters: int, kernel: int, stride: int) -> int:
+        """TRANSPOSE_CONV to ``stride`` times the extents, with a bias."""
+        n, rows, columns, depth = self.shape(x)
+        shape = (n, rows * stride, columns * stride, filters)
+        name = f"transposed_{self.count}"
+        weights = self.weights(f"{name}/weights", (filters, kernel, kernel, depth), filters, 0)
+        bias = self.bias(f"{name}/bias", filters, filters)
+        target = self.constant("shape", (4,), "int32", shape)
+        options = {
+            "padding": "same",
+            "stride_w": stride,
+            "stride_h": stride,
+            "fused_activation": "none",
+        }
+        return self.made("TRANSPOSE_CONV", [target, weights, x, bias], shape, options, version=3)
 
     def arg_max(self, x: int) -> int:
         """ARG_MAX over the innermost dimension."""
         axis = self.constant("axis", (), "int32", (len(self.shape(x)) - 1,))
-        return self._made(
+        return self.made(
             "ARG_MAX", [x, axis], self.shape(x)[:-1], {"output_type": "int64"}, "int64"
         )
-
-
-@cache
-def _scales(count: int, axis: int) -> Quantization:
-    return Quantization((1.0,) * count, (0,) * count, axis)
 
 
 def spatial(

@@ -72,6 +72,9 @@ def find(name: Name) -> Architecture | None:
             if number in numbers:
                 numbers.remove(number)
                 minor = value
+        if numbers[:2] in (["1", "0"], ["1", "1"]):
+            minor = int(numbers[1])
+            numbers = numbers[2:]
         if name.words == "squeezenetv1" and numbers[:1] in (["0"], ["1"]):
             minor = int(numbers.pop(0))
         # The published file takes 224; the README's count of version 1.1 is made at 227.

@@ -32,7 +32,13 @@ V2_LAYERS = (
 )
 
 
-def v1_features(b: Builder, x: int, width: float, output_stride: int = 32) -> list[int]:
+def v1_features(
+    b: Builder,
+    x: int,
+    width: float,
+    output_stride: int = 32,
+    table: Sequence[tuple[int, int]] = V1_LAYERS,
+) -> list[int]:
     """The output of the first layer and of each separable one.
 
     V1 multiplies without rounding to multiples, with at least 8 filters. Past
@@ -44,7 +50,7 @@ def v1_features(b: Builder, x: int, width: float, output_stride: int = 32) -> li
 
     layers = [b.conv(x, filters(32), 3, 2, "relu6")]
     reached, dilation = 2, 1
-    for count, stride in V1_LAYERS:
+    for count, stride in table:
         rate = dilation
         if stride == 2 and reached >= output_stride:
             stride, dilation = 1, dilation * 2
@@ -78,13 +84,13 @@ def bottleneck(
 
 
 def v2_features(
-    b: Builder, x: int, width: float, output_stride: int = 32
+    b: Builder, x: int, width: float, output_stride: int = 32, divisor: int = 8
 ) -> tuple[list[int], list[int]]:
     """Outputs of the bottlenecks of V2, and of their expansions; the first is the stem's.
 
-    Of what lies past ``output_stride`` strides become dilations.
+    Past ``output_stride`` strides become dilations; filters are multiples of ``divisor``.
     """
-    outputs = [b.conv(x, rounded(32 * width), 3, 2, "relu6")]
+    outputs = [b.conv(x, rounded(32 * width, divisor), 3, 2, "relu6")]
     inners = [outputs[0]]
     reached, dilation = 2, 1
     for expansion, filters, repeats, first in V2_LAYERS:
@@ -97,7 +103,7 @@ def v2_features(
             y, inner = bottleneck(
                 b,
                 source,
-                rounded(filters * width),
+                rounded(filters * width, divisor),
                 b.channels(source) * expansion,
                 stride,
                 dilation=rate,
@@ -132,7 +138,10 @@ def _v2(width: float, classes: int) -> Body:
     def body(b: Builder) -> Sequence[int]:
         x = v2_features(b, b.input, width)[0][-1]
         x = b.conv(x, rounded(1280 * max(1.0, width)), act="relu6")
-        return classify(b, x, classes)
+        if classes == 1001:
+            return classify(b, x)
+        # Files with other classes were trained anew, and have a fully connected layer.
+        return [b.softmax(b.dense(b.global_pool(x, 2), classes))]
 
     return body
 
@@ -140,8 +149,8 @@ def _v2(width: float, classes: int) -> Body:
 #: Words that end the names of files with other classes -> how many those are.
 _CLASSES = {"bird": 965, "insect": 1022, "plant": 2102}
 
-_V1 = {"mobilenetv1", "mobilenet", "mnv1", "mobilenetsv1"}
-_V2 = {"mobilenetv2", "mnv2", "mobilenetsv2"}
+_V1 = {"mobilenetv1", "mobilenet", "mnv1"}
+_V2 = {"mobilenetv2", "mnv2"}
 
 
 def find(name: Name) -> Architecture | None:

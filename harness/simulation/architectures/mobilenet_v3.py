@@ -166,7 +166,7 @@ def _edgetpu(width: float) -> Body:
     return body
 
 
-_EDGETPU = {"mobilenetedgetpu", "mobilenetv1edgetpu", "mobilenetv3edgetpu", "mobilenetedgetpuv1"}
+_EDGETPU = {"mobilenetedgetpu", "mobilenetv3edgetpu", "mobilenetedgetpuv1"}
 
 
 def find(name: Name) -> Architecture | None:

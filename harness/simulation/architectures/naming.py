@@ -18,7 +18,8 @@ _NOISE = frozenset(
         "multiplier res resolution size input classification classifier detection detector",
         "detect object segmentation semantic feature vector cpu gpu nnapi dsp hexagon fixed",
         "dynamic range weights weight only drq pre post training download mlperf google coral",
-        "the with by x at on from legacy optimized opt no nms xnnpack backbone slim",
+        "the with by x at on from keras legacy sync shared box predictor optimized opt",
+        "no nms xnnpack backbone slim",
     )
     for word in line.split()
 )
@@ -36,21 +37,37 @@ _TOKEN = re.compile(
 )
 
 
+#: Other ways to write the same, in the order in which they are undone.
+_SPELLINGS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"(?<=\d)p(?=\d)", "."),  # dm1p75
+        (r"v1[._]5(?!\d)", "garden"),  # ResNet "v1.5" is a form of V1, not a width
+        (r"(?<=[a-z0-9])(v\d|lite\d)", r"_\1"),  # mobilenetv2, efficientnetlite0, resnet50v2
+        (r"(v\d)(?=[a-z])", r"\1_"),  # mobilenetv3small
+        (r"face(?=ssd)", "face_"),
+        (r"inception[_-]resnet", "inceptionresnet"),
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name taken apart: ``words`` run together, numbers in their order.
+    """A name taken apart: ``words`` run together, numbers in their order, and all of it.
 
-    ``MobileNet_v1_0.50_192_quant`` has the words ``mobilenetv1``, the numbers 0.50 and 192.
+    ``MobileNet_v1_0.50_192_quant`` has the words ``mobilenetv1``, the numbers 0.50 and 192,
+    and is ``mobilenet_v1_0.50_192`` as a whole.
     """
 
     words: str
     numbers: tuple[str, ...]
+    whole: str
 
     def without(self, *suffixes: str) -> Name:
         """The same without what its words end in."""
         for suffix in suffixes:
             if self.words.endswith(suffix) and self.words != suffix:
-                return Name(self.words.removesuffix(suffix), self.numbers)
+                return Name(self.words.removesuffix(suffix), self.numbers, self.whole)
         return self
 
 
@@ -62,13 +79,19 @@ def take_apart(text: str) -> Name:
     if "/" in name and not re.search(r"\d\s*/\s*\d", name):
         name = name.rsplit("/", 1)[1]
     name = _DATE.sub("", name)
-    # ResNet "v1.5" is a form of V1, not a width.
-    name = re.sub(r"v1[._]5(?!\d)", "garden", name)
-    name = name.replace("inception_resnet", "inceptionresnet").replace("mobile net", "mobilenet")
-    parts = [part for part in _TOKEN.findall(name) if part not in _NOISE]
+    name = re.sub(r"^lite-model_|[_-]tpu[_-]?\d+$", "", name)
+    for pattern, replacement in _SPELLINGS:
+        name = pattern.sub(replacement, name)
+    found = _TOKEN.findall(name)
+    # What the Edge TPU compiler adds to a file's name stands behind all else.
+    if len(found) > 1 and found[-1] == "edgetpu":
+        before = found[-2]
+        if before in _NOISE or before[0].isdigit():
+            found.pop()
+    parts = [part for part in found if part not in _NOISE]
     numbers = [part for part in parts if part[0].isdigit() and part != "3x"]
     words = [part for part in parts if not part[0].isdigit() or part == "3x"]
-    return Name("".join(words), tuple(numbers))
+    return Name("".join(words), tuple(numbers), "_".join(parts))
 
 
 def sizes(

@@ -8,6 +8,7 @@ first unit. In V2 a normalisation follows no convolution: it stays as MUL and AD
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from harness.simulation.architectures.architecture import Architecture, Body
@@ -138,12 +139,16 @@ def find(name: Name) -> Architecture | None:
     numbers.remove(str(depth))
     if version == 2 and depth < 50:
         return None
+    if version == 2 and re.match(rf"resnet_{depth}", name.whole):
+        form = "keras"  # ResNet50V2, as against resnet_v2_50
     side = 299 if form == "slim" and version == 2 else 224
     found = sizes(numbers, side=side)
     if found is None or found[0] != 1:
         return None
     rows, columns = found[1]
-    stem = f"resnet{depth}" if form == "keras" else f"resnet_v{version}_{depth}"
+    stem = f"resnet_v{version}_{depth}"
+    if form == "keras":
+        stem = f"resnet{depth}{'v2' if version == 2 else ''}"
     stem = f"resnet_v1.5_{depth}" if form == "garden" else stem
     suffix = "" if rows == columns == side else f"_{side_text(rows, columns)}"
     return Architecture(
@@ -155,5 +160,6 @@ NAMES = (
     *(f"resnet_v1_{depth}" for depth in (50, 101, 152)),
     *(f"resnet_v2_{depth}" for depth in (50, 101, 152)),
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+    *(f"resnet{depth}v2" for depth in (50, 101, 152)),
     "resnet_v1.5_50",
 )

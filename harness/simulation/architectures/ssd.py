@@ -88,13 +88,20 @@ _KNOWN: dict[str, tuple[str, Backbone, bool]] = {
 
 def find(name: Name) -> Architecture | None:
     """SSD and SSDLite over MobileNet V1 and V2; ``face`` is of one class at 320."""
-    face = name.words.endswith("face")
-    words = name.words.removesuffix("face").replace("mnv", "mobilenetv")
+    words = name.words.replace("mnv", "mobilenetv")
+    face = "face" in words
+    words = words.replace("face", "")
+    for kind in ("ssdlite", "ssd"):
+        if words.endswith(kind):
+            words = kind + words.removesuffix(kind)
     known = _KNOWN.get(words)
     if known is None:
         return None
     stem, backbone, lite = known
-    found = sizes(name.numbers, width=1.0, side=320 if face else 300)
+    numbers = name.numbers
+    if name.whole == "ssd_mobilenet_v2_320x320" and not face:
+        numbers = ("300",)  # what the configuration of that name has
+    found = sizes(numbers, width=1.0, side=320 if face else 300)
     if found is None:
         return None
     width, (rows, columns) = found
