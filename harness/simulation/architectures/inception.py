@@ -75,10 +75,11 @@ def _v1(b: Builder) -> Sequence[int]:
     return classify(b, x)
 
 
-def _v2(b: Builder) -> Sequence[int]:
+def v2_maps(b: Builder, x: int) -> list[int]:
+    """The maps of V2 that detectors use, at strides 16 and 32."""
     pool = ("max", 3, 2, "same")
     # The first layer is separable, with 8 filters per colour.
-    x = b.depthwise(b.input, 7, 2, multiplier=8)
+    x = b.depthwise(x, 7, 2, multiplier=8)
     x = b.conv(x, 64, act="relu")
     x = run(b, x, [pool, 64, _three(192), pool])
 
@@ -93,12 +94,16 @@ def _v2(b: Builder) -> Sequence[int]:
     x = block(b, x, [128, _three(160, 2)], [64, _three(96), _three(96, 2)], [pool])
     x = inception(x, 224, 64, 96, 96, 128, 128)
     x = inception(x, 192, 96, 128, 96, 128, 128)
+    middle = x
     x = inception(x, 160, 128, 160, 128, 160, 96)
     x = inception(x, 96, 128, 192, 160, 192, 96)
     x = block(b, x, [128, _three(192, 2)], [192, _three(256), _three(256, 2)], [pool])
     x = inception(x, 352, 192, 320, 160, 224, 128)
-    x = inception(x, 352, 192, 320, 192, 224, (128,))
-    return classify(b, x)
+    return [middle, inception(x, 352, 192, 320, 192, 224, (128,))]
+
+
+def _v2(b: Builder) -> Sequence[int]:
+    return classify(b, v2_maps(b, b.input)[-1])
 
 
 def _stem(b: Builder) -> int:

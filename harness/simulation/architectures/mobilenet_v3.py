@@ -140,26 +140,31 @@ def _v3(size: str, width: float, minimalistic: bool) -> Body:
     return body
 
 
-def edgetpu_features(b: Builder, x: int, width: float) -> list[int]:
-    """Outputs of the stem and the blocks of MobileNet EdgeTPU."""
+def edgetpu_features(b: Builder, x: int, width: float) -> tuple[list[int], list[int]]:
+    """Outputs of the stem and the blocks of MobileNet EdgeTPU, and of their expansions."""
     outputs = [b.conv(x, rounded(32 * width), 3, 2, "relu")]
+    inners = [outputs[0]]
     for expansion, filters, kernel, stride, fused, residual in EDGETPU:
         x, out = outputs[-1], rounded(filters * width)
         expanded = b.channels(x) * expansion
+        inner = x
         if expansion == 1:
             # Nothing to expand: only the projection is left of a fused block.
             x = b.conv(x, out)
         elif fused:
             x = fused_bottleneck(b, x, out, expanded, stride, kernel, "relu", residual)
         else:
-            x, _ = bottleneck(b, x, out, expanded, stride, kernel, act="relu", residual=residual)
+            x, inner = bottleneck(
+                b, x, out, expanded, stride, kernel, act="relu", residual=residual
+            )
         outputs.append(x)
-    return outputs
+        inners.append(inner)
+    return outputs, inners
 
 
 def _edgetpu(width: float) -> Body:
     def body(b: Builder) -> Sequence[int]:
-        x = edgetpu_features(b, b.input, width)[-1]
+        x = edgetpu_features(b, b.input, width)[0][-1]
         x = b.global_pool(b.conv(x, rounded(1280 * max(1.0, width)), act="relu"))
         return [b.softmax(b.reshape(b.conv(x, 1001), (1, 1001)))]
 

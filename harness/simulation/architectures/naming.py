@@ -16,7 +16,7 @@ _NOISE = frozenset(
         "ilsvrc2012 ptq qat tpu tfhub tf tf1 tf2 default metadata frozen model models",
         "postprocess postprocessed postproc oid open images trained dm alpha width depth",
         "multiplier res resolution size input classification classifier detection detector",
-        "detect object segmentation semantic feature vector cpu gpu nnapi dsp hexagon fixed",
+        "detect object segmentation semantic feature vector gpu nnapi hexagon fixed",
         "dynamic range weights weight only drq pre post training download mlperf google coral",
         "the with by x at on from keras legacy sync shared box predictor optimized opt",
         "no nms xnnpack backbone slim",

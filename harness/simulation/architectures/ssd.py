@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from harness.simulation.architectures import inception, mobilenet_v3
 from harness.simulation.architectures.architecture import Architecture, Body
 from harness.simulation.architectures.builder import Builder, rounded
 from harness.simulation.architectures.detection import joined, postprocess
@@ -18,6 +19,7 @@ from harness.simulation.architectures.naming import Name, decimal, side_text, si
 #: Filters of the layers that extend the pyramid; each is first squeezed to a half.
 _EXTRAS = (512, 256, 256, 128)
 
+#: Gives the maps at strides 16 and 32 of an input, at a width.
 Backbone = Callable[[Builder, int, float], list[int]]
 
 
@@ -32,6 +34,33 @@ def v2_maps(b: Builder, x: int, width: float) -> list[int]:
     outputs, inners = v2_features(b, x, width)
     last = b.conv(outputs[-1], rounded(1280 * max(1.0, width)), act="relu6")
     return [inners[14], last]
+
+
+def _v3_maps(size: str) -> Backbone:
+    """The maps of MobileNet V3, whose last stage is of half the filters in detectors."""
+    rows = mobilenet_v3.LARGE if size == "large" else mobilenet_v3.SMALL
+    first, last = (12, 480) if size == "large" else (8, 288)
+    halved = [
+        (row[0], row[1] // 2 if number >= first else row[1], *row[2:])
+        for number, row in enumerate(rows)
+    ]
+
+    def maps(b: Builder, x: int, width: float) -> list[int]:
+        outputs, inners = mobilenet_v3.features(b, x, halved, width)
+        x = mobilenet_v3.conv(b, outputs[-1], rounded(last * width), act="hard_swish")
+        return [inners[first + 1], x]
+
+    return maps
+
+
+def _edgetpu_maps(b: Builder, x: int, width: float) -> list[int]:
+    """The maps of MobileNet EdgeTPU: the expansion of the last block at stride 16."""
+    outputs, inners = mobilenet_v3.edgetpu_features(b, x, width)
+    return [inners[17], outputs[-1]]
+
+
+def _inception_maps(b: Builder, x: int, width: float) -> list[int]:
+    return inception.v2_maps(b, x)
 
 
 def extended(b: Builder, maps: Sequence[int], width: float, lite: bool) -> list[int]:
@@ -54,11 +83,12 @@ def heads(
     classes: int,
     lite: bool = False,
     anchors: Sequence[int] = (3, 6, 6, 6, 6, 6),
+    window: int = 1,
 ) -> Sequence[int]:
     """Predictors on each map, joined, and the decoding of boxes."""
 
     def predict(x: int, outputs: int) -> int:
-        return b.separable(x, outputs, 3, inner="relu6") if lite else b.conv(x, outputs)
+        return b.separable(x, outputs, 3, inner="relu6") if lite else b.conv(x, outputs, window)
 
     codes, kinds = [], []
     for x, count in zip(maps, anchors, strict=True):
@@ -71,7 +101,8 @@ def heads(
 def _ssd(backbone: Backbone, width: float, classes: int, lite: bool) -> Body:
     def body(b: Builder) -> Sequence[int]:
         maps = extended(b, backbone(b, b.input, width), width, lite)
-        return heads(b, maps, classes, lite)
+        window = 3 if backbone is _inception_maps else 1
+        return heads(b, maps, classes, lite, window=window)
 
     return body
 
@@ -83,6 +114,11 @@ _KNOWN: dict[str, tuple[str, Backbone, bool]] = {
     "ssdmobilenetv1ppn": ("ssd_mobilenet_v1", v1_maps, False),
     "ssdmobilenetv2": ("ssd_mobilenet_v2", v2_maps, False),
     "ssdlitemobilenetv2": ("ssdlite_mobilenet_v2", v2_maps, True),
+    "ssdmobilenetv3large": ("ssdlite_mobilenet_v3_large", _v3_maps("large"), True),
+    "ssdmobilenetv3small": ("ssdlite_mobilenet_v3_small", _v3_maps("small"), True),
+    "ssdmobilenetv3": ("ssdlite_mobilenet_v3_large", _v3_maps("large"), True),
+    "ssdmobilenetedgetpu": ("ssdlite_mobilenet_edgetpu", _edgetpu_maps, True),
+    "ssdinceptionv2": ("ssd_inception_v2", _inception_maps, False),
 }
 
 
@@ -94,14 +130,17 @@ def find(name: Name) -> Architecture | None:
     for kind in ("ssdlite", "ssd"):
         if words.endswith(kind):
             words = kind + words.removesuffix(kind)
-    known = _KNOWN.get(words)
+    words = words.removesuffix("imagev4")  # the release of a data set
+    # Those over V3 and EdgeTPU were published as SSDLite only, whatever they are called.
+    known = _KNOWN.get(words) or _KNOWN.get(words.replace("ssdlite", "ssd"))
     if known is None:
         return None
     stem, backbone, lite = known
     numbers = name.numbers
     if name.whole == "ssd_mobilenet_v2_320x320" and not face:
         numbers = ("300",)  # what the configuration of that name has
-    found = sizes(numbers, width=1.0, side=320 if face else 300)
+    later = stem.endswith(("large", "small", "edgetpu"))
+    found = sizes(numbers, width=1.0, side=320 if face or later else 300)
     if found is None:
         return None
     width, (rows, columns) = found
@@ -120,4 +159,8 @@ NAMES = (
     "ssd_mobilenet_v2_300",
     "ssd_mobilenet_v2_face_320",
     "ssdlite_mobilenet_v2_300",
+    "ssdlite_mobilenet_v3_large_320",
+    "ssdlite_mobilenet_v3_small_320",
+    "ssdlite_mobilenet_edgetpu_320",
+    "ssd_inception_v2_300",
 )
