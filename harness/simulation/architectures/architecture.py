@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness.simulation.architectures.builder import DTYPES, Builder
+from harness.simulation.architectures.naming import side_text, sizes
 from harness.simulation.elements import Graph
 
 #: Adds the layers to a builder and gives the tensors that are the outputs.
@@ -35,3 +36,18 @@ class Architecture:
             raise ValueError(f"{self.name}: input {shape} is no (n, rows, columns, channels)")
         builder = Builder(dtype, shape)
         return builder.finish(self.body(builder))
+
+
+def at_side(
+    stem: str, family: str, body: Body, numbers: Sequence[str], side: int
+) -> Architecture | None:
+    """A network without widths: of the side in ``numbers``, or of ``side`` where none is.
+
+    ``None`` where the numbers are no side.
+    """
+    found = sizes(numbers, side=side)
+    if found is None or found[0] != 1:
+        return None
+    rows, columns = found[1]
+    suffix = "" if rows == columns == side else f"_{side_text(rows, columns)}"
+    return Architecture(f"{stem}{suffix}", family, (1, rows, columns, 3), body)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.simulation.architectures.architecture import Architecture, Body
+from harness.simulation.architectures.architecture import Architecture, Body, at_side
 from harness.simulation.architectures.builder import Builder
-from harness.simulation.architectures.naming import Name, side_text, sizes
+from harness.simulation.architectures.naming import Name
 
 #: Convolutions per block.
 _VGG = {
@@ -65,7 +65,7 @@ def find(name: Name) -> Architecture | None:
     numbers = list(name.numbers)
     if name.words in ("vgg", "vggnet") and numbers and numbers[0] in map(str, _VGG):
         depth = int(numbers.pop(0))
-        return _named(f"vgg{depth}", "vgg", _vgg(depth), numbers, 224)
+        return at_side(f"vgg{depth}", "vgg", _vgg(depth), numbers, 224)
     if name.words in ("squeezenet", "squeezenetv1"):
         minor = 0
         for number, value in (("1.0", 0), ("1.1", 1)):
@@ -78,19 +78,8 @@ def find(name: Name) -> Architecture | None:
         if name.words == "squeezenetv1" and numbers[:1] in (["0"], ["1"]):
             minor = int(numbers.pop(0))
         # The published file takes 224; the README's count of version 1.1 is made at 227.
-        return _named(f"squeezenet_1.{minor}", "squeezenet", _squeezenet(minor), numbers, 224)
+        return at_side(f"squeezenet_1.{minor}", "squeezenet", _squeezenet(minor), numbers, 224)
     return None
-
-
-def _named(
-    stem: str, family: str, body: Body, numbers: Sequence[str], side: int
-) -> Architecture | None:
-    found = sizes(numbers, side=side)
-    if found is None or found[0] != 1:
-        return None
-    rows, columns = found[1]
-    suffix = "" if rows == columns == side else f"_{side_text(rows, columns)}"
-    return Architecture(f"{stem}{suffix}", family, (1, rows, columns, 3), body)
 
 
 NAMES = ("vgg11", "vgg13", "vgg16", "vgg19", "squeezenet_1.0", "squeezenet_1.1")

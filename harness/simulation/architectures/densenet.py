@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.simulation.architectures.architecture import Architecture, Body
+from harness.simulation.architectures.architecture import Architecture, Body, at_side
 from harness.simulation.architectures.builder import Builder
 from harness.simulation.architectures.mobilenet import mean_classify
-from harness.simulation.architectures.naming import Name, side_text, sizes
+from harness.simulation.architectures.naming import Name
 
 #: Layers per block, growth, filters of the stem.
 _FORMS = {
@@ -53,14 +53,7 @@ def find(name: Name) -> Architecture | None:
     if depth:
         numbers.remove(str(depth))
     depth = depth or 121
-    found = sizes(numbers, side=224)
-    if found is None or found[0] != 1:
-        return None
-    rows, columns = found[1]
-    suffix = "" if rows == columns == 224 else f"_{side_text(rows, columns)}"
-    return Architecture(
-        f"densenet_{depth}{suffix}", "densenet", (1, rows, columns, 3), _body(depth)
-    )
+    return at_side(f"densenet_{depth}", "densenet", _body(depth), numbers, 224)
 
 
 NAMES = tuple(f"densenet_{depth}" for depth in _FORMS)

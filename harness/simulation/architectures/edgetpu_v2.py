@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.simulation.architectures.architecture import Architecture, Body
+from harness.simulation.architectures.architecture import Architecture, Body, at_side
 from harness.simulation.architectures.builder import Builder
 from harness.simulation.architectures.efficientnet import fused_bottleneck
 from harness.simulation.architectures.mobilenet import bottleneck
-from harness.simulation.architectures.naming import Name, side_text, sizes
+from harness.simulation.architectures.naming import Name
 
 #: Filters and window of the stem, filters of the head, of the stages; filters of a group.
 _FORMS = {
@@ -81,17 +81,10 @@ def find(name: Name) -> Architecture | None:
         return None
     form = name.words.removeprefix(stem)
     form = _WORDS.get(form, form)
-    found = sizes(name.numbers, side=224)
-    if form not in _FORMS or found is None or found[0] != 1:
+    if form not in _FORMS:
         return None
-    rows, columns = found[1]
-    suffix = "" if rows == columns == 224 else f"_{side_text(rows, columns)}"
-    return Architecture(
-        f"mobilenet_edgetpu_v2_{form}{suffix}",
-        "mobilenet_edgetpu_v2",
-        (1, rows, columns, 3),
-        _body(form),
-    )
+    family = "mobilenet_edgetpu_v2"
+    return at_side(f"{family}_{form}", family, _body(form), name.numbers, 224)
 
 
 NAMES = tuple(f"mobilenet_edgetpu_v2_{form}" for form in _FORMS)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.simulation.architectures.architecture import Architecture, Body
+from harness.simulation.architectures.architecture import Architecture, Body, at_side
 from harness.simulation.architectures.builder import Builder
 from harness.simulation.architectures.detection import joined, postprocess
 from harness.simulation.architectures.efficientnet import lite_features
-from harness.simulation.architectures.naming import Name, side_text, sizes
+from harness.simulation.architectures.naming import Name
 
 #: Backbone, resolution, filters, cells of the pyramid, layers of the heads.
 LITE = {
@@ -103,17 +103,8 @@ def find(name: Name) -> Architecture | None:
         words += numbers.pop(0)
     for version, (_, side, *_rest) in LITE.items():
         if words == f"efficientdetlite{version}":
-            found = sizes(numbers, side=side)
-            if found is None or found[0] != 1:
-                return None
-            rows, columns = found[1]
-            suffix = "" if rows == columns == side else f"_{side_text(rows, columns)}"
-            return Architecture(
-                f"efficientdet_lite{version}{suffix}",
-                "efficientdet_lite",
-                (1, rows, columns, 3),
-                _lite(version),
-            )
+            stem, family = f"efficientdet_lite{version}", "efficientdet_lite"
+            return at_side(stem, family, _lite(version), numbers, side)
     return None
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
-from harness.simulation.architectures.architecture import Architecture, Body
+from harness.simulation.architectures.architecture import Architecture, Body, at_side
 from harness.simulation.architectures.builder import Builder, rounded
 from harness.simulation.architectures.mobilenet import bottleneck
-from harness.simulation.architectures.naming import Name, side_text, sizes
+from harness.simulation.architectures.naming import Name
 
 #: Width, depth, resolution.
 LITE = {
@@ -124,22 +124,20 @@ def find(name: Name) -> Architecture | None:
         words += numbers.pop(0)
     for number, (_, _, side) in LITE.items():
         if words == f"efficientnetlite{number}":
-            return _named(f"efficientnet_lite{number}", _lite(number), numbers, side)
+            return at_side(
+                f"efficientnet_lite{number}", "efficientnet_lite", _lite(number), numbers, side
+            )
     for size, (_, _, side) in EDGETPU.items():
         long = next(key for key, value in _SIZES.items() if value == size)
         if words in (f"efficientnetedgetpu{size}", f"efficientnetedgetpu{long}"):
-            return _named(f"efficientnet_edgetpu_{size}", _edgetpu(size), numbers, side)
+            return at_side(
+                f"efficientnet_edgetpu_{size}",
+                "efficientnet_edgetpu",
+                _edgetpu(size),
+                numbers,
+                side,
+            )
     return None
-
-
-def _named(stem: str, body: Body, numbers: Sequence[str], side: int) -> Architecture | None:
-    found = sizes(numbers, side=side)
-    if found is None or found[0] != 1:
-        return None
-    rows, columns = found[1]
-    suffix = "" if rows == columns == side else f"_{side_text(rows, columns)}"
-    family = "efficientnet_lite" if "lite" in stem else "efficientnet_edgetpu"
-    return Architecture(f"{stem}{suffix}", family, (1, rows, columns, 3), body)
 
 
 NAMES = (

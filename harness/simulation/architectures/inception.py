@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.simulation.architectures.architecture import Architecture
+from harness.simulation.architectures.architecture import Architecture, at_side
 from harness.simulation.architectures.builder import Builder
 from harness.simulation.architectures.mobilenet import classify
-from harness.simulation.architectures.naming import Name, side_text, sizes
+from harness.simulation.architectures.naming import Name
 
 Step = Any
 
@@ -208,12 +208,7 @@ def find(name: Name) -> Architecture | None:
     if key is None:
         return None
     body, side = _BODIES[key]
-    found = sizes(name.numbers, side=side)
-    if found is None or found[0] != 1:
-        return None
-    _, (rows, columns) = found
-    suffix = "" if rows == columns == side else f"_{side_text(rows, columns)}"
-    return Architecture(f"{key}{suffix}", key, (1, rows, columns, 3), body)
+    return at_side(key, key, body, name.numbers, side)
 
 
 NAMES = tuple(_BODIES)

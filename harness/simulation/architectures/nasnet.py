@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.simulation.architectures.architecture import Architecture, Body
+from harness.simulation.architectures.architecture import Architecture, Body, at_side
 from harness.simulation.architectures.builder import Builder
-from harness.simulation.architectures.naming import Name, side_text, sizes
+from harness.simulation.architectures.naming import Name
 
 #: Filters before the last layer, cells per stage, filters of the stem, how the stages grow,
 #: whether the cell before a reduction is skipped, resolution.
@@ -104,14 +104,7 @@ def find(name: Name) -> Architecture | None:
     words = name.words.replace("nasneta", "nasnet")
     for form, (*_, side) in _FORMS.items():
         if words in (f"nasnet{form}", f"{form}nasnet") or (words == "nasnet" and form == "mobile"):
-            found = sizes(name.numbers, side=side)
-            if found is None or found[0] != 1:
-                return None
-            rows, columns = found[1]
-            suffix = "" if rows == columns == side else f"_{side_text(rows, columns)}"
-            return Architecture(
-                f"nasnet_{form}{suffix}", "nasnet", (1, rows, columns, 3), _body(form)
-            )
+            return at_side(f"nasnet_{form}", "nasnet", _body(form), name.numbers, side)
     return None
 
 

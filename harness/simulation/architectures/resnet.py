@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.simulation.architectures.architecture import Architecture, Body
+from harness.simulation.architectures.architecture import Architecture, Body, at_side
 from harness.simulation.architectures.builder import Builder
 from harness.simulation.architectures.mobilenet import mean_classify
-from harness.simulation.architectures.naming import Name, side_text, sizes
+from harness.simulation.architectures.naming import Name
 
 #: Units per block.
 _UNITS = {
@@ -142,18 +142,12 @@ def find(name: Name) -> Architecture | None:
     if version == 2 and re.match(rf"resnet_{depth}", name.whole):
         form = "keras"  # ResNet50V2, as against resnet_v2_50
     side = 299 if form == "slim" and version == 2 else 224
-    found = sizes(numbers, side=side)
-    if found is None or found[0] != 1:
-        return None
-    rows, columns = found[1]
     stem = f"resnet_v{version}_{depth}"
     if form == "keras":
         stem = f"resnet{depth}{'v2' if version == 2 else ''}"
     stem = f"resnet_v1.5_{depth}" if form == "garden" else stem
-    suffix = "" if rows == columns == side else f"_{side_text(rows, columns)}"
-    return Architecture(
-        f"{stem}{suffix}", f"resnet_v{version}", (1, rows, columns, 3), _body(depth, version, form)
-    )
+    body = _body(depth, version, form)
+    return at_side(stem, f"resnet_v{version}", body, numbers, side)
 
 
 NAMES = (
