@@ -35,7 +35,10 @@ class Architecture:
         if len(shape) != 4 or min(shape) < 1:
             raise ValueError(f"{self.name}: input {shape} is no (n, rows, columns, channels)")
         builder = Builder(dtype, shape)
-        return builder.finish(self.body(builder))
+        try:
+            return builder.finish(self.body(builder))
+        except ValueError as problem:
+            raise ValueError(f"{self.name} does not take {shape}: {problem}") from None
 
 
 def at_side(

@@ -188,7 +188,8 @@ class Builder(Draft):
         )
 
     def reshape(self, x: int, shape: Sequence[int]) -> int:
-        """RESHAPE to ``shape``, in which one extent may be -1."""
+        """RESHAPE to ``shape``, in which one extent may be -1; a leading 1 is the batch."""
+        shape = (self.shape(x)[0], *shape[1:]) if shape[0] == 1 else shape
         known = prod(extent for extent in shape if extent != -1)
         full = [prod(self.shape(x)) // known if extent == -1 else extent for extent in shape]
         target = self.constant("shape", (len(full),), "int32", shape)

@@ -62,8 +62,8 @@ def _deeplab(backbone: str, named: float | None) -> Body:
 def _unet(b: Builder) -> Sequence[int]:
     """The encoder is MobileNet V2; its expansions are the skips."""
     outputs, inners = v2_features(b, b.input, 1.0)
-    x = outputs[16]
-    for filters, skip in ((512, inners[13]), (256, inners[6]), (128, inners[3]), (64, inners[1])):
+    x = outputs[17]
+    for filters, skip in ((512, inners[14]), (256, inners[7]), (128, inners[4]), (64, inners[2])):
         x = b.concat([b.unary("RELU", b.transposed(x, filters, 3, 2)), skip])
     x = b.transposed(x, 3, 3, 2)
     return [x]
