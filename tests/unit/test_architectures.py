@@ -180,6 +180,11 @@ ALIASES = {
     "mobilenet_v1_1.0_224_1_default_1": "mobilenet_v1_1.0_224",
     # Coral
     "MobileNet v1 SSD (224x224)": "ssd_mobilenet_v1_224",
+    "SSD/FPN MobileNet V1": "ssd_mobilenet_v1_fpn_640",
+    "SSD/MobileNet V2": "ssd_mobilenet_v2_300",
+    "SSD MobileNet V2 (Faces)": "ssd_mobilenet_v2_face_320",
+    "MobileNet V2 (iNat birds)": "mobilenet_v2_1.0_224_inat_bird",
+    "MobileNet SSD v2 (COCO)": "ssd_mobilenet_v2_300",
     "ResNet-152 V2 (299x299)": "resnet152v2_299",
     "DeepLab V3 (513x513)": "deeplab_v3_mobilenet_v2_1.0_513",
     "Unet Mv2 (128x128)": "unet_mv2_128",

@@ -38,3 +38,11 @@ def joined(
     if ranks == 4:
         box = b.reshape(box, (1, -1, 4))
     return box, b.concat(kinds, 1)
+
+
+def detector_first(words: str) -> str:
+    """The words of a name with ``ssd`` or ``ssdlite`` in front, wherever it stood."""
+    for kind in ("ssdlite", "ssd"):
+        if kind in words:
+            return kind + words.replace(kind, "", 1)
+    return words

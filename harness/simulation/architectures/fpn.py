@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from harness.simulation.architectures import resnet
 from harness.simulation.architectures.architecture import Architecture, Body
 from harness.simulation.architectures.builder import Builder
-from harness.simulation.architectures.detection import joined, postprocess
+from harness.simulation.architectures.detection import detector_first, joined, postprocess
 from harness.simulation.architectures.mobilenet import v1_features, v2_features
 from harness.simulation.architectures.naming import Name, side_text, sizes
 
@@ -90,10 +90,10 @@ def _body(backbone: str, lite: bool) -> Body:
 
 def find(name: Name) -> Architecture | None:
     """``ssd_mobilenet_v1_fpn``, ``ssd_mobilenet_v2_fpnlite``, ``ssd_resnet50_v1_fpn``, ..."""
-    words, numbers = name.words, list(name.numbers)
-    lite = words.endswith("fpnlite") or words.startswith("ssdlite")
-    words = words.removesuffix("fpnlite").removesuffix("fpn") if "fpn" in words else words
-    if name.words == words and not words.startswith("retinanet"):
+    words, numbers = detector_first(name.words), list(name.numbers)
+    lite = "fpnlite" in words or words.startswith("ssdlite")
+    words = words.replace("fpnlite", "").replace("fpn", "")
+    if "fpn" not in name.words and not words.startswith("retinanet"):
         return None
     words = words.removeprefix("retinanet").removeprefix("ssdlite").removeprefix("ssd")
     if words in ("mobilenetv1", "mobilenetv2"):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from harness.simulation.architectures.architecture import Architecture, Body
 from harness.simulation.architectures.builder import Builder, rounded
+from harness.simulation.architectures.detection import detector_first
 from harness.simulation.architectures.mobilenet_v3 import conv
 from harness.simulation.architectures.naming import Name, side_text, sizes
 from harness.simulation.architectures.ssd import extended, heads
@@ -134,7 +135,7 @@ def _body(backbone: Callable[[Builder], list[int]]) -> Body:
 
 def find(name: Name) -> Architecture | None:
     """``ssdlite_mobiledet`` (of the Edge TPU), ``ssdlite_mobiledet_cpu``, ``..._dsp``."""
-    words = name.words.removeprefix("ssdlite").removeprefix("ssd")
+    words = detector_first(name.words).removeprefix("ssdlite").removeprefix("ssd")
     if not words.startswith("mobiledet"):
         return None
     target = words.removeprefix("mobiledet") or _target(name.whole)

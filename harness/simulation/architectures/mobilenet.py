@@ -164,7 +164,7 @@ def find(name: Name) -> Architecture | None:
         return None
     numbers = list(name.numbers)
     if name.words == "mobilenet" and numbers[:1] in (["1"], ["2"]) and len(numbers) == 3:
-        return None
+        return None  # a version without its v, or a width: nobody knows
     found = sizes(numbers, width=1.0, side=224)
     if found is None:
         return None

@@ -14,12 +14,12 @@ _NOISE = frozenset(
         "int16 int16x8 int float float32 float16 fp32 fp16 f32 f16 tflite litert tfl onnx pb h5",
         "coco coco14 coco17 coco2017 mscoco pascal voc cityscapes imagenet imagenet2012 ilsvrc",
         "ilsvrc2012 ptq qat tpu tfhub tf tf1 tf2 default metadata frozen model models",
-        "postprocess postprocessed postproc oid open images trained dm alpha width depth",
+        "postprocess postprocessed postproc trained dm alpha width depth",
         "multiplier res resolution size input classification classifier detection detector",
         "detect object segmentation semantic feature vector gpu nnapi hexagon fixed",
         "dynamic range weights weight only drq pre post training download mlperf google coral",
         "the with by x at on from keras legacy sync shared box predictor optimized opt",
-        "no nms xnnpack backbone slim",
+        "no nms xnnpack backbone slim io",
     )
     for word in line.split()
 )
@@ -45,7 +45,9 @@ _SPELLINGS = tuple(
         (r"v1[._]5(?!\d)", "garden"),  # ResNet "v1.5" is a form of V1, not a width
         (r"(?<=[a-z0-9])(v\d|lite\d)", r"_\1"),  # mobilenetv2, efficientnetlite0, resnet50v2
         (r"(v\d)(?=[a-z])", r"\1_"),  # mobilenetv3small
+        (r"(facessd.*)open_image_v4", r"\1"),  # other detectors of it have more classes
         (r"face(?=ssd)", "face_"),
+        (r"(face|bird|insect|plant)s(?![a-z])", r"\1"),
         (r"inception[_-]resnet", "inceptionresnet"),
     )
 )
@@ -74,10 +76,10 @@ class Name:
 def take_apart(text: str) -> Name:
     """The words and numbers of a published name; files' paths and endings do not count."""
     name = text.strip().lower().replace("\\", "/").rstrip("/")
-    name = _EXTENSION.sub("", name)
+    bare = _EXTENSION.sub("", name)
+    # Only a file has a folder: "SSD/FPN MobileNet V1" has none.
+    name = bare.rsplit("/", 1)[-1] if bare != name or name.startswith(("/", ".")) else bare
     name = _HUB.sub("", name)
-    if "/" in name and not re.search(r"\d\s*/\s*\d", name):
-        name = name.rsplit("/", 1)[1]
     name = _DATE.sub("", name)
     name = re.sub(r"^lite-model_|[_-]tpu[_-]?\d+$", "", name)
     for pattern, replacement in _SPELLINGS:

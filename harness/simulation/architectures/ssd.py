@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from harness.simulation.architectures import inception, mobilenet_v3
 from harness.simulation.architectures.architecture import Architecture, Body
 from harness.simulation.architectures.builder import Builder, rounded
-from harness.simulation.architectures.detection import joined, postprocess
+from harness.simulation.architectures.detection import detector_first, joined, postprocess
 from harness.simulation.architectures.mobilenet import v1_features, v2_features
 from harness.simulation.architectures.naming import Name, decimal, side_text, sizes
 
@@ -127,10 +127,7 @@ def find(name: Name) -> Architecture | None:
     words = name.words.replace("mnv", "mobilenetv")
     face = "face" in words
     words = words.replace("face", "")
-    for kind in ("ssdlite", "ssd"):
-        if words.endswith(kind):
-            words = kind + words.removesuffix(kind)
-    words = words.removesuffix("imagev4")  # the release of a data set
+    words = detector_first(words)
     # Those over V3 and EdgeTPU were published as SSDLite only, whatever they are called.
     known = _KNOWN.get(words) or _KNOWN.get(words.replace("ssdlite", "ssd"))
     if known is None:
