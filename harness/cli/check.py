@@ -43,8 +43,6 @@ def check(
     Exit code 0 if every gate passed, 1 if one failed or cannot be told: a cell without
     its number is never passed.
     """
-    import shutil
-
     import harness
     from harness.cli import output
     from harness.reports import gates as forms
@@ -53,14 +51,7 @@ def check(
 
     output.check_format(format, ("table", *forms.FORMS))
     found = harness.check(run, gates=gates, store=store)
-    if format == "table":
-        output.show_parts(
-            forms.parts(found, everything=everything),
-            lambda width: forms.table(found, width, everything=everything),
-            shutil.get_terminal_size((100, 24)).columns,
-        )
-    else:
-        print(forms.FORMS[format](found))
+    output.show_decided(format, forms.FORMS, found, forms.parts(found, everything=everything))
     if junit is not None:
         write_text(junit, junit_xml.render(found))
     if markdown is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import Annotated
 
@@ -59,16 +58,12 @@ def compare(
     from harness.api import deciding
     from harness.cli import output
     from harness.reports.compare_rows import FORMS
+    from harness.reports.compare_table import renderable
 
     output.check_format(format, ("table", *FORMS))
     names = [name.strip() for text in allow or [] for name in text.split(",") if name.strip()]
     found = deciding.compare(base, head, min_effect=min_effect / 100, allow=names, store=store)
-    if format == "table" and sys.stdout.isatty():
-        from harness.reports.compare_table import renderable
-
-        output.console().print(renderable(found.comparison))
-    else:
-        print(found.text(format, shutil.get_terminal_size((100, 24)).columns))
+    output.show_form(format, found.text, lambda: [renderable(found.comparison)])
     if found.nothing:
         print("error: nothing could be compared: see the notes", file=sys.stderr)
         raise typer.Exit(1)

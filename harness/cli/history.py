@@ -48,8 +48,6 @@ def history(
     or its firmware, how it was measured; or it is unexplained. A model with canary = true in the
     suite tells the device's own drift from a change of the model.
     """
-    import shutil
-
     import harness
     from harness.cli import output
     from harness.reports import history as forms
@@ -66,14 +64,7 @@ def history(
         least_effect=None if least is None else least / 100,
         store=store,
     )
-    if format == "table":
-        output.show_parts(
-            forms.parts(found),
-            lambda width: forms.table(found, width),
-            shutil.get_terminal_size((100, 24)).columns,
-        )
-    else:
-        print(forms.FORMS[format](found))
+    output.show_decided(format, forms.FORMS, found, forms.parts(found))
     if plot is not None:
         from harness.reports import history_plot
 

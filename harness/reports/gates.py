@@ -15,7 +15,7 @@ from harness.decide.gates import Finding, passed
 from harness.domain import Answer
 from harness.reports import numbers
 from harness.reports.escapes import escape, plain
-from harness.reports.texts import csv_text, markdown_table, plain_text
+from harness.reports.texts import csv_text, markdown_table
 
 _STYLE = {
     Answer.PASSED: "green",
@@ -133,11 +133,6 @@ def summary(findings: Sequence[Finding]) -> str:
     if counts[Answer.NOT_APPLICABLE] > 1:
         told[Answer.NOT_APPLICABLE] = f"{counts[Answer.NOT_APPLICABLE]} do not apply"
     return ", ".join(told.values())
-
-
-def table(checked: Checked, width: int, *, everything: bool = False) -> str:
-    """The gates as plain text: of each what it did not pass, or ``everything``."""
-    return plain_text(parts(checked, everything=everything), width)
 
 
 def parts(checked: Checked, *, everything: bool = False) -> Iterator[Text | Padding]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.decide.history import Change, Point, Series
 from harness.reports import numbers
 from harness.reports.escapes import escape, plain
-from harness.reports.texts import csv_text, markdown_table, plain_text
+from harness.reports.texts import csv_text, markdown_table
 from harness.stats.changes import LEAST_VALUES
 
 COLUMNS = (
@@ -52,11 +52,6 @@ def _row(series: Series, index: int) -> dict[str, Any]:
 
 def _change_at(series: Series, index: int) -> Change | None:
     return next((change for change in series.changes if change.at == index), None)
-
-
-def table(series: Sequence[Series], width: int) -> str:
-    """The series as plain text of at most ``width`` columns."""
-    return plain_text(parts(series), width)
 
 
 def parts(series: Sequence[Series]) -> Iterator[RenderableType]:

@@ -17,7 +17,7 @@ from harness.decide.recommend import Choice, Option, amount
 from harness.domain import JobStatus
 from harness.reports import numbers
 from harness.reports.escapes import escape, plain
-from harness.reports.texts import csv_text, markdown_table, plain_text
+from harness.reports.texts import csv_text, markdown_table
 
 COLUMNS = (
     "run", "model", "device", "kind", "recipe", "backend", "best", "frontier", "within",
@@ -92,11 +92,6 @@ def wanted(found: Recommended) -> str:
         unit = "point" if (unit, value) == ("points", 1) else unit
         bounds.append(f"{_BOUNDS[name]} {amount(value, unit)}")
     return f"the least {found.goal}" + (f"; {', '.join(bounds)}" if bounds else "; no bounds")
-
-
-def table(found: Recommended, width: int) -> str:
-    """The choices as plain text of at most ``width`` columns."""
-    return plain_text(parts(found), width)
 
 
 def unfinished(found: Recommended) -> str:
