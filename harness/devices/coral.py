@@ -1,7 +1,8 @@
 """Coral Edge TPUs on this machine, as the kernel shows them: nothing is opened.
 
-USB ids change when libedgetpu loads the firmware (github.com/google-coral/libedgetpu, debian/edgetpu-accelerator.rules); PCI id 1ac1:089a, device
-file ``/dev/apex_N`` of the gasket driver (coral.ai/docs/m2/get-started).
+USB ids change when libedgetpu loads the firmware (github.com/google-coral/libedgetpu,
+debian/edgetpu-accelerator.rules); PCI id 1ac1:089a, device file ``/dev/apex_N`` of the gasket
+driver (coral.ai/docs/m2/get-started).
 """
 
 from __future__ import annotations
