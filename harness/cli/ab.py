@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
-from harness.cli.sources import (
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, StoreOption
+from harness.cli.shared.sources import (
     CalibrationOption,
     ImageSizeOption,
     MeanOption,
@@ -123,8 +123,8 @@ def ab(
     import sys
 
     import harness
-    from harness.cli import ab_progress, output
-    from harness.cli.interrupts import stop_on_signals
+    from harness.cli.shared import ab_progress, output
+    from harness.cli.shared.interrupts import stop_on_signals
     from harness.config import sources
     from harness.domain import Policy
     from harness.errors import UsageError

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
 
 
 def check(
@@ -44,7 +44,7 @@ def check(
     its number is never passed.
     """
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import gates as forms
     from harness.reports import junit as junit_xml
     from harness.reports.files import write_text

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, StoreOption
 
 _SIDE = (
     "RUN, RUN:RECIPE or RUN:MODEL/RECIPE, each also with @DEVICE; RUN is an id, its beginning, or "
@@ -56,7 +56,7 @@ def compare(
     Exit code 1 if anything is worse, or nothing could be compared.
     """
     from harness.api import deciding
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports.compare_rows import FORMS
     from harness.reports.compare_table import renderable
 

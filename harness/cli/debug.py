@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.sources import (
+from harness.cli.shared.sources import (
     CalibrationOption,
     DataOption,
     ImageSizeOption,
@@ -59,9 +59,9 @@ def debug(
     import json
 
     import harness
-    from harness.cli import converted
-    from harness.cli.interrupts import stop_on_signals
-    from harness.cli.output import width
+    from harness.cli.shared import converted
+    from harness.cli.shared.interrupts import stop_on_signals
+    from harness.cli.shared.output import width
     from harness.config import sources
     from harness.errors import HarnessError, UsageError
     from harness.reports import loss_table

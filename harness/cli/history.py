@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, StoreOption
 
 
 def history(
@@ -49,7 +49,7 @@ def history(
     suite tells the device's own drift from a change of the model.
     """
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import history as forms
 
     output.check_format(format, ("table", *forms.FORMS))

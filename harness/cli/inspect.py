@@ -23,7 +23,7 @@ def inspect(
     """
     import json
 
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.errors import UsageError
     from harness.models.inspection import inspect_file
     from harness.reports import inspection_table

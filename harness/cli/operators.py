@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
 
 #: Operators of a table, unless told otherwise; JSON and CSV have all.
 TOP = 15
@@ -59,7 +59,7 @@ def operators(
     Two runs: harness operators BASE --against HEAD.
     """
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import operator_rows, operators_table
 
     output.check_format(format)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
 
 
 def recommend(
@@ -40,7 +40,7 @@ def recommend(
     Exit code 1 if there is none to take for some model on some device, or the run is not done.
     """
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import recommend as forms
 
     output.check_format(format, ("table", *forms.FORMS))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
 from harness.errors import UsageError
 
 
@@ -28,7 +28,7 @@ def scenarios(
     official MLPerf results: docs/scenarios.md says what differs.
     """
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import scenarios as report
 
     output.check_format(format, report.FORMATS)

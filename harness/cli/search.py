@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, StoreOption
-from harness.cli.sources import (
+from harness.cli.shared.options import DEFAULT_STORE, StoreOption
+from harness.cli.shared.sources import (
     CalibrationOption,
     DataOption,
     ImageSizeOption,
@@ -69,9 +69,9 @@ def search(
     import json
 
     import harness
-    from harness.cli import converted, progress
-    from harness.cli.interrupts import stop_on_signals
-    from harness.cli.output import width
+    from harness.cli.shared import converted, progress
+    from harness.cli.shared.interrupts import stop_on_signals
+    from harness.cli.shared.output import width
     from harness.config import sources
     from harness.reports import search_table
 

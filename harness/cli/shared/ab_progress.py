@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from rich.progress import Progress, TimeElapsedColumn
 
-from harness.cli.progress import describe, live
+from harness.cli.shared.progress import describe, live
 from harness.orchestrate import events
 
 

@@ -24,7 +24,7 @@ class Listener:
     """Says on stderr what ends, and how far a long conversion is."""
 
     def __init__(self) -> None:
-        from harness.cli.progress import Lines
+        from harness.cli.shared.progress import Lines
 
         self._lines = Lines()
         self._say = self._lines.say
@@ -56,7 +56,7 @@ def show(found: Sequence[Converted], format: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.output import console
+    from harness.cli.shared.output import console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("recipe", overflow="fold")
