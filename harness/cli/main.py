@@ -32,9 +32,9 @@ from harness.cli import (
     runs,
     scenarios,
     search,
-    streams,
     table,
 )
+from harness.cli.shared import streams
 from harness.errors import HarnessError
 
 app = typer.Typer(

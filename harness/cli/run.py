@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, StoreOption
 
 
 def run(
@@ -51,12 +51,12 @@ def run(
     Ctrl-C once finishes the running trial and says how to resume; twice stops at once.
     """
     import harness
-    from harness.cli import output, progress, reporting
-    from harness.cli.interrupts import stop_on_signals
+    from harness.cli.shared import output, progress, reporting
+    from harness.cli.shared.interrupts import stop_on_signals
 
     output.check_format(format)
     if dry_run:
-        from harness.cli import dry
+        from harness.cli.shared import dry
 
         dry.show(suite, device or (), recipe or (), trials, format)
         return
