@@ -66,7 +66,7 @@ def test_a_run_that_is_not_done_has_no_last_word(store: Store) -> None:
     open_ = add_night(store, 2, [Cell("float32"), Cell("int8")], seal=False)
     found = harness.recommend(open_, store=store)
     assert (found.pending, found.complete) == (2, False)
-    for form in (forms.table(found, 100), forms.as_markdown(found)):
+    for form in (plain_text(forms.parts(found), 100), forms.as_markdown(found)):
         assert "2 jobs are not done yet" in form and "--resume" in form
     assert json.loads(forms.as_json(found))["pending"] == 2
 
