@@ -25,7 +25,7 @@ from harness.orchestrate.passes import PASSES
 from harness.orchestrate.prepare import Ready
 from harness.orchestrate.reducers import ARTIFACTS
 from harness.orchestrate.tasks import class_ids
-from harness.store import Store, TrialRecord
+from harness.store import JobStore, TrialRecord
 
 #: Trials that run the dataset, or a part of it.
 _SWEEPS = (Stage.ACCURACY.value, Stage.CHECK.value)
@@ -35,7 +35,7 @@ MOST_NAMES = 1000
 
 
 def seal_failure(
-    store: Store,
+    store: JobStore,
     job_id: int,
     status: JobStatus,
     stage: Stage,
@@ -57,7 +57,7 @@ def seal_failure(
 
 
 def seal_success(
-    store: Store,
+    store: JobStore,
     job_id: int,
     job: Job,
     ready: Ready,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from harness.orchestrate.lane import Lane
 from harness.orchestrate.lane_job import LaneJob
 from harness.orchestrate.patience import waiting
 from harness.orchestrate.stop import Stop
-from harness.store import Store
+from harness.store import Batch, Store
 from harness.transports import TRANSPORTS
 
 #: The group of every device whose work loads this machine's processors.
@@ -47,12 +48,14 @@ class Lanes:
 
     def run(self, jobs: Sequence[LaneJob]) -> None:
         """Every job to its record, unless the run is stopped. Raises ``StoreError`` only."""
+        by_device: dict[str, list[LaneJob]] = defaultdict(list)
+        for item in jobs:
+            by_device[item.device].append(item)
         for device in self._suite.devices:
-            of_device = [item for item in jobs if item.device == device.name]
-            if of_device:
-                self._add(device, of_device)
+            if device.name in by_device:
+                self._add(device, by_device.pop(device.name))
         running: dict[Future[list[Lane]], str] = {}
-        count = max(1, len(self._suite.devices))
+        count = max(1, len(self._waiting))
         with ThreadPoolExecutor(max_workers=count, thread_name_prefix="lane") as pool:
             try:
                 while self._waiting or running:
@@ -81,17 +84,27 @@ class Lanes:
             if self._stopped():
                 break
             if not lane.on_host:
-                lane.run()
+                self._measure(lane)
                 continue
             # Only what is timed needs this machine for itself.
             timed = lane.device.kind is DeviceKind.REAL
             lock = HostLock(self._owner, exclusive=timed)
             try:
                 with host(lock, waiting(self._suite.policy, self._tell, self._stopped)):
-                    lane.run()
+                    self._measure(lane)
             except DeviceBusyError as error:
                 lane.refuse(error)
         return lanes
+
+    def _measure(self, lane: Lane) -> None:
+        """Run a lane; one of a simulated device writes many trials at once."""
+        if lane.real:
+            lane.run()
+            return
+        fresh = [item.id for item in lane.left() if not item.attempts]
+        with Batch(self._store, fresh) as batch:
+            lane.write_to(batch)
+            lane.run()
 
     def _hand_on(self, lane: Lane) -> None:
         """What a device that was set aside has left goes to a sibling, all of it to one.
