@@ -90,9 +90,7 @@ def seal_success(
     newest = (timed or sweeps or trials)[-1]
     sweep_facts = sweeps[-1].facts if sweeps else {}
     runtime = newest.hello.get("runtime") or {}
-    kept = {
-        name: array for name in ARTIFACTS if (array := store.artifact(job_id, name)) is not None
-    }
+    kept = store.artifacts(job_id, ARTIFACTS)
     model, truth = ready.model, ready.data.truth
     # Times and memory under an emulated processor are those of the emulator: samples are kept
     # for who looks for them, numbers are not made from them.

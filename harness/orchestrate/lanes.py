@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Protocol
 
 from harness.devices.lease import Busy
@@ -36,11 +37,24 @@ RunnerFactory = Callable[[Suite, Store, str, Listener, Stop], Runner]
 
 
 class Lanes:
-    """Groups of lanes: those of one group one after the other, groups side by side."""
+    """Groups of lanes: those of one group one after the other, groups side by side.
+
+    So there are as many threads as real devices, and one for all that this machine computes.
+    ``simulated_at_once`` of its simulated devices may go side by side; they share one
+    interpreter, so that is no faster, and no number hangs on it.
+    """
 
     def __init__(
-        self, suite: Suite, store: Store, owner: str, tell: Listener, stopped: Stop
+        self,
+        suite: Suite,
+        store: Store,
+        owner: str,
+        tell: Listener,
+        stopped: Stop,
+        *,
+        simulated_at_once: int = 1,
     ) -> None:
+        self._at_once = simulated_at_once
         self._suite, self._store, self._owner = suite, store, owner
         self._tell, self._stopped = tell, stopped
         self._waiting: dict[str, list[Lane]] = {}
@@ -80,6 +94,17 @@ class Lanes:
         self._waiting.setdefault(group, []).append(lane)
 
     def _run_group(self, lanes: list[Lane]) -> list[Lane]:
+        for real, of_kind in groupby(lanes, key=lambda lane: lane.real):
+            if real or self._at_once == 1:
+                self._run_lanes(list(of_kind))
+                continue
+            with ThreadPoolExecutor(self._at_once, thread_name_prefix="simulated") as pool:
+                # What one raises is raised here; the others are stopped by it.
+                for _ in pool.map(lambda lane: self._run_lanes([lane]), list(of_kind)):
+                    pass
+        return lanes
+
+    def _run_lanes(self, lanes: list[Lane]) -> None:
         for lane in lanes:
             if self._stopped():
                 break
@@ -94,7 +119,6 @@ class Lanes:
                     self._measure(lane)
             except DeviceBusyError as error:
                 lane.refuse(error)
-        return lanes
 
     def _measure(self, lane: Lane) -> None:
         """Run a lane; one of a simulated device writes many trials at once."""

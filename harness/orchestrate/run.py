@@ -35,6 +35,7 @@ from harness.orchestrate.plan import Plan, make_plan
 from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
 from harness.orchestrate.stop import Stop
 from harness.orchestrate.suited import unsuited
+from harness.simulation.version import profile_version
 from harness.store import JobRecord, Store, TrialRecord
 
 #: The trials that earlier sessions of a run have left of its open jobs, by the jobs' ids.
@@ -151,7 +152,9 @@ def _fail(
 ) -> None:
     """This machine could not be had for preparing: as of a device that stays busy."""
     dropped = _agents_left(done, item, suite)
-    conclude.seal_failure(store, item.id, JobStatus.FAILED, Stage.CONNECT, error, None)
+    device = next(found for found in suite.devices if found.name == item.job.device)
+    facts = _of_profile(profile_version(device.simulation))
+    conclude.seal_failure(store, item.id, JobStatus.FAILED, Stage.CONNECT, error, None, facts)
     tell(JobSealed(item.job, JobStatus.FAILED, Stage.CONNECT, error, dropped))
 
 
@@ -192,6 +195,7 @@ def _lane_jobs(
 ) -> list[LaneJob]:
     """Jobs whose variant is ready; the others are sealed here."""
     found: list[LaneJob] = []
+    versions = {item.name: profile_version(item.simulation) for item in suite.devices}
     for record in pending:
         outcome = prepared[record.job.model, record.job.recipe]
         if isinstance(outcome, Ready):
@@ -205,20 +209,27 @@ def _lane_jobs(
                     f"{record.job.device} runs on this machine, and {outcome.reference_missing}"
                 )
             if refusal is None:
-                found.append(_with_history(done, record, outcome))
+                item = _with_history(done, record, outcome)
+                item.profile = versions[record.job.device]
+                found.append(item)
                 continue
             outcome = NotReady(refusal, Stage.VERIFY, outcome.variant)
         text = outcome.error.one_line
         by_nature = isinstance(outcome.error, (NotDeployableError, UnsupportedError))
         status = JobStatus.UNSUPPORTED if by_nature else JobStatus.FAILED
         dropped = _agents_left(done, record, suite)
-        conclude.seal_failure(store, record.id, status, outcome.stage, text, outcome.variant)
+        facts = _of_profile(versions[record.job.device])
+        conclude.seal_failure(store, record.id, status, outcome.stage, text, outcome.variant, facts)
         tell(JobSealed(record.job, status, outcome.stage, text, dropped))
     variants = [(item, item.ready.variant) for item in found]
     store.note_variants(
         [(item.id, made.sha256, made.size_bytes, item.noted) for item, made in variants]
     )
     return found
+
+
+def _of_profile(version: str) -> dict[str, str] | None:
+    return {"profile": version} if version else None
 
 
 def _refuse_change(record: JobRecord, ready: Ready) -> None:

@@ -202,12 +202,11 @@ class Batch:
             if trial.record.job_id == job_id and index in (None, trial.record.index)
         ]
 
-    def artifact(self, job_id: int, name: str) -> NDArray[Any] | None:
+    def artifacts(self, job_id: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """See ``Store``."""
-        kept = self._artifacts.get((job_id, name))
-        if kept is not None or job_id in self._fresh:
-            return kept
-        return self._store.artifact(job_id, name)
+        stored = {} if job_id in self._fresh else self._store.artifacts(job_id, names)
+        here = {name: self._artifacts.get((job_id, name), stored.get(name)) for name in names}
+        return {name: array for name, array in here.items() if array is not None}
 
 
 def _phases(trial: _Trial) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -280,17 +280,18 @@ def _samples(
     }
 
 
-def artifact(connection: Connection, job_id: int, name: str) -> NDArray[Any] | None:
-    """An array kept with a job, or ``None``."""
+def artifacts(connection: Connection, job_id: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Arrays kept with a job, those that are there, in the order of ``names``."""
     table = schema.artifacts
-    row = connection.execute(
-        sa.select(table).where(table.c.job_id == job_id, table.c.name == name)
-    ).one_or_none()
-    if row is None:
-        return None
+    query = sa.select(table).where(table.c.job_id == job_id, table.c.name.in_(list(names)))
+    rows = {row.name: row for row in connection.execute(query)}
+    return {name: _array(rows[name], job_id) for name in names if name in rows}
+
+
+def _array(row: sa.Row[Any], job_id: int) -> NDArray[Any]:
     try:
         if not isinstance(row.shape, list):  # reshape takes None for "as it is"
             raise ValueError("its shape cannot be read")
         return np.frombuffer(row.data, dtype=np.dtype(row.dtype)).reshape(row.shape)
     except (TypeError, ValueError) as error:
-        raise StoreError(f"damaged artifact {name} of job {job_id}: {error}") from None
+        raise StoreError(f"damaged artifact {row.name} of job {job_id}: {error}") from None

@@ -407,7 +407,12 @@ class Store:
         with self._read() as connection:
             return reading.facts_of(connection, run_id, purpose)
 
+    def artifacts(self, job_id: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The arrays of these names that are kept with a job, in the order of ``names``."""
+        with self._read() as connection:
+            return reading.artifacts(connection, job_id, names)
+
     def artifact(self, job_id: int, name: str) -> NDArray[Any] | None:
         """An array kept with a job, or ``None``."""
         with self._read() as connection:
-            return reading.artifact(connection, job_id, name)
+            return reading.artifacts(connection, job_id, [name]).get(name)

@@ -55,8 +55,7 @@ def shared_sweep(
     memory = system.peak_memory_bytes()
     begin = clock.now_ns()
     facts = _outputs(request, emit, system)
-    for nanoseconds in islice(loaded.interpreter.times(), facts["samples"]):
-        clock.advance(nanoseconds)
+    clock.advance(sum(islice(loaded.interpreter.times(), facts["samples"])))
     row = sum(
         np.dtype(output["dtype"]).itemsize * int(np.prod(output["shape"]))
         for output in (loaded.outputs[index] for index in request.get("outputs", [0]))
