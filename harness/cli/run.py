@@ -69,7 +69,7 @@ def run(
         dry.show(suite, device or (), recipe or (), trials, format)
         return
     if simulate:
-        from harness.cli import rehearsal
+        from harness.cli.shared import rehearsal
 
         rehearsal.run(suite, device or (), recipe or (), trials, resume, store, format, report)
     with progress.listener() as tell, stop_on_signals() as stop:

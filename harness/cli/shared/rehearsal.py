@@ -28,8 +28,8 @@ def run(
     the rows alone, and the prediction goes to stderr.
     """
     from harness.api.rehearsal import rehearse
-    from harness.cli import output, progress, reporting
-    from harness.cli.interrupts import stop_on_signals
+    from harness.cli.shared import output, progress, reporting
+    from harness.cli.shared.interrupts import stop_on_signals
     from harness.reports import rehearsal as words
 
     if suite is None or resume is not None:
