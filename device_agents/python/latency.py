@@ -1,7 +1,6 @@
 """One latency trial: first inference, warm-up, timed invokes; raw samples only."""
 
-import gc
-
+from device_agents.python import garbage
 from device_agents.python.failures import AgentFailure
 from device_agents.python.requests import ANY, ENDLESS, WHOLE, limits
 from device_agents.python.system import import_numpy
@@ -35,8 +34,7 @@ def run_latency(request, emit, runtime, clock, system):
     interpreter = loaded.interpreter
     feed_first(numpy, loaded, request, "latency")
     recorder = _Recorder(emit, clock)
-    gc.collect()
-    gc.disable()
+    garbage.hold(clock)
     try:
         recorder.measure("first", interpreter.invoke, 1, 0, 1, 0)
         trial.count_threads()
@@ -57,7 +55,7 @@ def run_latency(request, emit, runtime, clock, system):
         recorder.flush()
         raise AgentFailure("invoke_failed", "latency", "invoke failed: %s" % error) from None
     finally:
-        gc.enable()
+        garbage.let_go(clock)
     facts = trial.end()
     facts.update(
         {

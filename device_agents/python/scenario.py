@@ -5,9 +5,8 @@ other, and the model has run on each. PROTOCOL.md says when each latency begins.
 """
 
 import array
-import gc
 
-from device_agents.python import loadgen
+from device_agents.python import garbage, loadgen
 from device_agents.python.arrivals import arrivals
 from device_agents.python.failures import AgentFailure
 from device_agents.python.system import import_numpy
@@ -45,8 +44,7 @@ def run_scenario(request, emit, runtime, clock, system):
         loadgen.check(asked, clock)
     engine = _Engine(numpy, loaded, numpy.array(stored[:count]), request)
     record = Record(emit, clock)
-    gc.collect()
-    gc.disable()
+    garbage.hold(clock)
     try:
         facts = _answer(asked, engine, record, clock, emit)
     except AgentFailure:
@@ -55,7 +53,7 @@ def run_scenario(request, emit, runtime, clock, system):
         record.flush()
         raise AgentFailure("invoke_failed", "scenario", "invoke failed: %s" % error) from None
     finally:
-        gc.enable()
+        garbage.let_go(clock)
     record.flush()
     trial.count_threads()
     facts.update(trial.end(), scenario=asked["scenario"], samples=count)

@@ -7,8 +7,7 @@ time, and ``runs`` says how many inferences it really had. Statistics of an inte
 need sorting between inferences, and nobody could look behind them.
 """
 
-import gc
-
+from device_agents.python import garbage
 from device_agents.python.failures import AgentFailure
 from device_agents.python.requests import ANY, WHOLE, limits
 from device_agents.python.system import import_numpy
@@ -35,8 +34,7 @@ def run_sustained(request, emit, runtime, clock, system):
     invoke = loaded.interpreter.invoke
     feed_first(numpy, loaded, request, "sustained")
     trace = _Trace(emit, clock, system, asked["trace_samples"])
-    gc.collect()
-    gc.disable()
+    garbage.hold(clock)
     try:
         trace.read()
         if asked["idle_seconds"]:
@@ -54,7 +52,7 @@ def run_sustained(request, emit, runtime, clock, system):
     except Exception as error:  # whatever invoke raises
         raise AgentFailure("invoke_failed", "sustained", "invoke failed: %s" % error) from None
     finally:
-        gc.enable()
+        garbage.let_go(clock)
     facts = trial.end()
     facts.update(
         {

@@ -41,6 +41,14 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and stop: nothing is touched.")
     ] = False,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="A rehearsal: every device as the simulation of its profile; no device is "
+            "touched. Ends with the predicted duration, bytes and energy of the real run.",
+        ),
+    ] = False,
 ) -> None:
     """Run a suite: convert, push, measure, compare.
 
@@ -60,6 +68,10 @@ def run(
 
         dry.show(suite, device or (), recipe or (), trials, format)
         return
+    if simulate:
+        from harness.cli.shared import rehearsal
+
+        rehearsal.run(suite, device or (), recipe or (), trials, resume, store, format, report)
     with progress.listener() as tell, stop_on_signals() as stop:
         result = harness.run(
             suite,

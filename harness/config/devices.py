@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,13 +12,13 @@ from harness.config.paths import profiles_dir
 from harness.config.schema import DeviceFile, transports_of
 from harness.config.toml_source import Path_, TomlSource
 from harness.domain import Backend, Device, DeviceKind
-from harness.errors import UsageError, suggest
+from harness.errors import ConfigError, UsageError, suggest
 
 _LINK = ("host", "port", "user", "identity_file", "known_hosts", "ssh_config", "python",
          "runtime", "work_dir", "work_dir_mb", "lease_dir", "agent", "agent_binary",
          "runtime_library", "serial", "adb_server", "adb_key", "benchmark_model",
          "benchmark_model_sha256", "edgetpu", "edgetpu_library", "power_meter",
-         "power_meter_accuracy_percent")  # fmt: skip
+         "power_meter_accuracy_percent", "simulate_as")  # fmt: skip
 
 #: Files of this machine that a profile may name; relative to the profile's own folder.
 _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb_key",
@@ -79,6 +80,17 @@ def find_device(name: str, transports: Collection[str]) -> Device:
             hint=f"take that line out: {files[name].name} is the device {name} already",
         )
     return device_from(source, name, source.data, (), transports)
+
+
+def simulated_devices(transports: Collection[str]) -> dict[str, Device]:
+    """The simulated devices that have a profile, by name; files that are wrong are left out."""
+    found = {}
+    for name in device_files():
+        with contextlib.suppress(ConfigError):
+            device = find_device(name, transports)
+            if device.kind is DeviceKind.SIMULATED:
+                found[name] = device
+    return found
 
 
 def device_from(

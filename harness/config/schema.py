@@ -204,6 +204,11 @@ class DeviceFile(_Strict):
         description="the folder on the device in which all its users keep whose turn it is; "
         "default /var/tmp, on Android /data/local/tmp",
     )
+    simulate_as: str | None = Field(
+        default=None,
+        description="the simulated device that stands for this one in harness run --simulate; "
+        "default the one of its name or title",
+    )
     agent: Literal["python", "native"] | None = Field(
         default=None, description="what runs models there; default python, with adb native"
     )

@@ -32,7 +32,7 @@ from harness.orchestrate.lane_job import LaneJob, as_job_errors
 from harness.orchestrate.passes import PASSES
 from harness.orchestrate.patience import blames_device, delay, waiting
 from harness.orchestrate.stop import Stop
-from harness.store import Store
+from harness.store import JobStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class LaneSession:
         device: Device,
         jobs: list[LaneJob],
         policy: Policy,
-        store: Store,
+        store: JobStore,
         owner: str,
         tell: Listener,
         stopped: Stop,
@@ -71,6 +71,10 @@ class LaneSession:
         self._connects = 0
         self._session: Session
         self._readiness: Readiness | None = None
+
+    def write_to(self, store: JobStore) -> None:
+        """From now on what is measured goes there."""
+        self._store = store
 
     def left(self) -> list[LaneJob]:
         """Jobs without a record."""
