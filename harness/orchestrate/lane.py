@@ -410,6 +410,6 @@ class Lane(LaneSession):
             item.ready,
             self._policy,
             item.failed_trials,
-            facts={**item.noted, **item.tried},
+            facts={**item.noted, **item.tried, **self._given},
         )
         self._sealed(item, JobStatus.OK, Stage.DONE, summary)
