@@ -134,7 +134,7 @@ class Lane(LaneSession):
     # -- steps -----------------------------------------------------------------------------
 
     def _push(self) -> None:
-        if self._session.stage is not Stage.CONNECT:
+        if self._session.stage is not Stage.CONNECT or not self._session.linked:
             self._reconnect()
         runners = {item.job.backend.runner for item in self.left()}
         if "benchmark_model" in runners:

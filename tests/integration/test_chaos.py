@@ -36,7 +36,7 @@ PASSES = ("operators", "scenarios", "sustained", "energy")
 
 @pytest.fixture
 def quick_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hang that is over at once; the slow tests wait as long as the Policy says."""
+    """A hang that is over at once; one test waits as long as the Policy says."""
 
     def silence(timeout: float) -> bytes:
         raise AgentTimeoutError(f"the agent said nothing for {timeout:g} s")
@@ -84,6 +84,10 @@ def judge(fault: Fault, records: Sequence[JobRecord]) -> None:
     failed = [record for record in records if record.status is not JobStatus.OK]
     what = f"{fault}: {[(r.status.value, r.stage.value, r.error) for r in records]}"
     shown = {advisory.kind.value for record in records for advisory in record.advisories}
+    if kind is FaultKind.FALLBACK and not always:
+        # What really ran on the accelerator needs integers.
+        assert all(record.status is not JobStatus.FAILED for record in records), what
+        return
     if kind in chaos.HARMLESS:
         assert not failed, what
         expected = {
@@ -129,27 +133,27 @@ def planned(
     return {f"d{number:03}": (text,) for number, text in enumerate(texts)}
 
 
-@pytest.mark.usefixtures("quick_hangs")
-def test_a_fault_of_every_kind_somewhere(tmp_path: Path, digits: dict[str, Path]) -> None:
-    rng = random.Random(11)
-    able = chaos.cases(FEW)
-    chosen = [rng.choice([case for case in able if case[0] is kind]) for kind in FaultKind
-              if any(case[0] is kind for case in able)]  # fmt: skip
-    faults = planned(chosen, [""])
-    found = run(tmp_path, faults, EVERYDAY, within=120)
-    for name, (text,) in faults.items():
-        judge(Fault.parse(text), found[name])
+def test_a_hang_is_waited_for_as_long_as_the_policy_says(
+    tmp_path: Path, digits: dict[str, Path]
+) -> None:
+    suite = chaos.write_chaos(tmp_path / "s.toml", {"d": ["hang at latency"]})
+    text = suite.read_text().replace("silence_timeout = 60.0", "silence_timeout = 1.0")
+    suite.write_text(text.replace("retries = 2", "retries = 0"))
+    begin = time.monotonic()
+    result = harness.run(suite, recipes=["int8"], store=f"sqlite:///{tmp_path}/h.db")
+    (row,) = result.rows()
+    assert time.monotonic() - begin > 1.0
+    assert (row["status"], row["stage"]) == ("failed", "latency")
+    assert "said nothing for 1 s" in row["error"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("quick_hangs")
 @pytest.mark.parametrize("often", ["once", "always"])
-def test_every_fault_at_every_stage(
-    tmp_path: Path, digits: dict[str, Path], often: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("harness.devices.session.HELLO_TIMEOUT", 1.0)
+def test_every_fault_at_every_stage(tmp_path: Path, digits: dict[str, Path], often: str) -> None:
     faults = planned(chaos.cases(ALL), [often])
-    assert len(faults) > 100
+    assert len(faults) == 91
     found = run(tmp_path, faults, WHOLE, within=600)
     for name, (text,) in faults.items():
         judge(Fault.parse(text), found[name])
@@ -182,12 +186,25 @@ def judge_pair(texts: Sequence[str], records: Sequence[JobRecord]) -> None:
 
 
 @pytest.mark.usefixtures("quick_hangs")
-def test_some_pairs_of_faults(tmp_path: Path, digits: dict[str, Path]) -> None:
-    chosen = random.Random(3).sample(pairs(), 16)
-    faults = {f"p{number:03}": pair for number, pair in enumerate(chosen)}
-    found = run(tmp_path, faults, EVERYDAY, within=120)
-    for name, texts in faults.items():
+def test_some_faults_and_some_pairs(tmp_path: Path, digits: dict[str, Path]) -> None:
+    rng = random.Random(11)
+    faults = planned(rng.sample(chaos.cases(FEW), 8), ["once"])
+    couples = {f"p{number:03}": pair for number, pair in enumerate(rng.sample(pairs(), 4))}
+    found = run(tmp_path, {**faults, **couples}, EVERYDAY, within=150)
+    for name, (text,) in faults.items():
+        judge(Fault.parse(text), found[name])
+    for name, texts in couples.items():
         judge_pair(texts, found[name])
+
+
+def test_a_device_that_starts_twice_in_a_push_is_waited_for(
+    tmp_path: Path, digits: dict[str, Path]
+) -> None:
+    """A try whose connection was refused is followed by a connection, not by a push without."""
+    suite = chaos.write_chaos(tmp_path / "s.toml", {"d": ["reboot connects=2 at push"]})
+    suite.write_text(suite.read_text().replace("retries = 2", "retries = 3"))
+    result = harness.run(suite, store=f"sqlite:///{tmp_path}/r.db", trials=1)
+    assert [row["status"] for row in result.rows()] == ["ok", "ok"]
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def write_chaos(path: Path, faults: Mapping[str, Sequence[str]], policy: str = "
             name=name, faults=list(of_device), backend="edgetpu" if tpu else "cpu x1",
             accelerators=["edgetpu"] if tpu else ["cpu"],
         )  # fmt: skip
-    settings = "silence_timeout = 1.0\nbusy_timeout = 0.2\nretries = 2\nmin_battery_percent = 20\n"
+    settings = "silence_timeout = 60.0\nbusy_timeout = 0.2\nretries = 2\nmin_battery_percent = 20\n"
     suite = write_suite(
         path, devices=list(faults), recipes=RECIPES, device=text, trials=2, limit=40,
         policy=settings + policy,
