@@ -176,13 +176,18 @@ def judge_pair(texts: Sequence[str], records: Sequence[JobRecord]) -> None:
         what = f"{texts}: {record.status.value} {record.stage.value} {record.error}"
         if record.status is JobStatus.OK:
             continue
+        if record.status is JobStatus.UNSUPPORTED:
+            assert FaultKind.FALLBACK in kinds, what  # its accelerator needs integers
+            continue
         # After a reboot the device is away for a moment, and a connection is refused then.
         connects = {"connect"} if kinds & {FaultKind.REBOOT, FaultKind.REFUSED} else set()
         assert record.stage.value in {fault.place for fault in faults} | connects, what
         causes = [chaos.CAUSES[kind] for kind in kinds if kind in chaos.CAUSES]
         assert any(cause in str(record.error) for cause in [*causes, "is starting"]), what
     if kinds <= {*chaos.TRANSIENT, *chaos.HARMLESS} and FaultKind.REBOOT not in kinds:
-        assert all(record.status is JobStatus.OK for record in records), texts  # three tries
+        assert not any(record.status is JobStatus.FAILED for record in records), (
+            texts
+        )  # three tries
 
 
 @pytest.mark.usefixtures("quick_hangs")
