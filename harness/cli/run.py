@@ -30,6 +30,14 @@ def run(
         str | None,
         typer.Option("--resume", help="Go on with a run that did not end.", metavar="RUN"),
     ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fault",
+            help="What goes wrong on a simulated device; may be repeated. See docs/faults.md.",
+            metavar="DEVICE: FAULT",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = "table",
     report: Annotated[
@@ -56,6 +64,9 @@ def run(
     that was not passed. Exit codes: 0 all well, 1 a gate was not passed, 3 some jobs failed
     (whatever the gates say), 130 interrupted.
 
+    A fault is such as "pixel-3: disconnect at sample 40 of trial 2", "pixel-3: crash at load
+    always" or "pixel-3: random rate=0.1 seed=7".
+
     Ctrl-C once finishes the running trial and says how to resume; twice stops at once.
     """
     import harness
@@ -66,7 +77,7 @@ def run(
     if dry_run:
         from harness.cli.shared import dry
 
-        dry.show(suite, device or (), recipe or (), trials, format)
+        dry.show(suite, device or (), recipe or (), trials, format, fault or ())
         return
     if simulate:
         from harness.cli.shared import rehearsal
@@ -79,6 +90,7 @@ def run(
             recipes=recipe or (),
             trials=trials,
             resume=resume,
+            faults=fault or (),
             store=store,
             tell=tell,
             stop=stop,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.config.faults import check_fault
 from harness.config.paths import profiles_dir
 from harness.config.schema import DeviceFile, transports_of
 from harness.config.toml_source import Path_, TomlSource
@@ -193,7 +194,7 @@ def device_from(
             (*where, "benchmark_model"), f"device {name} is simulated: no tool can run there"
         )
     refuse_runner(source, (*where, "default_backend"), name, backend, link)
-    return Device(
+    device = Device(
         name=name,
         kind=kind,
         transport=file.transport,
@@ -202,7 +203,16 @@ def device_from(
         default_backend=backend,
         link=link,
         simulation=simulation,
+        faults=tuple(file.faults or ()),
     )
+    for position, text in enumerate(device.faults):
+        try:
+            check_fault(device, text)
+        except UsageError as error:
+            raise source.error(
+                (*where, "faults", position), error.message, hint=error.hint
+            ) from None
+    return device
 
 
 def refuse_runner(

@@ -249,6 +249,10 @@ class DeviceFile(_Strict):
         description="how far its readings may be off, in per cent of a reading",
     )  # fmt: skip
     simulation: SimulationFile | None = None
+    faults: Annotated[list[str], Field(max_length=100)] | None = _of(
+        "simulated",
+        description='what goes wrong: "disconnect at sample 40 of trial 2", see docs/faults.md',
+    )
 
     @field_validator("default_backend")
     @classmethod

@@ -87,6 +87,8 @@ def execute(
         else:
             if not store.counts(run_id).get(JobStatus.PENDING.value):
                 tell(Preparing(f"run {run_id} is complete: nothing to resume"))
+                if record.status != "finished":  # killed between its last record and its end
+                    store.finish_run(run_id, "finished")
                 return _outcome(store, run_id)
             make_plan(suite)  # files may have gone since
             store.discard_unfinished(run_id)
