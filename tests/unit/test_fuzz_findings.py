@@ -1,0 +1,122 @@
+"""What fuzzing has found: the shortest input of each, and what is said to it now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config import sources
+from harness.config.suites import load_suite
+from harness.config.toml_source import TomlSource
+from harness.datasets import coco
+from harness.devices import messages
+from harness.domain import Dataset, Model
+from harness.domain.parameters import read_call
+from harness.errors import (
+    AgentReportedError,
+    ConfigError,
+    ConversionError,
+    DatasetError,
+    ModelError,
+    UsageError,
+)
+from harness.models import READERS
+from harness.models.inspection import inspect_file
+from harness.orchestrate.environment import known_names
+from harness.recipes.edgetpu_log import parse_log
+
+#: Longer than Python turns into an integer, and than any file's name.
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize("kind", [[], {}, [{}], 1.5, None])
+def test_the_kind_of_an_error_may_be_anything(kind: Any) -> None:
+    found = messages.reported({"type": "error", "kind": kind, "message": "no"}, "d")
+    assert type(found) is AgentReportedError and "no" in str(found)
+
+
+@pytest.mark.parametrize("text", [f"a = {DIGITS}", "a = 2024-02-31", "a = 24:00:00"])
+def test_numbers_and_dates_that_python_refuses_are_no_toml(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        TomlSource(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("value", [DIGITS, "[" * 5000, "2024-02-31"])
+def test_parameters_that_cannot_be_read(value: str) -> None:
+    with pytest.raises(UsageError, match="cannot read the parameters"):
+        read_call("recipe", f"int8(x=({value})", "int8")
+    with pytest.raises(UsageError, match="cannot read the parameters"):
+        read_call("recipe", f"int8(x={value}=)", "int8")
+
+
+def test_names_that_are_too_long_for_a_file(tmp_path: Path) -> None:
+    assert sources.model_name(DIGITS) == DIGITS
+    with pytest.raises(ConfigError, match="there is no suite"):
+        load_suite(DIGITS, known_names())
+    (tmp_path / "x.toml").write_text("")
+    with pytest.raises(ConfigError, match="there is no file"):
+        TomlSource(tmp_path / "x.toml").file((), DIGITS)
+    for reader in READERS.values():
+        reader.claims(DIGITS, Path(DIGITS))
+        reader.claims(f"package.{'x' * 5000}:function", Path("x" * 5000))
+
+
+@pytest.mark.parametrize("more", [b"", b"\0", b"\1" + bytes(4), b"\2" + bytes(20)])
+def test_a_file_that_has_no_more_than_the_head_of_hdf5(more: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + more)
+    with pytest.raises(
+        ModelError, match=r"is not a TensorFlow Lite file|is a model to be converted"
+    ):
+        inspect_file(path)
+    path = path.rename(tmp_path / "m.h5")
+    if len(more) < 6:
+        with pytest.raises(ModelError, match="truncated"):
+            READERS["keras_h5"].check(Model("m", str(path), ""), path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [f"On-chip memory used for caching model parameters: {DIGITS}KiB", f"CONV_2D {DIGITS} Mapped"],
+)
+def test_a_compiler_that_counts_beyond_all_numbers(line: str) -> None:
+    log = f"Edge TPU Compiler version 16.0\nOperator  Count  Status\nADD 1 Mapped\n{line}\n"
+    with pytest.raises(ConversionError, match="not understood"):
+        parse_log(log)
+
+
+@pytest.mark.parametrize("kind", ["endless", "pipe", "long"])
+def test_labels_without_an_end(kind: str, tmp_path: Path) -> None:
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+    if kind == "long":
+        path = tmp_path / "labels.txt"
+        with open(path, "wb") as stream:
+            stream.truncate(9 << 20)
+    with pytest.raises(ModelError, match=r"no plain file|more than 8 MB"):
+        sources.source_model("m", labels=path)
+    (tmp_path / "m.tflite").touch()
+    suite = f"""
+name = "x"
+recipes = ["as_is"]
+devices = ["local"]
+[model.m]
+file = "m.tflite"
+dataset = "digits"
+labels = "{path}"
+[dataset.digits]
+source = "digits"
+"""
+    (tmp_path / "x.toml").write_text(suite)
+    with pytest.raises(ConfigError, match=r"no plain file|more than 8 MB"):
+        load_suite(tmp_path / "x.toml", known_names())
+    if kind != "long":
+        dataset = Dataset("d", "coco", path=tmp_path, annotations=path, image_size=(2, 2))
+        with pytest.raises(DatasetError, match="no plain file"):
+            coco.load(dataset, "evaluation")
