@@ -16,10 +16,12 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from fuzz.guard import ROOT
+from fuzz.places import FOLDER, in_memory
 from fuzz.targets import TARGETS
 
 #: Seconds beyond what was asked for after which a process hangs: it imports, and runs the seeds.
@@ -45,10 +47,11 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
-    with open(folder / "log", "wb") as log:
+    files = tempfile.TemporaryDirectory(dir=in_memory(), ignore_cleanup_errors=True)
+    with files as own, open(folder / "log", "wb") as log:
         try:
             code: int | str = subprocess.run(
-                command, cwd=ROOT, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                command, cwd=ROOT, env={**env, FOLDER: own}, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 timeout=options.seconds + _GRACE, check=False,
             ).returncode  # fmt: skip
         except subprocess.TimeoutExpired:

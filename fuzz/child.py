@@ -14,12 +14,15 @@ import os
 import struct
 import sys
 import time
+import traceback
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from fuzz.guard import Finding, check, limit_memory, watch
 from fuzz.mutate import mutate
+from fuzz.places import folder as own_folder
+from fuzz.places import stay_in_folder
 from fuzz.target import Target
 from fuzz.targets import TARGETS
 
@@ -110,6 +113,9 @@ def by_atheris(
 ) -> None:
     """Does not return: libFuzzer ends the process."""
     target, rng = watched.target, Random(seed)
+    if target.jailed:
+        folder = own_folder()
+    seen = "" if target.jailed else str(folder)
     corpus = folder / "corpus"
     corpus.mkdir(exist_ok=True)
     for number, data in enumerate(seeds):
@@ -125,10 +131,10 @@ def by_atheris(
         return mutate(bytes(data), seeds, target, rng)[:most]
 
     arguments = [
-        "fuzz", str(corpus), f"-max_total_time={int(seconds)}", f"-max_len={target.max_bytes}",
+        "fuzz", f"{seen}/corpus", f"-max_total_time={int(seconds)}", f"-max_len={target.max_bytes}",
         # The limits are our own: an input that breaks one is written down, and the next follows.
         "-timeout=0", "-rss_limit_mb=0", "-malloc_limit_mb=0", f"-seed={seed or 1}",
-        f"-dict={words}", f"-artifact_prefix={folder}/", "-reload=0", "-detect_leaks=0",
+        f"-dict={seen}/words", f"-artifact_prefix={seen}/", "-reload=0", "-detect_leaks=0",
     ]  # fmt: skip
     atheris.Setup(arguments, watched, custom_mutator=change)
     begin(target)
@@ -139,8 +145,8 @@ def begin(target: Target) -> None:
     """Before the first changed input."""
     if target.limited:
         limit_memory()
-    if target.enter is not None:
-        target.enter()
+    if target.jailed:
+        stay_in_folder()
 
 
 def load(name: str, atheris: Any = None) -> Target:
@@ -169,6 +175,10 @@ def main() -> None:
     atheris: Any = None
     if asked.engine == "atheris":
         import atheris
+
+        # It does so at the last moment, when a target may have no files any more.
+        for part in ("custom_mutator", "core_with_libfuzzer"):
+            importlib.import_module(f"atheris.{part}")
     watch()
     for name in asked.names:
         target = load(name, atheris)
@@ -191,4 +201,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BaseException:  # the end of an interpreter without files may take for ever
+        traceback.print_exc()
+        os._exit(1)

@@ -14,8 +14,9 @@ class Target:
 
     ``run`` gives it one input and asserts what must hold of the answer; nothing but ``allowed``
     may come out. ``seeds`` are good inputs, ``kind`` what they are made of (``bytes``, ``text``, or
-    ``json``: one value per line), ``tokens`` words that the reader knows. ``enter`` is called
-    once, when all has been imported and every seed has been run, and may give things up for good.
+    ``json``: one value per line), ``tokens`` words that the reader knows. One that writes where its
+    input says is ``jailed``: once all is imported and every seed has been run, ``places.folder()``
+    is its root.
     What runs outside of Python is not ``covered`` by atheris, and not ``limited`` in its address
     space where a sanitizer needs that. ``cpu_seconds`` and ``memory_mb`` are what one input may take.
     """
@@ -25,7 +26,7 @@ class Target:
     kind: str = "bytes"
     allowed: tuple[type[Exception], ...] = (HarnessError,)
     tokens: tuple[bytes, ...] = ()
-    enter: Callable[[], None] | None = None
+    jailed: bool = False
     covered: bool = True
     limited: bool = True
     max_bytes: int = 1 << 16

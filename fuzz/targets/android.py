@@ -1,14 +1,13 @@
 """The emulated Android's daemon: its connections, its streams, its files.
 
 Bytes become packets with proper heads, as whoever connects would send them; the daemon's own code
-answers them, in its event loop. Files are those of a folder that becomes the root of this process
-once all is imported, as the device's is to the real daemon.
+answers them, in its event loop. What it asks for of files is in a folder that is the root of this
+process, as the device's is to the real daemon.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import socket
 import struct
@@ -22,7 +21,6 @@ from harness.emulation.android.connection import Connection
 from harness.emulation.android.daemon import Daemon
 from harness.emulation.android.streams import Service, Stream
 
-_CLONE_NEWUSER, _CLONE_NEWNS = 0x10000000, 0x00020000
 _COMMANDS = (
     wire.CNXN,
     wire.AUTH,
@@ -194,25 +192,13 @@ def _seeds() -> Sequence[bytes]:
     ]
 
 
-def _enter() -> None:
-    """The folder is this process' root from now on: whatever a request names is in it."""
-    place = folder()
-    (place / "data").mkdir(exist_ok=True)
-    if os.getuid() != 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) != 0:
-            raise OSError(ctypes.get_errno(), "a user namespace is needed, or root")
-    os.chroot(place)
-    os.chdir("/")
-
-
 os.chdir(folder())  # for the seeds, whose paths are relative
 
 TARGET = Target(
     _run,
     _seeds,
     allowed=(),
-    enter=_enter,
+    jailed=True,
     max_bytes=1 << 13,
     tokens=(
         b"sync:",

@@ -81,6 +81,7 @@ TARGET = Target(
     _run,
     _seeds,
     kind="text",
+    max_bytes=1 << 14,
     tokens=(
         b"count=",
         b"(all same)",

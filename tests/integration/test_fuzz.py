@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fuzz.places import FOLDER
 from fuzz.target import Target
 from fuzz.targets import TARGETS
 from tests.conftest import ROOT
@@ -39,7 +40,8 @@ def test_a_few_changes_to_good_inputs(names: list[str], tmp_path: Path) -> None:
         [sys.executable, "-m", "fuzz.child", *names, "--engine", "own", "--executions", "60",
          "--seed", "7", "--work", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1",
+             FOLDER: str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     for name in names:

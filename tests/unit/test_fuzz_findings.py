@@ -13,6 +13,7 @@ from harness.config.suites import load_suite
 from harness.config.toml_source import TomlSource
 from harness.datasets import coco
 from harness.devices import messages
+from harness.devices.benchmark_model.operators import read_operators
 from harness.domain import Dataset, Model
 from harness.domain.parameters import read_call
 from harness.errors import (
@@ -21,6 +22,7 @@ from harness.errors import (
     ConversionError,
     DatasetError,
     ModelError,
+    ProtocolError,
     UsageError,
 )
 from harness.models import READERS
@@ -87,6 +89,20 @@ def test_a_compiler_that_counts_beyond_all_numbers(line: str) -> None:
     log = f"Edge TPU Compiler version 16.0\nOperator  Count  Status\nADD 1 Mapped\n{line}\n"
     with pytest.raises(ConversionError, match="not understood"):
         parse_log(log)
+
+
+def test_a_share_where_a_number_is_to_be() -> None:
+    profile = """Operator-wise Profiling Info for Regular Benchmark Runs:
+============================== Run Order ==============================
+	[node type]	[first]	[avg ms]	[%]	[cdf%]	[mem KB]	[times called]	[Name]
+	CONV_2D	0.1	0.1	100%	100%	0	CALLED	conv:0
+
+Timings (microseconds): count=50 first=9
+"""
+    assert read_operators(profile.replace("CALLED", "1"), "d")["operators"][0]["calls"] == 50
+    for wrong in ("1%", "4.366%"):
+        with pytest.raises(ProtocolError, match="an operator that is not understood"):
+            read_operators(profile.replace("CALLED", wrong), "d")
 
 
 @pytest.mark.parametrize("kind", ["endless", "pipe", "long"])
