@@ -16,6 +16,7 @@ TARGETS: dict[str, str] = {
     "devices": "fuzz.targets.devices",
     "grammars": "fuzz.targets.grammars",
     "shell_replies": "fuzz.targets.shell_replies",
+    "ssh_files": "fuzz.targets.ssh_files",
     "adb_client": "fuzz.targets.adb_client",
     "datasets": "fuzz.targets.datasets",
     "compiler_log": "fuzz.targets.compiler_log",

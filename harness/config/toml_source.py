@@ -146,7 +146,7 @@ class TomlSource:
 def _nearest_file(path: Path) -> str | None:
     try:
         names = [item.name for item in path.parent.iterdir()]
-    except OSError:
+    except (OSError, ValueError):  # a null character is in no name
         return None
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     return str(path.parent / close[0]) if close else None

@@ -52,9 +52,12 @@ def test_a_few_changes_to_good_inputs(names: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
-def test_half_a_minute_of_changes(name: str, tmp_path: Path) -> None:
-    (row,) = fuzz(tmp_path, name, "--seconds", "25")
-    assert row["executions"] > 100 and row["seconds"] > 20
+def test_longer(name: str, tmp_path: Path) -> None:
+    """A gate gives the same answer twice, so it counts inputs; elsewhere coverage has 20 s."""
+    count = 300 if name == _LONG else 3000
+    gate = bool(os.environ.get("CI"))
+    (row,) = fuzz(tmp_path, name, *(["--executions", str(count)] if gate else ["--seconds", "20"]))
+    assert row["executions"] >= count if gate else row["seconds"] > 15
 
 
 CASES = {

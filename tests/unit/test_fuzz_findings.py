@@ -29,6 +29,7 @@ from harness.models import READERS
 from harness.models.inspection import inspect_file
 from harness.orchestrate.environment import known_names
 from harness.recipes.edgetpu_log import parse_log
+from harness.transports import ssh_config
 
 #: Longer than Python turns into an integer, and than any file's name.
 DIGITS = "9" * 5000
@@ -103,6 +104,39 @@ Timings (microseconds): count=50 first=9
     for wrong in ("1%", "4.366%"):
         with pytest.raises(ProtocolError, match="an operator that is not understood"):
             read_operators(profile.replace("CALLED", wrong), "d")
+
+
+@pytest.mark.parametrize("name", [r"x\u0000/y", r"\u0000"])
+def test_a_null_character_in_a_path(name: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(
+        f'name = "x"\nrecipes = ["as_is"]\ndevices = ["local"]\n[model.m]\nfile = "{name}"\n'
+        'dataset = "digits"\n[dataset.digits]\nsource = "digits"\n'
+    )
+    with pytest.raises(ConfigError, match="there is no file"):
+        load_suite(tmp_path / "x.toml", known_names())
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Port NaN", "Port 0", "Port 99999", "ConnectTimeout x", "ServerAliveInterval \u00b2",
+     "ServerAliveCountMax NaN"],
+)  # fmt: skip
+def test_numbers_of_an_ssh_configuration_that_are_none(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # where there is no ssh to read it
+    config = tmp_path / "config"
+    config.write_text(f"Host board\n  {line}\n")
+    with pytest.raises(ConfigError, match=line.split()[0]):
+        ssh_config.resolve("board", config=str(config))
+
+
+def test_times_of_an_ssh_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    config = tmp_path / "config"
+    config.write_bytes(b"# \xfe\nHost board\n ConnectTimeout 1m30s\n ServerAliveInterval 2M\n")
+    found = ssh_config.resolve("board", config=str(config))
+    assert (found.connect_timeout, found.alive_interval, found.alive_count) == (90.0, 120.0, 3)
 
 
 @pytest.mark.parametrize("kind", ["endless", "pipe", "long"])
