@@ -26,7 +26,8 @@ def _backend(text: str) -> None:
     # Its mistakes are told as those of the file or the option that holds it.
     with contextlib.suppress(ValueError):
         backend = Backend.parse(text)
-        assert Backend.parse(str(backend)) == backend
+        # Threads of an accelerator that has none are not written.
+        assert str(Backend.parse(str(backend))) == str(backend)
 
 
 def _scenario(text: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,30 @@ def test_times_of_an_ssh_configuration(tmp_path: Path, monkeypatch: pytest.Monke
     config.write_bytes(b"# \xfe\nHost board\n ConnectTimeout 1m30s\n ServerAliveInterval 2M\n")
     found = ssh_config.resolve("board", config=str(config))
     assert (found.connect_timeout, found.alive_interval, found.alive_count) == (90.0, 120.0, 3)
+
+
+def test_a_png_whose_chunk_says_that_it_has_4_gb(tmp_path: Path) -> None:
+    """In a process that has not so much memory."""
+    head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\5\0\0\0\7\x08\4\0\0\0j\xaeOe"
+    data = b'\xff\xff\xff\xffIDATx\x9cc`\xa0"\0\0\0M\0\1 n\xadPK\5\6}\0PK\5\6END\xaeB`\x82'
+    (tmp_path / "a.png").write_bytes(head + data)
+    program = """
+import pathlib, resource, sys
+from PIL import Image
+from harness.datasets.image_folder import read_image
+from harness.errors import DatasetError
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+try:
+    read_image("d", pathlib.Path(sys.argv[1]), lambda size: (4, 6))
+except DatasetError as error:
+    print(error.message)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "a.png")],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert "is not a readable image" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("kind", ["endless", "pipe", "long"])
