@@ -110,7 +110,7 @@ def check_hello(message: dict[str, Any], device: str) -> dict[str, Any]:
 
 def reported(message: dict[str, Any], device: str) -> AgentError | UnsupportedError:
     """The exception for an ``error`` message."""
-    kind = message.get("kind")
+    kind = str(message.get("kind"))
     text = f"{device}: {clean(str(message.get('message', 'no reason given')))}"
     hint = clean(str(message.get("hint") or "")) or None
     if kind in _SETUP:
