@@ -105,7 +105,7 @@ def resolve(
         hostname=hostname,
         port=chosen_port,
         user=login,
-        identity_files=tuple(name for name in names if Path(name).is_file()),
+        identity_files=tuple(name for name in names if os.path.isfile(name)),
         identity_names=names,
         known_hosts=tuple(os.path.expanduser(expand(name)) for name in lists),
         host_key_alias=first("hostkeyalias"),

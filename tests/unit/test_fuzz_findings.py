@@ -136,7 +136,10 @@ def test_numbers_of_an_ssh_configuration_that_are_none(
 def test_times_of_an_ssh_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     config = tmp_path / "config"
-    config.write_bytes(b"# \xfe\nHost board\n ConnectTimeout 1m30s\n ServerAliveInterval 2M\n")
+    config.write_bytes(
+        b"# \xfe\nHost board\n ConnectTimeout 1m30s\n ServerAliveInterval 2M\n"
+        b" IdentityFile " + DIGITS.encode()
+    )
     found = ssh_config.resolve("board", config=str(config))
     assert (found.connect_timeout, found.alive_interval, found.alive_count) == (90.0, 120.0, 3)
 
