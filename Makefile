@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check bench schema lock clean
+# Of bash by this name, a counter: only what the command line says is the user's.
+SECONDS := 600
+
+.PHONY: help demo test check bench fuzz schema lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -42,6 +45,9 @@ check: $(VENV)/.dev  ## lint, types and layers only
 
 bench: $(VENV)/.dev  ## speed and memory against plain scripts, as ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: $(VENV)/.dev  ## what reads foreign bytes, SECONDS each (600); TARGETS="tflite suites"
+	@$(BIN)/python -m fuzz --seconds $(SECONDS) $(TARGETS) $(ARGS)
 
 schema: $(VENV)/.dev  ## write the JSON Schemas of suites and devices
 	@$(BIN)/python -m harness.config.schema profiles/schema

@@ -1,7 +1,8 @@
 """``make bench``: every benchmark, or those named as arguments.
 
     python -m benchmarks [latency] [sweep] [startup] [memory] [conversion] [native] [ssh_push]
-        [adb_push] [field] [aa] [analysis] [coverage] [--rounds N]
+        [adb_push] [field] [aa] [analysis] [coverage] [scale]
+        [--rounds N]
 
 Each compares with a plain script in interleaved rounds and prints the median ratio with its
 range. Machines are noisy: a ratio outside its bound in one run calls for another run, and
@@ -23,6 +24,7 @@ from benchmarks import (
     latency,
     memory,
     native,
+    scale,
     ssh_push,
     startup,
     sweep,
@@ -41,6 +43,7 @@ ALL = {
     "aa": aa.run,
     "analysis": analysis.run,
     "coverage": coverage.run,
+    "scale": scale.run,
 }
 
 

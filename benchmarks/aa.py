@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Line, shared
+from benchmarks.common import Line, median_measured, shared
 from benchmarks.native import ask, native_command
 from harness.decide.compare import MIN_EFFECT, SIGNIFICANCE
 from harness.domain import Policy
@@ -35,13 +35,7 @@ def trial(command: list[str], model: Path, samples: Path) -> float:
             "min_seconds": 0.1,
         },
     )  # fmt: skip
-    values = [
-        value
-        for message in messages
-        if message["type"] == "samples" and message["phase"] == "measure"
-        for value in message["values"]
-    ]
-    return statistics.median(values)
+    return median_measured(messages)
 
 
 @contextlib.contextmanager

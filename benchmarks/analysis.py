@@ -13,6 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import ROOT, Line
+from harness import domain
+from harness.config.suites import suite_to_json
+from harness.domain import JobStatus, Policy, TrialStatus
+from harness.metrics import METRICS, Observations, TrialObservation, advisories
+from harness.store import JobRecord, Store
 
 JOBS, TRIALS, SAMPLES = 1000, 5, 1000
 
@@ -24,8 +29,8 @@ fill(sys.argv[1])
 
 _ANALYSE = """
 import resource, sys, time
-from benchmarks.analysis import analyse
 begin = time.perf_counter()
+from benchmarks.analysis import analyse
 analyse(sys.argv[1])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(time.perf_counter() - begin, peak)
@@ -34,41 +39,26 @@ print(time.perf_counter() - begin, peak)
 
 def fill(url: str) -> None:
     """A finished run of ``JOBS`` jobs with ``TRIALS`` trials of ``SAMPLES`` samples each."""
-    from harness.config.suites import suite_to_json
-    from harness.domain import (
-        Backend,
-        Dataset,
-        Device,
-        DeviceKind,
-        Job,
-        JobStatus,
-        Model,
-        Policy,
-        Stage,
-        Suite,
-        TrialStatus,
-    )  # fmt: skip
-    from harness.metrics import METRICS, advisories
-    from harness.store import Store
-
     rng = np.random.default_rng(0)
     recipes, names = 10, JOBS // 10
-    devices = tuple(Device(f"board-{n}", DeviceKind.SIMULATED, "simulated") for n in range(names))
-    model = Model("net", "net.tflite", "data")
-    suite = Suite(
-        "large", (model,), {"data": Dataset("data", "data.npz")},
+    devices = tuple(
+        domain.Device(f"board-{n}", domain.DeviceKind.SIMULATED, "simulated") for n in range(names)
+    )
+    model = domain.Model("net", "net.tflite", "data")
+    suite = domain.Suite(
+        "large", (model,), {"data": domain.Dataset("data", "data.npz")},
         tuple(f"recipe-{n}" for n in range(recipes)), devices, (), Policy(),
     )  # fmt: skip
     jobs = [
-        Job(index, "net", f"recipe-{index % recipes}", f"board-{index // recipes}",
-            DeviceKind.SIMULATED, Backend.parse("cpu"))
+        domain.Job(index, "net", f"recipe-{index % recipes}", f"board-{index // recipes}",
+            domain.DeviceKind.SIMULATED, domain.Backend.parse("cpu"))
         for index in range(JOBS)
     ]  # fmt: skip
     with Store(url) as store:
         store.create_run("large", suite_to_json(suite), {}, jobs)
         for record in store.jobs("large"):
             for index in range(TRIALS):
-                trial = store.begin_trial(record.id, index, Stage.LATENCY.value)
+                trial = store.begin_trial(record.id, index, domain.Stage.LATENCY.value)
                 values = (5e6 * np.exp(rng.normal(0, 0.05, SAMPLES))).astype(np.int64)
                 at = np.cumsum(values + 1000)
                 store.append_samples(trial, 0, "measure", at, values)
@@ -76,7 +66,7 @@ def fill(url: str) -> None:
         for record in store.jobs("large"):
             observed = observations(store, record)
             store.seal_job(
-                record.id, JobStatus.OK, Stage.DONE, size_bytes=1000, manifest={},
+                record.id, JobStatus.OK, domain.Stage.DONE, size_bytes=1000, manifest={},
                 runtime="runtime", runtime_version="1", facts={},
                 measurements=[item for part in METRICS.values() for item in part(observed)],
                 advisories=advisories(observed),
@@ -84,11 +74,8 @@ def fill(url: str) -> None:
         store.finish_run("large", "finished")
 
 
-def observations(store, record):  # type: ignore[no-untyped-def]
+def observations(store: Store, record: JobRecord) -> Observations:
     """What a job observed, read from the store as when it is sealed."""
-    from harness.domain import Policy
-    from harness.metrics import Observations, TrialObservation
-
     return Observations(
         Policy(), 1000,
         tuple(
@@ -104,9 +91,6 @@ def observations(store, record):  # type: ignore[no-untyped-def]
 
 def analyse(url: str) -> None:
     """Every measurement and advisory of the run, from its samples."""
-    from harness.metrics import METRICS, advisories
-    from harness.store import Store
-
     with Store(url, create=False) as store:
         for record in store.jobs("large"):
             observed = observations(store, record)

@@ -7,7 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,23 @@ def ask_agent(request: dict[str, Any]) -> list[dict[str, Any]]:
     if messages[-1]["type"] == "error":
         raise RuntimeError(messages[-1]["message"])
     return messages
+
+
+def median_measured(messages: Iterable[dict[str, Any]]) -> float:
+    """The median of what a latency trial measured, ns."""
+    values: list[int] = []
+    for message in messages:
+        if message["type"] == "samples" and message["phase"] == "measure":
+            values.extend(message["values"])
+    return statistics.median(values)
+
+
+def bare_median(model: Path, samples: Path) -> float:
+    """Median of the bare loop in a fresh process, ns."""
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, str(model), str(samples)], capture_output=True, check=True
+    )
+    return float(done.stdout)
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:

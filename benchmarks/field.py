@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import MODELS, Line, ratios, shared
+from benchmarks.common import MODELS, Line, median_measured, ratios, shared
 from benchmarks.native import ask, native_command
 
 WARMUP, RUNS = 300, 3000
@@ -49,13 +49,7 @@ def agent_median(command: list[str], model: Path, samples: Path) -> float:
             "min_seconds": 0,
         },
     )  # fmt: skip
-    values = [
-        value
-        for message in messages
-        if message["type"] == "samples" and message["phase"] == "measure"
-        for value in message["values"]
-    ]
-    return statistics.median(values) / 1e6
+    return median_measured(messages) / 1e6
 
 
 def spread(values: list[float]) -> float:

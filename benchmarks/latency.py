@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import BARE, MODELS, RUNS, WARMUP, Line, ask_agent, ratios, shared
+from benchmarks.common import (
+    MODELS,
+    RUNS,
+    WARMUP,
+    Line,
+    ask_agent,
+    bare_median,
+    median_measured,
+    ratios,
+    shared,
+)
 
 
 def agent_median(model: Path, samples: Path) -> float:
@@ -21,19 +28,7 @@ def agent_median(model: Path, samples: Path) -> float:
         "samples": {"path": str(samples)}, "threads": 1, "warmup_runs": WARMUP,
         "warmup_seconds": 0, "min_runs": RUNS, "min_seconds": 0,
     }  # fmt: skip
-    values: list[int] = []
-    for message in ask_agent(request):
-        if message["type"] == "samples" and message["phase"] == "measure":
-            values.extend(message["values"])
-    return statistics.median(values)
-
-
-def bare_median(model: Path, samples: Path) -> float:
-    """Median of the bare loop in a fresh process, ns."""
-    done = subprocess.run(
-        [sys.executable, "-c", BARE, str(model), str(samples)], capture_output=True, check=True
-    )
-    return float(done.stdout)
+    return median_measured(ask_agent(request))
 
 
 def run(rounds: int) -> Iterator[Line]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,13 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import BARE, MODELS, RUNS, WARMUP, Line, ratios, shared
+from benchmarks.common import (
+    MODELS,
+    RUNS,
+    WARMUP,
+    Line,
+    bare_median,
+    median_measured,
+    ratios,
+    shared,
+)
 from harness.devices.agents import AGENTS
 from harness.devices.bundle import agent_bundle
 from harness.domain import Device, DeviceKind
 from harness.transports.local import LocalTransport
-
-#: The same in both, so that what is alike is measured alike.
 
 #: Rounds are short and many: the machine's own changes last for longer than one of them.
 MORE_ROUNDS = 3
@@ -63,35 +69,24 @@ def run(rounds: int) -> Iterator[Line]:
             path = Path(work) / f"{side}.npy"
             images = np.random.default_rng(0).integers(0, 100, (1, side, side, 3), np.uint8)
             np.save(path, images)
-            model = str(folder / f"{name}.tflite")
+            model = folder / f"{name}.tflite"
             request = {
-                "action": "latency", "model": {"path": model}, "samples": {"path": str(path)},
+                "action": "latency", "model": {"path": str(model)}, "samples": {"path": str(path)},
                 "threads": 1, "warmup_runs": WARMUP, "warmup_seconds": 0, "min_runs": RUNS,
                 "min_seconds": 0,
             }  # fmt: skip
 
             def native_median(request: dict[str, Any] = request) -> float:
                 messages, _ = ask(native, request)
-                return statistics.median(
-                    value
-                    for message in messages
-                    if message["type"] == "samples" and message["phase"] == "measure"
-                    for value in message["values"]
-                )
-
-            def bare_median(model: str = model, samples: str = str(path)) -> float:
-                done = subprocess.run(
-                    [sys.executable, "-c", BARE, model, samples], capture_output=True, check=True
-                )
-                return float(done.stdout)
+                return median_measured(messages)
 
             ours, theirs = [], []
             for index in range(rounds * MORE_ROUNDS):
                 if index % 2:
                     ours.append(native_median())
-                    theirs.append(bare_median())
+                    theirs.append(bare_median(model, path))
                 else:
-                    theirs.append(bare_median())
+                    theirs.append(bare_median(model, path))
                     ours.append(native_median())
             yield Line(f"{name}, native agent / bare loop", ratios(ours, theirs), 0.98, 1.02)
             peaks = [ask(agent, request)[0][-1]["facts"] for agent in (native, python)]

@@ -1091,17 +1091,20 @@ static int64_t peak_memory(void)
     return own_memory("VmHWM");
 }
 
-/* The memory of this process at the steps of a trial: its peak so far, and what it has then. */
+/* What a trial says of itself beside its samples. Of memory at its steps: the peak so far, and what
+ * the process has then. Threads: before the model is loaded, and once it has run; -1: not told. */
 typedef struct {
     int64_t peak[3], resident[3];
-} Memory;
+    int64_t threads_before, threads_after;
+    Text conditions;
+} Trial;
 
 enum { AT_START, AT_LOAD, AT_END };
 
-static void note_memory(Memory *memory, int step)
+static void note_memory(Trial *trial, int step)
 {
-    memory->peak[step] = peak_memory();
-    memory->resident[step] = own_memory("VmRSS");
+    trial->peak[step] = peak_memory();
+    trial->resident[step] = own_memory("VmRSS");
 }
 
 /* Threads of this process now, or -1. */
@@ -1144,21 +1147,24 @@ static void put_count_or_null(Text *text, int64_t value)
         put(text, "null");
 }
 
-static void put_memory(Text *text, const Memory *memory)
+static void put_steps(Text *text, const char *name, const int64_t *values)
 {
     static const char *const steps[] = {"{\"start\":", ",\"loaded\":", ",\"end\":"};
     int step;
-    put(text, "\"memory_peak_bytes\":");
+    put_string(text, name);
+    put(text, ":");
     for (step = AT_START; step <= AT_END; step++) {
         put(text, steps[step]);
-        put_count_or_null(text, memory->peak[step]);
-    }
-    put(text, "},\"memory_resident_bytes\":");
-    for (step = AT_START; step <= AT_END; step++) {
-        put(text, steps[step]);
-        put_count_or_null(text, memory->resident[step]);
+        put_count_or_null(text, values[step]);
     }
     put(text, "}");
+}
+
+static void begin_trial(Trial *trial)
+{
+    memset(trial, 0, sizeof *trial);
+    note_memory(trial, AT_START);
+    trial->threads_before = thread_count();
 }
 
 static void put_cores(Text *text)
@@ -2814,6 +2820,41 @@ static bool warm_up(Recorder *recorder, const Limits *limits, Text *facts, Failu
     return true;
 }
 
+/* How the machine is `at` ns after the origin: before what is measured, and after it. */
+static void note_conditions(Trial *trial, int64_t at)
+{
+    put(&trial->conditions, trial->conditions.size == 0 ? "{\"before\":" : ",\"after\":");
+    put_conditions(&trial->conditions, at);
+}
+
+/* Behind another fact: the threads, and what `put_engine_facts` has. */
+static void put_who_ran(Text *facts, const Json *request, const Engine *engine, const Trial *trial)
+{
+    int64_t asked;
+    /* Libraries of accelerators have threads of their own. */
+    bool counted = engine->accelerator == ACCELERATOR_CPU && trial->threads_before >= 0 &&
+                   trial->threads_after >= 0;
+    member_int(request, "threads", 1, 1, MAX_THREADS, &asked);
+    put(facts, ",\"threads_asked\":");
+    put_int(facts, asked);
+    put(facts, ",\"threads_found\":");
+    put_count_or_null(facts, counted ? trial->threads_after - trial->threads_before + 1 : -1);
+    put_engine_facts(facts, engine);
+}
+
+/* The end of a trial, with the conditions before and after it noted. */
+static void put_trial(Text *facts, const Json *request, const Engine *engine, Trial *trial)
+{
+    note_memory(trial, AT_END);
+    put_steps(facts, "memory_peak_bytes", trial->peak);
+    put(facts, ",");
+    put_steps(facts, "memory_resident_bytes", trial->resident);
+    put(facts, ",\"conditions\":");
+    put_bytes(facts, trial->conditions.data, trial->conditions.size);
+    put(facts, "}");
+    put_who_ran(facts, request, engine, trial);
+}
+
 /* The first sample into the first input, zeros into the others. */
 static bool feed_first(const Json *request, Engine *engine, const char *stage, Failure *failure)
 {
@@ -2837,47 +2878,30 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     Engine engine;
     Recorder recorder;
     const char *ended_by;
-    int64_t before, after, threads;
-    Memory memory;
-    Text conditions = {0};
-    bool counted;
+    Trial trial;
     if (!read_limits(request, "latency", &limits, failure))
         return false;
-    note_memory(&memory, AT_START);
-    before = thread_count();
+    begin_trial(&trial);
     if (!load(request, NULL, false, &engine, failure))
         return false;
     send_loaded(&engine);
-    note_memory(&memory, AT_LOAD);
+    note_memory(&trial, AT_LOAD);
     if (!feed_first(request, &engine, "latency", failure))
         return false;
     recorder_open(&recorder, &engine);
     if (!measure(&recorder, "first", (Bounds){.max_runs = 1}, NULL, &ended_by, failure))
         return false;
-    after = thread_count();
+    trial.threads_after = thread_count();
     if (!warm_up(&recorder, &limits, facts, failure))
         return false;
-    put(&conditions, "{\"before\":");
-    put_conditions(&conditions, now_ns() - recorder.origin);
+    note_conditions(&trial, now_ns() - recorder.origin);
     if (!measure(&recorder, "measure", limits.measure, NULL, &ended_by, failure))
         return false;
-    put(&conditions, ",\"after\":");
-    put_conditions(&conditions, now_ns() - recorder.origin);
-    member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
+    note_conditions(&trial, now_ns() - recorder.origin);
     put(facts, "\"stopped_by\":");
     put_string(facts, ended_by);
     put(facts, ",");
-    note_memory(&memory, AT_END);
-    put_memory(facts, &memory);
-    put(facts, ",\"conditions\":");
-    put_bytes(facts, conditions.data, conditions.size);
-    put(facts, "},\"threads_asked\":");
-    put_int(facts, threads);
-    put(facts, ",\"threads_found\":");
-    /* Libraries of accelerators have threads of their own. */
-    counted = engine.accelerator == ACCELERATOR_CPU && before >= 0 && after >= 0;
-    put_count_or_null(facts, counted ? after - before + 1 : -1);
-    put_engine_facts(facts, &engine);
+    put_trial(facts, request, &engine, &trial);
     return true;
 }
 
@@ -3029,51 +3053,35 @@ static bool run_sustained(const Json *request, Text *facts, Failure *failure)
     Load wanted;
     Engine engine;
     Trace trace = {.origin = 0};
-    Text conditions = {0};
+    Trial trial;
     Status status;
-    int64_t before, after, threads, start, first;
-    Memory memory;
-    bool counted;
+    int64_t start, first;
     if (!read_load(request, &wanted, failure))
         return false;
-    note_memory(&memory, AT_START);
-    before = thread_count();
+    begin_trial(&trial);
     if (!load(request, NULL, false, &engine, failure))
         return false;
     send_loaded(&engine);
-    note_memory(&memory, AT_LOAD);
+    note_memory(&trial, AT_LOAD);
     if (!feed_first(request, &engine, "sustained", failure))
         return false;
     find_zones(&trace.zones);
     trace.origin = now_ns();
     read_sensors(&trace);
     rest(&trace, &wanted);
-    put(&conditions, "{\"before\":");
-    put_conditions(&conditions, now_ns() - trace.origin);
+    note_conditions(&trial, now_ns() - trace.origin);
     start = now_ns();
     status = run(&engine);
     first = now_ns() - start;
     if (status != STATUS_OK)
         return invoke_failed("sustained", status, failure);
     send_trace(&trace, "first", "ns", &start, &first, 1);
-    after = thread_count();
+    trial.threads_after = thread_count();
     status = keep_busy(&trace, &wanted, &engine);
     if (status != STATUS_OK)
         return invoke_failed("sustained", status, failure);
-    put(&conditions, ",\"after\":");
-    put_conditions(&conditions, now_ns() - trace.origin);
-    member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
-    note_memory(&memory, AT_END);
-    put_memory(facts, &memory);
-    put(facts, ",\"conditions\":");
-    put_bytes(facts, conditions.data, conditions.size);
-    put(facts, "},\"threads_asked\":");
-    put_int(facts, threads);
-    put(facts, ",\"threads_found\":");
-    /* Libraries of accelerators have threads of their own. */
-    counted = engine.accelerator == ACCELERATOR_CPU && before >= 0 && after >= 0;
-    put_count_or_null(facts, counted ? after - before + 1 : -1);
-    put_engine_facts(facts, &engine);
+    note_conditions(&trial, now_ns() - trace.origin);
+    put_trial(facts, request, &engine, &trial);
     return true;
 }
 
@@ -3673,17 +3681,17 @@ static bool run_scenario(const Json *request, Text *facts, Failure *failure)
     Engine engine;
     Bench bench;
     char room[64];
-    int64_t at_start, at_load, before, after, threads, count;
+    Trial trial;
+    int64_t count;
     Index index;
     bool good;
     if (!read_asked(request, &asked, failure))
         return false;
-    at_start = peak_memory();
-    before = thread_count();
+    begin_trial(&trial);
     if (!load(request, NULL, false, &engine, failure))
         return false;
     send_loaded(&engine);
-    at_load = peak_memory();
+    note_memory(&trial, AT_LOAD);
     memset(&bench, 0, sizeof bench);
     bench.asked = &asked;
     bench.engine = &engine;
@@ -3721,8 +3729,7 @@ static bool run_scenario(const Json *request, Text *facts, Failure *failure)
     log_flush(&bench.log);
     if (!good)
         return false;
-    after = thread_count();
-    member_int(request, "threads", 1, 1, MAX_THREADS, &threads);
+    trial.threads_after = thread_count();
     put(facts, "\"scenario\":");
     put_string(facts, scenarios[asked.scenario]);
     put(facts, ",\"samples\":");
@@ -3737,19 +3744,10 @@ static bool run_scenario(const Json *request, Text *facts, Failure *failure)
         put(facts, ",\"waiting\":");
         put_int(facts, bench.waiting);
     }
-    put(facts, ",\"memory_peak_bytes\":{\"start\":");
-    put_count_or_null(facts, at_start);
-    put(facts, ",\"loaded\":");
-    put_count_or_null(facts, at_load);
-    put(facts, ",\"end\":");
-    put_count_or_null(facts, peak_memory());
-    put(facts, "},\"threads_asked\":");
-    put_int(facts, threads);
-    put(facts, ",\"threads_found\":");
-    /* Libraries of accelerators have threads of their own. */
-    good = engine.accelerator == ACCELERATOR_CPU && before >= 0 && after >= 0;
-    put_count_or_null(facts, good ? after - before + 1 : -1);
-    put_engine_facts(facts, &engine);
+    note_memory(&trial, AT_END);
+    put(facts, ",");
+    put_steps(facts, "memory_peak_bytes", trial.peak);
+    put_who_ran(facts, request, &engine, &trial);
     return true;
 }
 

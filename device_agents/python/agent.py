@@ -32,10 +32,11 @@ ACTIONS = {
 }
 
 
-def serve(read_line, write, clock, system, find=find_runtime, wanted=None):
+def serve(read_line, write, clock, system, find=find_runtime, wanted=None, actions=ACTIONS):
     """Serve one request. ``read_line()`` gives bytes, ``write(bytes)`` sends them.
 
-    The simulated transport calls this with a modelled clock, system and runtime.
+    The simulated transport calls this with a modelled clock, system and runtime, and with
+    ``actions`` of which some are shared by many devices.
     Returns the exit code: 0 after ``done``, 1 after ``error``.
     """
     emit = _emitter(write)
@@ -62,19 +63,19 @@ def serve(read_line, write, clock, system, find=find_runtime, wanted=None):
         if action == "probe":
             emit({"type": "done", "id": request.get("id"), "facts": {}})
             return 0
-        if not isinstance(action, str) or action not in ACTIONS:
+        if not isinstance(action, str) or action not in actions:
             raise AgentFailure(
                 "bad_request",
                 "start",
                 "unknown action %r" % (action,),
-                "this agent knows: probe, " + ", ".join(sorted(ACTIONS)),
+                "this agent knows: probe, " + ", ".join(sorted(actions)),
             )
         if problem is not None:
             raise problem
         cores = request.get("cores")
         if cores is not None:
             system.keep_to(_checked(cores))
-        facts = ACTIONS[action](request, emit, runtime, clock, system)
+        facts = actions[action](request, emit, runtime, clock, system)
         emit({"type": "done", "id": request.get("id"), "facts": facts})
         return 0
     except AgentFailure as failure:

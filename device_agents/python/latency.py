@@ -1,45 +1,52 @@
 """One latency trial: first inference, warm-up, timed invokes; raw samples only."""
 
-import gc
-
+from device_agents.python import garbage
 from device_agents.python.failures import AgentFailure
+from device_agents.python.requests import ANY, ENDLESS, WHOLE, limits
 from device_agents.python.system import import_numpy
-from device_agents.python.tensors import feed_first, load
+from device_agents.python.tensors import feed_first
+from device_agents.python.trial import Trial
 from device_agents.python.warmup import Steadiness
 
 #: Samples are sent between invokes, in bunches: at most this many, or this often.
 FLUSH_SAMPLES = 8192
 FLUSH_NS = 500 * 1000 * 1000
 
+#: What a request may say, see ``requests.limits``.
+LIMITS = (
+    ("warmup_runs", 1, 0, ENDLESS, WHOLE),
+    ("warmup_seconds", 0.5, 0, ENDLESS, ANY),
+    ("warmup_max_seconds", 5.0, 0, ENDLESS, ANY),
+    ("steady_within", 0, 0, ENDLESS, ANY),
+    ("min_runs", 50, 0, ENDLESS, WHOLE),
+    ("min_seconds", 1.0, 0, ENDLESS, ANY),
+    ("max_runs", 100000, 0, ENDLESS, WHOLE),
+    ("max_seconds", 150.0, 0, ENDLESS, ANY),
+)
+
 
 def run_latency(request, emit, runtime, clock, system):
     """Measure; emits ``loaded``, ``samples`` and the facts of the ``done`` message."""
     numpy = import_numpy()
-    limits = _limits(request)
-    memory = {"start": system.peak_memory_bytes()}
-    resident = {"start": system.resident_memory_bytes()}
-    threads_before = system.thread_count()
-    loaded = load(request, runtime, clock, "latency")
-    emit(loaded.as_message())
-    memory["loaded"] = system.peak_memory_bytes()
-    resident["loaded"] = system.resident_memory_bytes()
+    asked = limits(request, "latency", LIMITS)
+    trial = Trial(request, system)
+    loaded = trial.load(runtime, clock, "latency", emit)
     interpreter = loaded.interpreter
     feed_first(numpy, loaded, request, "latency")
     recorder = _Recorder(emit, clock)
-    gc.collect()
-    gc.disable()
+    garbage.hold(clock)
     try:
         recorder.measure("first", interpreter.invoke, 1, 0, 1, 0)
-        threads_after = system.thread_count()
-        warmup = _warm_up(recorder, interpreter.invoke, limits, clock)
+        trial.count_threads()
+        warmup = _warm_up(recorder, interpreter.invoke, asked, clock)
         before = recorder.conditions(system)
         reason = recorder.measure(
             "measure",
             interpreter.invoke,
-            limits["min_runs"],
-            limits["min_seconds"],
-            limits["max_runs"],
-            limits["max_seconds"],
+            asked["min_runs"],
+            asked["min_seconds"],
+            asked["max_runs"],
+            asked["max_seconds"],
         )
         after = recorder.conditions(system)
     except AgentFailure:
@@ -48,43 +55,36 @@ def run_latency(request, emit, runtime, clock, system):
         recorder.flush()
         raise AgentFailure("invoke_failed", "latency", "invoke failed: %s" % error) from None
     finally:
-        gc.enable()
-    memory["end"] = system.peak_memory_bytes()
-    resident["end"] = system.resident_memory_bytes()
-    found = None
-    on_cpu = request.get("accelerator", "cpu") == "cpu"  # delegates have threads of their own
-    if on_cpu and threads_before is not None and threads_after is not None:
-        found = threads_after - threads_before + 1
-    return {
-        "stopped_by": reason,
-        "warmup": warmup,
-        "memory_peak_bytes": memory,
-        "memory_resident_bytes": resident,
-        "threads_asked": request.get("threads", 1),
-        "threads_found": found,
-        "delegated": loaded.delegated,
-        "cores": system.cores(),
-        "conditions": {"before": before, "after": after},
-    }
+        garbage.let_go(clock)
+    facts = trial.end()
+    facts.update(
+        {
+            "stopped_by": reason,
+            "warmup": warmup,
+            "memory_resident_bytes": trial.resident,
+            "conditions": {"before": before, "after": after},
+        }
+    )
+    return facts
 
 
-def _warm_up(recorder, invoke, limits, clock):
+def _warm_up(recorder, invoke, asked, clock):
     """Up to the minima and on until it is steady, or a bound; the fact ``warmup``."""
-    runs, seconds = limits["warmup_runs"], limits["warmup_seconds"]
+    runs, seconds = asked["warmup_runs"], asked["warmup_seconds"]
     if not runs and not seconds:
         return {"steady": None, "runs": 0, "reason": "minimum"}
     steadiness = None
-    if limits["steady_within"]:
-        steadiness = Steadiness(limits["steady_within"], clock.resolution_ns())
+    if asked["steady_within"]:
+        steadiness = Steadiness(asked["steady_within"], clock.resolution_ns())
     reason = recorder.measure(
         "warmup",
         invoke,
         runs,
         seconds,
-        max(runs, limits["max_runs"]),
-        limits["max_seconds"],
+        max(runs, asked["max_runs"]),
+        asked["max_seconds"],
         steadiness,
-        limits["warmup_max_seconds"],
+        asked["warmup_max_seconds"],
     )
     return {
         "steady": steadiness.found() if steadiness else None,
@@ -185,22 +185,3 @@ class _Recorder:
 
 def _later(begin, seconds):
     return begin + int(min(seconds, 4e9) * 1e9)  # 4e9 s is never; more may be no integer
-
-
-def _limits(request):
-    limits = {}
-    for name, default, kinds in (
-        ("warmup_runs", 1, (int,)),
-        ("warmup_seconds", 0.5, (int, float)),
-        ("warmup_max_seconds", 5.0, (int, float)),
-        ("steady_within", 0, (int, float)),
-        ("min_runs", 50, (int,)),
-        ("min_seconds", 1.0, (int, float)),
-        ("max_runs", 100000, (int,)),
-        ("max_seconds", 150.0, (int, float)),
-    ):
-        value = request.get(name, default)
-        if type(value) not in kinds or value < 0:
-            raise AgentFailure("bad_request", "latency", "%s is wrong: %r" % (name, value))
-        limits[name] = value
-    return limits

@@ -1,6 +1,7 @@
 """Times of single operators, for a runtime that has a profiler."""
 
 from device_agents.python.failures import AgentFailure
+from device_agents.python.requests import ANY, ENDLESS, WHOLE, limits
 from device_agents.python.system import import_numpy
 from device_agents.python.tensors import feed_first, load
 
@@ -12,6 +13,14 @@ MAX_TIMES = 1000000
 
 STAGE = "operators"
 
+#: What a request may say, see ``requests.limits``.
+LIMITS = (
+    ("warmup_runs", 1, 0, ENDLESS, WHOLE),
+    ("warmup_seconds", 0.5, 0, ENDLESS, ANY),
+    ("max_runs", 100000, 0, ENDLESS, WHOLE),
+    ("max_seconds", 150.0, 0, ENDLESS, ANY),
+)
+
 
 def run_operators(request, emit, runtime, clock, system):
     """Profile; emits ``loaded``, ``operators`` and the facts of the ``done`` message.
@@ -20,7 +29,7 @@ def run_operators(request, emit, runtime, clock, system):
     and ``events()``, those of the newest inference in the order of execution, each
     ``(name, node or None, ns, delegated)``. Raises ``AgentFailure``: ``unsupported`` without one.
     """
-    limits = _limits(request)
+    asked = limits(request, STAGE, LIMITS)
     runs = request.get("runs", 50)
     if type(runs) is not int or not 1 <= runs <= 100000:
         raise AgentFailure("bad_request", STAGE, "runs is wrong")
@@ -36,7 +45,7 @@ def run_operators(request, emit, runtime, clock, system):
     feed_first(import_numpy(), loaded, request, STAGE)
     profiler = runtime.profiler(loaded.interpreter)
     try:
-        _warm_up(loaded.interpreter.invoke, clock, limits)
+        _warm_up(loaded.interpreter.invoke, clock, asked)
         found, elapsed = _profiled(loaded.interpreter.invoke, profiler, clock, runs)
     except AgentFailure:
         raise
@@ -68,17 +77,17 @@ def run_operators(request, emit, runtime, clock, system):
     }
 
 
-def _warm_up(invoke, clock, limits):
+def _warm_up(invoke, clock, asked):
     runs, begin = 0, clock.now_ns()
-    if not limits["warmup_runs"] and not limits["warmup_seconds"]:
+    if not asked["warmup_runs"] and not asked["warmup_seconds"]:
         return
     while True:
         invoke()
         runs += 1
         seconds = (clock.now_ns() - begin) * 1e-9
-        if runs >= limits["warmup_runs"] and seconds >= limits["warmup_seconds"]:
+        if runs >= asked["warmup_runs"] and seconds >= asked["warmup_seconds"]:
             return
-        if runs >= limits["max_runs"] or 0 < limits["max_seconds"] <= seconds:
+        if runs >= asked["max_runs"] or 0 < asked["max_seconds"] <= seconds:
             return
 
 
@@ -99,18 +108,3 @@ def _profiled(invoke, profiler, clock, runs):
         for item, event in zip(found, events):
             item[2].append(event[2])
     return found, elapsed
-
-
-def _limits(request):
-    limits = {}
-    for name, default, kinds in (
-        ("warmup_runs", 1, (int,)),
-        ("warmup_seconds", 0.5, (int, float)),
-        ("max_runs", 100000, (int,)),
-        ("max_seconds", 150.0, (int, float)),
-    ):
-        value = request.get(name, default)
-        if type(value) not in kinds or value < 0:
-            raise AgentFailure("bad_request", STAGE, "%s is wrong: %r" % (name, value))
-        limits[name] = value
-    return limits

@@ -10,6 +10,11 @@ MAX_VALUES = 100000
 MAX_NUMBER = 63
 MAX_ID = 4096
 
+#: What ``limits`` takes: whole numbers, or any.
+WHOLE = (int,)
+ANY = (int, float)
+ENDLESS = float("inf")
+
 #: A zero byte would cut a path; halves of surrogate pairs are no characters.
 _NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 
@@ -35,6 +40,20 @@ def parse(line):
     ):
         raise _bad("id is no text of at most %d bytes" % MAX_ID)
     return request
+
+
+def limits(request, stage, wanted):
+    """The numbers of a request by name; ``wanted`` are (name, default, low, high, types).
+
+    Raises ``AgentFailure``: ``bad_request`` of that stage. True and false are no numbers.
+    """
+    found = {}
+    for name, default, low, high, types in wanted:
+        value = request.get(name, default)
+        if type(value) not in types or not low <= value <= high:
+            raise AgentFailure("bad_request", stage, "%s is wrong: %r" % (name, value))
+        found[name] = value
+    return found
 
 
 def _bad(message, hint=""):

@@ -5,13 +5,13 @@ other, and the model has run on each. PROTOCOL.md says when each latency begins.
 """
 
 import array
-import gc
 
-from device_agents.python import loadgen
+from device_agents.python import garbage, loadgen
 from device_agents.python.arrivals import arrivals
 from device_agents.python.failures import AgentFailure
 from device_agents.python.system import import_numpy
-from device_agents.python.tensors import Preprocessor, load, open_samples
+from device_agents.python.tensors import Preprocessor, open_samples
+from device_agents.python.trial import Trial
 
 SCENARIOS = ("single_stream", "multi_stream", "offline", "server")
 
@@ -34,11 +34,8 @@ def run_scenario(request, emit, runtime, clock, system):
     """Answer queries; emits ``loaded``, ``samples`` and returns the facts of ``done``."""
     numpy = import_numpy()
     asked = _asked(request)
-    memory = {"start": system.peak_memory_bytes()}
-    threads_before = system.thread_count()
-    loaded = load(request, runtime, clock, "latency")
-    emit(loaded.as_message())
-    memory["loaded"] = system.peak_memory_bytes()
+    trial = Trial(request, system)
+    loaded = trial.load(runtime, clock, "latency", emit)
     stored = open_samples(numpy, request, "scenario")
     count = request.get("count", len(stored))
     if type(count) is not int or not 0 < count <= len(stored):
@@ -47,8 +44,7 @@ def run_scenario(request, emit, runtime, clock, system):
         loadgen.check(asked, clock)
     engine = _Engine(numpy, loaded, numpy.array(stored[:count]), request)
     record = Record(emit, clock)
-    gc.collect()
-    gc.disable()
+    garbage.hold(clock)
     try:
         facts = _answer(asked, engine, record, clock, emit)
     except AgentFailure:
@@ -57,25 +53,10 @@ def run_scenario(request, emit, runtime, clock, system):
         record.flush()
         raise AgentFailure("invoke_failed", "scenario", "invoke failed: %s" % error) from None
     finally:
-        gc.enable()
+        garbage.let_go(clock)
     record.flush()
-    threads_after = system.thread_count()
-    memory["end"] = system.peak_memory_bytes()
-    found = None
-    on_cpu = request.get("accelerator", "cpu") == "cpu"  # delegates have threads of their own
-    if on_cpu and threads_before is not None and threads_after is not None:
-        found = threads_after - threads_before + 1
-    facts.update(
-        {
-            "scenario": asked["scenario"],
-            "samples": count,
-            "memory_peak_bytes": memory,
-            "threads_asked": request.get("threads", 1),
-            "threads_found": found,
-            "delegated": loaded.delegated,
-            "cores": system.cores(),
-        }
-    )
+    trial.count_threads()
+    facts.update(trial.end(), scenario=asked["scenario"], samples=count)
     return facts
 
 

@@ -7,64 +7,60 @@ time, and ``runs`` says how many inferences it really had. Statistics of an inte
 need sorting between inferences, and nobody could look behind them.
 """
 
-import gc
-
+from device_agents.python import garbage
 from device_agents.python.failures import AgentFailure
+from device_agents.python.requests import ANY, WHOLE, limits
 from device_agents.python.system import import_numpy
-from device_agents.python.tensors import feed_first, load
+from device_agents.python.tensors import feed_first
+from device_agents.python.trial import Trial
 
 MAX_TRACE_SAMPLES = 4096
+
+#: What a request may say, see ``requests.limits``.
+LIMITS = (
+    ("seconds", 300.0, 0.01, 86400, ANY),
+    ("idle_seconds", 0.0, 0, 3600, ANY),
+    ("trace_seconds", 1.0, 0.01, 60, ANY),
+    ("trace_samples", 200, 1, MAX_TRACE_SAMPLES, WHOLE),
+)
 
 
 def run_sustained(request, emit, runtime, clock, system):
     """Rest for ``idle_seconds``, then infer for ``seconds``; see PROTOCOL.md."""
     numpy = import_numpy()
-    limits = _limits(request)
-    peak = {"start": system.peak_memory_bytes()}
-    resident = {"start": system.resident_memory_bytes()}
-    threads_before = system.thread_count()
-    loaded = load(request, runtime, clock, "sustained")
-    emit(loaded.as_message())
-    peak["loaded"] = system.peak_memory_bytes()
-    resident["loaded"] = system.resident_memory_bytes()
+    asked = limits(request, "sustained", LIMITS)
+    trial = Trial(request, system)
+    loaded = trial.load(runtime, clock, "sustained", emit)
     invoke = loaded.interpreter.invoke
     feed_first(numpy, loaded, request, "sustained")
-    trace = _Trace(emit, clock, system, limits["trace_samples"])
-    gc.collect()
-    gc.disable()
+    trace = _Trace(emit, clock, system, asked["trace_samples"])
+    garbage.hold(clock)
     try:
         trace.read()
-        if limits["idle_seconds"]:
-            trace.rest(limits["idle_seconds"], limits["trace_seconds"])
+        if asked["idle_seconds"]:
+            trace.rest(asked["idle_seconds"], asked["trace_seconds"])
         before = dict(system.conditions(), at=trace.now())
         start = clock.now_ns()
         invoke()
         stop = clock.now_ns()
         trace.send("first", "ns", [(start, stop - start)])
-        threads_after = system.thread_count()
-        trace.load(invoke, limits["seconds"], limits["trace_seconds"])
+        trial.count_threads()
+        trace.load(invoke, asked["seconds"], asked["trace_seconds"])
         after = dict(system.conditions(), at=trace.now())
     except AgentFailure:
         raise
     except Exception as error:  # whatever invoke raises
         raise AgentFailure("invoke_failed", "sustained", "invoke failed: %s" % error) from None
     finally:
-        gc.enable()
-    peak["end"] = system.peak_memory_bytes()
-    resident["end"] = system.resident_memory_bytes()
-    found = None
-    on_cpu = request.get("accelerator", "cpu") == "cpu"  # delegates have threads of their own
-    if on_cpu and threads_before is not None and threads_after is not None:
-        found = threads_after - threads_before + 1
-    return {
-        "memory_peak_bytes": peak,
-        "memory_resident_bytes": resident,
-        "threads_asked": request.get("threads", 1),
-        "threads_found": found,
-        "delegated": loaded.delegated,
-        "cores": system.cores(),
-        "conditions": {"before": before, "after": after},
-    }
+        garbage.let_go(clock)
+    facts = trial.end()
+    facts.update(
+        {
+            "memory_resident_bytes": trial.resident,
+            "conditions": {"before": before, "after": after},
+        }
+    )
+    return facts
 
 
 class _Trace:
@@ -140,18 +136,3 @@ class _Trace:
             self.send("interval", "ns", [(begin, stop - begin)])
             self.send("runs", "count", [(begin, runs)])
             self.read()
-
-
-def _limits(request):
-    limits = {}
-    for name, default, low, high, kinds in (
-        ("seconds", 300.0, 0.01, 86400, (int, float)),
-        ("idle_seconds", 0.0, 0, 3600, (int, float)),
-        ("trace_seconds", 1.0, 0.01, 60, (int, float)),
-        ("trace_samples", 200, 1, MAX_TRACE_SAMPLES, (int,)),
-    ):
-        value = request.get(name, default)
-        if type(value) not in kinds or not low <= value <= high:
-            raise AgentFailure("bad_request", "sustained", "%s is wrong: %r" % (name, value))
-        limits[name] = value
-    return limits

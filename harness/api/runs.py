@@ -89,16 +89,19 @@ def run(
     recipes: Collection[str] = (),
     trials: int | None = None,
     resume: str | None = None,
+    faults: Collection[str] = (),
     store: str | Store = DEFAULT_STORE,
     tell: Listener = lambda event: None,
     stop: Stop | None = None,
 ) -> RunResult:
     """Run a suite (a file, a shipped name, or a ``Suite``), or resume a run.
 
-    Raises ``UsageError`` before anything starts if something is wrong; what fails later is
-    a record of its job and never an exception.
+    ``faults`` strike simulated devices: ``pixel-3: disconnect at sample 40 of trial 2``, see
+    ``docs/faults.md``. Raises ``UsageError`` before anything starts if something is wrong; what
+    fails later is a record of its job and never an exception.
     """
     # Who only reads a run does not wait for what measures one.
+    from harness.config.faults import with_faults
     from harness.config.suites import load_suite
     from harness.orchestrate.environment import known_names
     from harness.orchestrate.plan import make_plan
@@ -114,10 +117,10 @@ def run(
             suite = load_suite(
                 suite, known_names(), devices=devices, recipes=recipes, policy=policy
             )
-        plan = make_plan(suite)
-    elif devices or recipes or trials is not None:
+        plan = make_plan(with_faults(suite, faults))
+    elif devices or recipes or faults or trials is not None:
         raise UsageError(
-            "a resumed run keeps its own devices, recipes and trials",
+            "a resumed run keeps its own devices, recipes, trials and faults",
             hint="start a new run to change them",
         )
     if opened is None:

@@ -1,4 +1,4 @@
-"""The command line: one file per command, no logic.
+"""The command line: one file per command, no logic; what they share is in ``shared``.
 
 Command modules import the harness inside their functions, so that ``--help`` is instant.
 """

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
-from harness.cli.sources import (
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, StoreOption
+from harness.cli.shared.sources import (
     CalibrationOption,
     ImageSizeOption,
     MeanOption,
@@ -120,16 +120,16 @@ def ab(
     Exit code 0 whether or not there is an answer (it is information, no gate), 3 if a trial
     failed for good, 130 if interrupted.
     """
-    import shutil
     import sys
 
     import harness
-    from harness.cli import ab_progress, output
-    from harness.cli.interrupts import stop_on_signals
+    from harness.cli.shared import ab_progress, output
+    from harness.cli.shared.interrupts import stop_on_signals
     from harness.config import sources
     from harness.domain import Policy
     from harness.errors import UsageError
     from harness.reports.ab_rows import FORMS
+    from harness.reports.ab_text import renderable
 
     output.check_format(format, FORMS)
     seconds = Policy().min_seconds if trial_seconds is None else trial_seconds
@@ -165,12 +165,7 @@ def ab(
             tell=tell,
             stop=stop,
         )
-    if format == "table" and sys.stdout.isatty():
-        from harness.reports.ab_text import renderable
-
-        output.console().print(renderable(found.contest))
-    else:
-        print(found.text(format, shutil.get_terminal_size((100, 24)).columns))
+    output.show_form(format, found.text, lambda: [renderable(found.contest)])
     if found.contest.failure:
         print(f"error: {found.contest.failure}", file=sys.stderr)
     raise typer.Exit(found.contest.exit_code)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, RunArgument, StoreOption
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,7 +47,7 @@ def list_(
     from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.output import check_format, console
+    from harness.cli.shared.output import check_format, console
     from harness.store import Store
 
     check_format(format, ("table", "json"))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
 
 
 def check(
@@ -43,24 +43,15 @@ def check(
     Exit code 0 if every gate passed, 1 if one failed or cannot be told: a cell without
     its number is never passed.
     """
-    import shutil
-
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import gates as forms
     from harness.reports import junit as junit_xml
     from harness.reports.files import write_text
 
     output.check_format(format, ("table", *forms.FORMS))
     found = harness.check(run, gates=gates, store=store)
-    if format == "table":
-        output.show_parts(
-            forms.parts(found, everything=everything),
-            lambda width: forms.table(found, width, everything=everything),
-            shutil.get_terminal_size((100, 24)).columns,
-        )
-    else:
-        print(forms.FORMS[format](found))
+    output.show_decided(format, forms.FORMS, found, forms.parts(found, everything=everything))
     if junit is not None:
         write_text(junit, junit_xml.render(found))
     if markdown is not None:

@@ -17,7 +17,7 @@ def clean(
 
     Refused while the device is in use.
     """
-    from harness.cli.named import named_devices
+    from harness.cli.shared.named import named_devices
     from harness.devices.cleaning import clean as remove
     from harness.devices.messages import clean as printable
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, StoreOption
 
 _SIDE = (
     "RUN, RUN:RECIPE or RUN:MODEL/RECIPE, each also with @DEVICE; RUN is an id, its beginning, or "
@@ -57,18 +56,14 @@ def compare(
     Exit code 1 if anything is worse, or nothing could be compared.
     """
     from harness.api import deciding
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports.compare_rows import FORMS
+    from harness.reports.compare_table import renderable
 
     output.check_format(format, ("table", *FORMS))
     names = [name.strip() for text in allow or [] for name in text.split(",") if name.strip()]
     found = deciding.compare(base, head, min_effect=min_effect / 100, allow=names, store=store)
-    if format == "table" and sys.stdout.isatty():
-        from harness.reports.compare_table import renderable
-
-        output.console().print(renderable(found.comparison))
-    else:
-        print(found.text(format, shutil.get_terminal_size((100, 24)).columns))
+    output.show_form(format, found.text, lambda: [renderable(found.comparison)])
     if found.nothing:
         print("error: nothing could be compared: see the notes", file=sys.stderr)
         raise typer.Exit(1)

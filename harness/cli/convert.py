@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.sources import (
+from harness.cli.shared.sources import (
     CalibrationOption,
     ImageSizeOption,
     LabelsOption,
@@ -69,8 +69,8 @@ def convert(
     before comes from the cache. Exit code 3 if a conversion failed.
     """
     import harness
-    from harness.cli import converted
-    from harness.cli.interrupts import stop_on_signals
+    from harness.cli.shared import converted
+    from harness.cli.shared.interrupts import stop_on_signals
     from harness.config import sources
 
     converted.check_format(format)

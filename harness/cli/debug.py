@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.sources import (
+from harness.cli.shared.sources import (
     CalibrationOption,
     DataOption,
     ImageSizeOption,
@@ -57,11 +57,11 @@ def debug(
     """
     import dataclasses
     import json
-    import shutil
 
     import harness
-    from harness.cli import converted
-    from harness.cli.interrupts import stop_on_signals
+    from harness.cli.shared import converted
+    from harness.cli.shared.interrupts import stop_on_signals
+    from harness.cli.shared.output import width
     from harness.config import sources
     from harness.errors import HarnessError, UsageError
     from harness.reports import loss_table
@@ -93,7 +93,7 @@ def debug(
     if format == "json":
         print(json.dumps(rows, indent=1))
     else:
-        print(loss_table.render(rows, shutil.get_terminal_size((100, 24)).columns))
+        print(loss_table.render(rows, width()))
     if plot is not None:
         from harness.reports import loss_plot
 

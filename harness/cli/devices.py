@@ -45,7 +45,7 @@ def devices(
     Found without a profile: devices of the running adb server, Coral accelerators of this
     machine, hosts of ~/.ssh/config. A suite may declare more devices.
     """
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.errors import UsageError
 
     if context.invoked_subcommand is not None:
@@ -92,7 +92,7 @@ def _print_table(entries: Sequence[Entry], found: Sequence[Entry]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.output import console
+    from harness.cli.shared.output import console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("device", "kind", "link", "default"):

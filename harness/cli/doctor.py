@@ -45,7 +45,7 @@ def doctor(
     Exit code 1 if anything is wrong. A device is only looked at, but for the agent, which is
     pushed and started once.
     """
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.errors import UsageError
 
     output.check_format(format, ("table", "json"))
@@ -73,8 +73,8 @@ def _examining(acceptance: bool) -> Iterator[tuple[Examine, Callable[[], bool]]]
 
         yield examine, lambda: False
         return
-    from harness.cli import progress
-    from harness.cli.interrupts import stop_on_signals
+    from harness.cli.shared import progress
+    from harness.cli.shared.interrupts import stop_on_signals
     from harness.orchestrate.acceptance import accept
 
     with progress.listener() as tell, stop_on_signals("stopping after this step") as stop:
@@ -89,7 +89,7 @@ def _examinations(
 
         yield "this machine", examine_set_up()
         return
-    from harness.cli.named import named_devices
+    from harness.cli.shared.named import named_devices
 
     for device in named_devices(names, suite):
         yield device.name, examine(device)
@@ -99,7 +99,7 @@ def _collect(name: str, checks: Iterator[Check], *, shown: bool) -> list[Check]:
     """All checks; with ``shown`` each is printed as it ends."""
     from rich.text import Text
 
-    from harness.cli.output import console
+    from harness.cli.shared.output import console
 
     screen = console()
     if shown:

@@ -45,7 +45,7 @@ def emulate(
     The device's profile goes to stdout. Its records are of kind emulated: what it computes
     counts, how long it takes does not.
     """
-    from harness.cli import emulating
+    from harness.cli.shared import emulating
     from harness.emulation import EMULATORS, Preparable
     from harness.errors import UsageError, suggest
 

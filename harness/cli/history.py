@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, StoreOption
 
 
 def history(
@@ -48,10 +48,8 @@ def history(
     or its firmware, how it was measured; or it is unexplained. A model with canary = true in the
     suite tells the device's own drift from a change of the model.
     """
-    import shutil
-
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import history as forms
 
     output.check_format(format, ("table", *forms.FORMS))
@@ -66,14 +64,7 @@ def history(
         least_effect=None if least is None else least / 100,
         store=store,
     )
-    if format == "table":
-        output.show_parts(
-            forms.parts(found),
-            lambda width: forms.table(found, width),
-            shutil.get_terminal_size((100, 24)).columns,
-        )
-    else:
-        print(forms.FORMS[format](found))
+    output.show_decided(format, forms.FORMS, found, forms.parts(found))
     if plot is not None:
         from harness.reports import history_plot
 

@@ -22,10 +22,8 @@ def inspect(
     Operators, tensors, types, quantization, costs, signatures, metadata, islands of float.
     """
     import json
-    import shutil
-    import sys
 
-    from harness.cli.output import console
+    from harness.cli.shared import output
     from harness.errors import UsageError
     from harness.models.inspection import inspect_file
     from harness.reports import inspection_table
@@ -35,8 +33,9 @@ def inspect(
     found = inspect_file(file)
     if format == "json":
         print(json.dumps(found.as_dict(), indent=1, allow_nan=False))
-    elif sys.stdout.isatty():
-        console().print(inspection_table.renderable(found, tensors=tensors))
     else:
-        width = shutil.get_terminal_size((100, 24)).columns
-        print(inspection_table.render(found, width, tensors=tensors))
+        output.show_form(
+            format,
+            lambda _, width: inspection_table.render(found, width, tensors=tensors),
+            lambda: [inspection_table.renderable(found, tensors=tensors)],
+        )

@@ -34,10 +34,10 @@ from harness.cli import (
     runs,
     scenarios,
     search,
-    streams,
     table,
     validate,
 )
+from harness.cli.shared import streams
 from harness.errors import HarnessError
 
 app = typer.Typer(

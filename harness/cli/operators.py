@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
 
 #: Operators of a table, unless told otherwise; JSON and CSV have all.
 TOP = 15
@@ -58,14 +58,12 @@ def operators(
     Two variants of one run: harness operators last --recipe float32 --against-recipe int8.
     Two runs: harness operators BASE --against HEAD.
     """
-    import shutil
-
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import operator_rows, operators_table
 
     output.check_format(format)
-    width, most = shutil.get_terminal_size((100, 24)).columns, top or TOP
+    width, most = output.width(), top or TOP
     result = harness.load(run, store=store)
     comparing = (against, against_recipe, against_device, against_backend) != (None,) * 4
     if not comparing:

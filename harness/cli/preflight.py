@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.sources import ModelArgument
+from harness.cli.shared.sources import ModelArgument
 
 
 def preflight(
@@ -29,8 +29,8 @@ def preflight(
     from rich.text import Text
 
     import harness
-    from harness.cli.converted import check_format
-    from harness.cli.output import console
+    from harness.cli.shared.converted import check_format
+    from harness.cli.shared.output import console
 
     check_format(format)
     layers = harness.preflight(model)

@@ -21,8 +21,8 @@ def recipes(
     from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.converted import check_format
-    from harness.cli.output import console
+    from harness.cli.shared.converted import check_format
+    from harness.cli.shared.output import console
     from harness.recipes import RECIPES, parse_recipe
     from harness.recipes.recipe import literal
 

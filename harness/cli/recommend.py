@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
 
 
 def recommend(
@@ -39,10 +39,8 @@ def recommend(
     size, and when two cannot be told apart: then the smaller is taken, or else the more accurate.
     Exit code 1 if there is none to take for some model on some device, or the run is not done.
     """
-    import shutil
-
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import recommend as forms
 
     output.check_format(format, ("table", *forms.FORMS))
@@ -55,12 +53,5 @@ def recommend(
         minimize=minimize,
         store=store,
     )
-    if format == "table":
-        output.show_parts(
-            forms.parts(found),
-            lambda width: forms.table(found, width),
-            shutil.get_terminal_size((100, 24)).columns,
-        )
-    else:
-        print(forms.FORMS[format](found))
+    output.show_decided(format, forms.FORMS, found, forms.parts(found))
     raise typer.Exit(0 if found.complete else 1)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, StoreOption
 
 
 def run(
@@ -30,6 +30,14 @@ def run(
         str | None,
         typer.Option("--resume", help="Go on with a run that did not end.", metavar="RUN"),
     ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fault",
+            help="What goes wrong on a simulated device; may be repeated. See docs/faults.md.",
+            metavar="DEVICE: FAULT",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = "table",
     report: Annotated[
@@ -41,6 +49,14 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and stop: nothing is touched.")
     ] = False,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="A rehearsal: every device as the simulation of its profile; no device is "
+            "touched. Ends with the predicted duration, bytes and energy of the real run.",
+        ),
+    ] = False,
 ) -> None:
     """Run a suite: convert, push, measure, compare.
 
@@ -48,18 +64,25 @@ def run(
     that was not passed. Exit codes: 0 all well, 1 a gate was not passed, 3 some jobs failed
     (whatever the gates say), 130 interrupted.
 
+    A fault is such as "pixel-3: disconnect at sample 40 of trial 2", "pixel-3: crash at load
+    always" or "pixel-3: random rate=0.1 seed=7".
+
     Ctrl-C once finishes the running trial and says how to resume; twice stops at once.
     """
     import harness
-    from harness.cli import output, progress, reporting
-    from harness.cli.interrupts import stop_on_signals
+    from harness.cli.shared import output, progress, reporting
+    from harness.cli.shared.interrupts import stop_on_signals
 
     output.check_format(format)
     if dry_run:
-        from harness.cli import dry
+        from harness.cli.shared import dry
 
-        dry.show(suite, device or (), recipe or (), trials, format)
+        dry.show(suite, device or (), recipe or (), trials, format, fault or ())
         return
+    if simulate:
+        from harness.cli.shared import rehearsal
+
+        rehearsal.run(suite, device or (), recipe or (), trials, resume, store, format, report)
     with progress.listener() as tell, stop_on_signals() as stop:
         result = harness.run(
             suite,
@@ -67,6 +90,7 @@ def run(
             recipes=recipe or (),
             trials=trials,
             resume=resume,
+            faults=fault or (),
             store=store,
             tell=tell,
             stop=stop,

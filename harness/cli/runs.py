@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, StoreOption
 
 
 def runs(
@@ -21,7 +21,7 @@ def runs(
     from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.output import console
+    from harness.cli.shared.output import console
     from harness.errors import UsageError
     from harness.store import Store
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
 from harness.errors import UsageError
 
 
@@ -27,10 +27,8 @@ def scenarios(
     single_stream, multi_stream, offline, server(target_qps=50, latency_bound_ms=20). They are no
     official MLPerf results: docs/scenarios.md says what differs.
     """
-    import shutil
-
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import scenarios as report
 
     output.check_format(format, report.FORMATS)
@@ -41,12 +39,11 @@ def scenarios(
             f"run {view.run.id} has no scenarios",
             hint='ask for them in the suite: [policy] measure = ["latency", "scenarios"]',
         )
-    if format == "table" and sys.stdout.isatty():
-        from rich.console import Group
-
-        output.console().print(Group(*report.renderables(view.jobs)))
-    else:
-        print(report.render(view, format, shutil.get_terminal_size((100, 24)).columns))
+    output.show_form(
+        format,
+        lambda form, width: report.render(view, form, width),
+        lambda: report.renderables(view.jobs),
+    )
     if summaries is not None:
         for path in report.write_summaries(view, summaries):
             print(f"summary: {path}", file=sys.stderr)

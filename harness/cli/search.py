@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, StoreOption
-from harness.cli.sources import (
+from harness.cli.shared.options import DEFAULT_STORE, StoreOption
+from harness.cli.shared.sources import (
     CalibrationOption,
     DataOption,
     ImageSizeOption,
@@ -67,11 +67,11 @@ def search(
     """
     import dataclasses
     import json
-    import shutil
 
     import harness
-    from harness.cli import converted, progress
-    from harness.cli.interrupts import stop_on_signals
+    from harness.cli.shared import converted, progress
+    from harness.cli.shared.interrupts import stop_on_signals
+    from harness.cli.shared.output import width
     from harness.config import sources
     from harness.reports import search_table
 
@@ -99,7 +99,7 @@ def search(
     if format == "json":
         print(json.dumps(rows, indent=1))
     else:
-        print(search_table.render(rows, shutil.get_terminal_size((100, 24)).columns))
+        print(search_table.render(rows, width()))
     if stop():
         raise typer.Exit(130)
     if not found.complete:

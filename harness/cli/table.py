@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.cli.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, FormatOption, RunArgument, StoreOption
 
 
 def table(
@@ -10,7 +10,7 @@ def table(
 ) -> None:
     """Print the comparison table of a run."""
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
 
     output.check_format(format)
     output.show(harness.load(run, store=store), format)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.config.faults import check_fault
 from harness.config.paths import profiles_dir
 from harness.config.processors import refuse_unknown_cores, resolved
 from harness.config.schema import DeviceFile, transports_of
 from harness.config.toml_source import Path_, TomlSource
 from harness.domain import Backend, Device, DeviceKind
-from harness.errors import UsageError, suggest
+from harness.errors import ConfigError, UsageError, suggest
 
 _LINK = ("host", "port", "user", "identity_file", "known_hosts", "ssh_config", "python",
          "runtime", "work_dir", "work_dir_mb", "lease_dir", "agent", "agent_binary",
          "runtime_library", "serial", "adb_server", "adb_key", "benchmark_model",
          "benchmark_model_sha256", "edgetpu", "edgetpu_library", "power_meter",
-         "power_meter_accuracy_percent")  # fmt: skip
+         "power_meter_accuracy_percent", "simulate_as")  # fmt: skip
 
 #: Files of this machine that a profile may name; relative to the profile's own folder.
 _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb_key",
@@ -80,6 +82,17 @@ def find_device(name: str, transports: Collection[str]) -> Device:
             hint=f"take that line out: {files[name].name} is the device {name} already",
         )
     return device_from(source, name, source.data, (), transports)
+
+
+def simulated_devices(transports: Collection[str]) -> dict[str, Device]:
+    """The simulated devices that have a profile, by name; files that are wrong are left out."""
+    found = {}
+    for name in device_files():
+        with contextlib.suppress(ConfigError):
+            device = find_device(name, transports)
+            if device.kind is DeviceKind.SIMULATED:
+                found[name] = device
+    return found
 
 
 def device_from(
@@ -186,7 +199,7 @@ def device_from(
             (*where, "benchmark_model"), f"device {name} is simulated: no tool can run there"
         )
     refuse_runner(source, (*where, "default_backend"), name, backend, link)
-    return Device(
+    device = Device(
         name=name,
         kind=kind,
         transport=file.transport,
@@ -195,7 +208,16 @@ def device_from(
         default_backend=backend,
         link=link,
         simulation=simulation,
+        faults=tuple(file.faults or ()),
     )
+    for position, text in enumerate(device.faults):
+        try:
+            check_fault(device, text)
+        except UsageError as error:
+            raise source.error(
+                (*where, "faults", position), error.message, hint=error.hint
+            ) from None
+    return device
 
 
 def refuse_runner(

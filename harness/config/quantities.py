@@ -20,3 +20,10 @@ def bytes_of(value: Any) -> Any:
     if not found:
         return value
     return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+def not_zero(value: float) -> float:
+    """A scale; raises ``ValueError`` for 0."""
+    if value == 0:
+        raise ValueError("scale 0 would make every sample the same")
+    return value

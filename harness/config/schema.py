@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from harness.config.hardware import PredictionFile
-from harness.config.quantities import bytes_of
+from harness.config.quantities import bytes_of, not_zero
 from harness.config.strict import Strict
 from harness.domain import Backend, Policy, Task
 
@@ -30,16 +30,10 @@ class _Strict(Strict, BaseModel):  # BaseModel is named for the linter, which lo
     pass
 
 
-def _not_zero(value: float) -> float:
-    if value == 0:
-        raise ValueError("scale 0 would make every sample the same")
-    return value
-
-
 class PreprocessingFile(_Strict):
     """``(sample * scale - mean) / std``; one value, or one per channel."""
 
-    scale: Annotated[float, AfterValidator(_not_zero)] = 1.0
+    scale: Annotated[float, AfterValidator(not_zero)] = 1.0
     mean: float | list[float] = 0.0
     std: float | list[float] = 1.0
     colour: Literal["", "rgb", "bgr", "gray"] = Field(
@@ -195,6 +189,11 @@ class DeviceFile(_Strict):
         description="the folder on the device in which all its users keep whose turn it is; "
         "default /var/tmp, on Android /data/local/tmp",
     )
+    simulate_as: str | None = Field(
+        default=None,
+        description="the simulated device that stands for this one in harness run --simulate; "
+        "default the one of its name or title",
+    )
     agent: Literal["python", "native"] | None = Field(
         default=None, description="what runs models there; default python, with adb native"
     )
@@ -236,6 +235,10 @@ class DeviceFile(_Strict):
     )  # fmt: skip
     simulation: SimulationFile | None = None
     prediction: PredictionFile | None = None
+    faults: Annotated[list[str], Field(max_length=100)] | None = _of(
+        "simulated",
+        description='what goes wrong: "disconnect at sample 40 of trial 2", see docs/faults.md',
+    )
 
     @field_validator("default_backend")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import replace
@@ -12,6 +13,21 @@ from harness.errors import DatasetError, ModelError, UsageError, suggest
 
 #: Dataset sources that bring all their splits along.
 SELF_CONTAINED = ("digits", "fashion_mnist")
+
+
+#: Of a file of labels; more would not fit into the metadata of a variant.
+_MOST_LABELS = 8 << 20
+
+
+def label_bytes(path: Path) -> bytes:
+    """A file of labels; raises ``OSError``, also for what is no plain file or has over 8 MB."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no plain file")
+    with open(path, "rb") as stream:
+        content = stream.read(_MOST_LABELS + 1)
+    if len(content) > _MOST_LABELS:
+        raise OSError(errno.EFBIG, "it has more than 8 MB")
+    return content
 
 
 def source_model(
@@ -27,7 +43,7 @@ def source_model(
     names: tuple[str, ...] = ()
     if labels is not None:
         try:
-            names = tuple(Path(labels).read_text(encoding="utf-8-sig").rstrip().splitlines())
+            names = tuple(label_bytes(Path(labels)).decode("utf-8-sig").rstrip().splitlines())
         except OSError as error:
             raise ModelError(f"cannot read the labels {labels}: {error.strerror}") from None
         except UnicodeDecodeError:
@@ -53,9 +69,9 @@ def source_model(
 
 def model_name(source: str) -> str:
     """A short name: the file's, the architecture's or the function's."""
-    if Path(source).exists():
+    if os.path.exists(source):  # for what is too long for a name too
         path = Path(source)
-        return path.stem if path.is_file() else path.resolve().name
+        return path.stem if os.path.isfile(path) else path.resolve().name
     name = source.split(":", 1)[-1] if ":" in source else Path(source).stem
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name.replace("weights=none", "")).strip("-") or "model"
 

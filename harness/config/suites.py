@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from harness.config.devices import (
 from harness.config.gates import gates_from
 from harness.config.paths import profiles_dir
 from harness.config.schema import DatasetFile, ModelFile, PolicyFile, SuiteFile
-from harness.config.sources import SELF_CONTAINED
+from harness.config.sources import SELF_CONTAINED, label_bytes
 from harness.config.toml_source import TomlSource
 from harness.domain import (
     Backend,
@@ -136,11 +137,11 @@ def suite_file(name: str | Path) -> Path:
     """The file of a suite that is named by its path or, a shipped one, by its name."""
     path = Path(name)
     shipped = shipped_suites()
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     if str(name) in shipped:
         return shipped[str(name)]
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"{path} is a folder, not a suite")
     raise ConfigError(
         f"there is no suite {name}: no such file, and no shipped suite of that name",
@@ -215,7 +216,7 @@ def _model(source: TomlSource, name: str, file: ModelFile, suite: SuiteFile, kno
     if isinstance(file.labels, str):
         listed = source.file((*where, "labels"), file.labels)
         try:
-            labels = tuple(listed.read_text(encoding="utf-8-sig", errors="replace").splitlines())
+            labels = tuple(label_bytes(listed).decode("utf-8-sig", "replace").splitlines())
         except OSError as error:
             raise source.error(
                 (*where, "labels"), f"cannot read {listed}: {error.strerror}"

@@ -50,6 +50,8 @@ class TomlSource:
             found = re.search(r"\(at line (\d+)", str(error))
             at = f":{found[1]}" if found else ""
             raise ConfigError(f"{path}{at}: not valid TOML: {error}") from None
+        except ValueError as error:  # an integer of thousands of digits, a date that is none
+            raise ConfigError(f"{path}: not valid TOML: {error}") from None
         self._lines = text.splitlines()
         self._keys = _key_lines(self._lines)
 
@@ -131,7 +133,7 @@ class TomlSource:
         """A path, relative to the TOML file's folder; it must exist."""
         path = Path(self.expand(where, text)).expanduser()
         path = Path(os.path.abspath(self.path.parent / path))
-        if not path.exists():
+        if not os.path.exists(path):  # also what is too long for a name
             nearest = _nearest_file(path)
             raise self.error(
                 where,
@@ -144,7 +146,7 @@ class TomlSource:
 def _nearest_file(path: Path) -> str | None:
     try:
         names = [item.name for item in path.parent.iterdir()]
-    except OSError:
+    except (OSError, ValueError):  # a null character is in no name
         return None
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     return str(path.parent / close[0]) if close else None

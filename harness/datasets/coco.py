@@ -73,6 +73,8 @@ def load(dataset: Dataset, split: str) -> Split:
 
 
 def _read(name: str, path: Path) -> Mapping[str, Any]:
+    if path.exists() and not path.is_file():
+        raise DatasetError(f"{name} is no plain file")
     try:
         found = json.loads(path.read_bytes())
     except OSError as error:

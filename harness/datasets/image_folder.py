@@ -148,6 +148,7 @@ def read_image(
         UnidentifiedImageError,
         Image.DecompressionBombWarning,
         Image.DecompressionBombError,
+        MemoryError,  # a chunk that says that it has 4 GB
     ) as error:
         raise DatasetError(f"{where}: {file} is not a readable image: {error}") from None
 

@@ -22,7 +22,8 @@ _DRIVERS = {
 
 _INSTALL = "sudo apt install libedgetpu1-std, from Coral's repository; or set edgetpu_library"
 _PLUG = (
-    "plug it in and look for 1a6e:089a or 18d1:9302 in lsusb, or for /dev/apex_0 of a card; "
+    f"plug it in and look for {coral.BEFORE_USE} or {coral.IN_USE} in lsusb, or for /dev/apex_0 of "
+    "a card; "
     "harness devices lists those of this machine"
 )
 
@@ -93,5 +94,5 @@ def _card(device: Device, state: DeviceState) -> Check:
         "edgetpu",
         Mark.UNKNOWN,
         f"whether {name} is plugged in there shows when a model is loaded",
-        "lsusb there shows 1a6e:089a before the first use, 18d1:9302 after",
+        f"lsusb there shows {coral.BEFORE_USE} before the first use, {coral.IN_USE} after",
     )

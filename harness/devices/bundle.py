@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from functools import cache
 from importlib import resources
 
 from harness.cache import cache_dir, whole_file
@@ -18,6 +19,17 @@ _MAIN = "from device_agents.python.agent import main\n\nmain()\n"
 
 def agent_bundle() -> Blob:
     """The agent's zip in the cache, named by its content."""
+    data, sha256 = _zipped()
+    path = cache_dir("host", "agents") / f"{sha256}.pyz"
+    if not path.exists():
+        with whole_file(path) as part:
+            part.write_bytes(data)
+    return Blob(path, sha256, len(data), "agent")
+
+
+@cache
+def _zipped() -> tuple[bytes, str]:
+    """The zip and its sha256; its sources do not change while this process runs."""
     folder = resources.files("device_agents")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
@@ -31,9 +43,4 @@ def agent_bundle() -> Blob:
             if item.name.endswith(".py"):
                 add(f"device_agents/python/{item.name}", item.read_text(encoding="utf-8"))
     data = content.getvalue()
-    sha256 = hashlib.sha256(data).hexdigest()
-    path = cache_dir("host", "agents") / f"{sha256}.pyz"
-    if not path.exists():
-        with whole_file(path) as part:
-            part.write_bytes(data)
-    return Blob(path, sha256, len(data), "agent")
+    return data, hashlib.sha256(data).hexdigest()

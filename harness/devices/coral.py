@@ -1,8 +1,8 @@
 """Coral Edge TPUs on this machine, as the kernel shows them: nothing is opened.
 
-USB ids: 1a6e:089a until libedgetpu has loaded the firmware, 18d1:9302 from then on
-(github.com/google-coral/libedgetpu, debian/edgetpu-accelerator.rules); PCI id 1ac1:089a, device
-file ``/dev/apex_N`` of the gasket driver (coral.ai/docs/m2/get-started).
+USB ids change when libedgetpu loads the firmware (github.com/google-coral/libedgetpu,
+debian/edgetpu-accelerator.rules); PCI id 1ac1:089a, device file ``/dev/apex_N`` of the gasket
+driver (coral.ai/docs/m2/get-started).
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-_USB = {("1a6e", "089a"): False, ("18d1", "9302"): True}
+#: What ``lsusb`` shows before the first use, and after.
+BEFORE_USE, IN_USE = "1a6e:089a", "18d1:9302"
+
 _PCI = ("0x1ac1", "0x089a")
 
 _UDEV = (
@@ -91,11 +93,11 @@ def _usb(root: Path) -> list[tuple[str, str, bool]]:
     """(path, device file, firmware loaded) of the accelerators on USB."""
     found = []
     for folder in _entries(root / "sys/bus/usb/devices"):
-        ids = _read(folder / "idVendor"), _read(folder / "idProduct")
-        if ids in _USB:
+        ids = f"{_read(folder / 'idVendor')}:{_read(folder / 'idProduct')}"
+        if ids in (BEFORE_USE, IN_USE):
             bus, number = _read(folder / "busnum").zfill(3), _read(folder / "devnum").zfill(3)
             path = f"/sys/bus/usb/devices/{folder.name}"
-            found.append((path, f"/dev/bus/usb/{bus}/{number}", _USB[ids]))
+            found.append((path, f"/dev/bus/usb/{bus}/{number}", ids == IN_USE))
     return found
 
 

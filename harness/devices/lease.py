@@ -84,9 +84,12 @@ def at_once(error: DeviceBusyError) -> None:
 def leased(transport: Transport) -> bool:
     """Whether the device is one that other hosts and users may reach too.
 
-    A simulated device is this process; this machine has locks that all its users see.
+    A simulated device is this process, unless its faults tell of others; this machine has locks
+    that all its users see.
     """
-    return not transport.kind_is_simulated and transport.address != "local"
+    if transport.kind_is_simulated:
+        return bool(getattr(transport, "has_lease", False))
+    return transport.address != "local"
 
 
 class DeviceLease:

@@ -69,6 +69,8 @@ def decode(line: bytes, device: str) -> dict[str, Any]:
 def clean(value: Any, depth: int = 0) -> Any:
     """A JSON value with bounded depth, bounded strings and no control characters."""
     if isinstance(value, str):
+        if len(value) <= MAX_TEXT and value.isprintable():
+            return value
         return "".join(c if c.isprintable() else "\ufffd" for c in value[:MAX_TEXT])
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -108,7 +110,7 @@ def check_hello(message: dict[str, Any], device: str) -> dict[str, Any]:
 
 def reported(message: dict[str, Any], device: str) -> AgentError | UnsupportedError:
     """The exception for an ``error`` message."""
-    kind = message.get("kind")
+    kind = str(message.get("kind"))
     text = f"{device}: {clean(str(message.get('message', 'no reason given')))}"
     hint = clean(str(message.get("hint") or "")) or None
     if kind in _SETUP:

@@ -48,12 +48,14 @@ __all__ = ["HELLO_TIMEOUT", "Answer", "Session"]
 class Session:
     """A context manager: takes the device's lock, link and lease, gives all back.
 
-    ``stage`` says how far the last call came, for the record of a failure.
+    ``stage`` says how far the last call came, for the record of a failure; ``linked`` whether
+    link and lease were had the last time that they were asked for.
     """
 
     def __init__(self, device: Device, owner: str) -> None:
         self.device = device
         self.stage = Stage.CONNECT
+        self.linked = False
         self.transport = TRANSPORTS[device.transport](device)
         simulated = self.transport.kind_is_simulated
         self._lock = DeviceLock(self.transport.address, device.name, owner, private=simulated)
@@ -92,6 +94,7 @@ class Session:
             self.transport.close()
             self._lock.release()
             raise
+        self.linked = True
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -107,11 +110,12 @@ class Session:
 
         What was pushed is looked at again: the device may have been restarted meanwhile.
         """
-        self.stage = Stage.CONNECT
+        self.stage, self.linked = Stage.CONNECT, False
         self._lease.drop()
         self.transport.close()
         self.transport.open()
         self._lease.acquire(busy)
+        self.linked = True
         if self._pushed:
             self.stage = Stage.PUSH
             self._lease.hold(size=sum(blob.size for blob in self._pushed.values()))

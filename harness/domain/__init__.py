@@ -9,6 +9,7 @@ from harness.domain.advisory import Advisory, AdvisoryKind
 from harness.domain.backend import Backend
 from harness.domain.check import Check, Mark
 from harness.domain.device import Device, DeviceKind, Fence
+from harness.domain.fault import Fault, FaultKind
 from harness.domain.gate import Answer, Gate
 from harness.domain.job import Job, JobStatus, Stage, TrialStatus
 from harness.domain.measurement import Direction, Measurement
@@ -29,6 +30,8 @@ __all__ = [
     "Device",
     "DeviceKind",
     "Direction",
+    "Fault",
+    "FaultKind",
     "Fence",
     "Gate",
     "Job",

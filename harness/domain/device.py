@@ -36,7 +36,8 @@ class Device:
     ``transport`` names an entry of the transports registry and ``link`` holds that
     transport's own settings (host, port, user, ...). ``accelerators`` is what the device
     offers. ``simulation`` holds the parameters of the modelled clock, in the units that
-    ``harness.simulation.roofline`` documents; it is empty for real devices.
+    ``harness.simulation.roofline`` documents; it is empty for real devices. ``faults`` are what
+    goes wrong on a simulated one, in the words of ``harness.domain.fault``.
     """
 
     name: str
@@ -47,3 +48,4 @@ class Device:
     default_backend: Backend = field(default_factory=lambda: Backend("cpu", 1))
     link: Mapping[str, Any] = field(default_factory=dict)
     simulation: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()

@@ -113,7 +113,7 @@ def _arguments(owner: str, text: str | None) -> dict[str, Any]:
     for attempt in (text, _quoted(text)):
         try:
             return dict(tomllib.loads(f"given = {{ {attempt.strip()} }}")["given"])
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # huge integers, dates that are none, deep nesting
             continue
     raise UsageError(
         f"{owner}: cannot read the parameters ({text})",
@@ -131,7 +131,7 @@ def _quoted(text: str) -> str:
         try:
             tomllib.loads(f"x = {word}")
             return match[0]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             return f"{match[1]}{json.dumps(word)}"
 
     return re.sub(rf"{_TEXT.pattern}|(=\s*)({_BARE.pattern})(?=\s*(?:,|$))", quote, text.strip())

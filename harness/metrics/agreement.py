@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 from harness.domain import Direction, Measurement, Task
 from harness.metrics.observations import Observations
 from harness.stats import bootstrap_mean_interval, bootstrap_sums, wilson_interval
+from harness.stats.memo import Memo, digest
+
+#: Bootstraps take longest of all; equal rows give equal estimates.
+_kept: Memo[tuple[Measurement, ...]] = Memo(256)
 
 #: The columns of ``Observations.agreement``, one row per sample that was compared: whether
 #: (or on which share of pixels) both name the same class; then sums over the output's real
@@ -27,11 +31,16 @@ def measure(observations: Observations) -> tuple[Measurement, ...]:
     rows = observations.agreement
     if rows is None or len(rows) == 0:
         return ()
-    return tuple(
-        item
-        for part in (_same, _cosine, _signal_to_noise)
-        if (item := part(observations, rows.astype(np.float64))) is not None
-    )
+
+    def estimated() -> tuple[Measurement, ...]:
+        return tuple(
+            item
+            for part in (_same, _cosine, _signal_to_noise)
+            if (item := part(observations, rows.astype(np.float64))) is not None
+        )
+
+    key = (digest(rows), observations.task, observations.policy.seed)
+    return _kept.get(key, estimated)
 
 
 def _same(observations: Observations, rows: NDArray[np.float64]) -> Measurement | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def is_factory(source: str) -> bool:
 
 
 def _claims(source: str, path: Path) -> bool:
-    return is_factory(source) and not path.exists()
+    return is_factory(source) and not os.path.exists(path)  # a long name is none of a file
 
 
 def _module_file(module: str, base: Path) -> Path:

@@ -38,6 +38,8 @@ def _check(_model: Model, path: Path) -> None:
 
 def _end_of_file(head: bytes) -> int | None:
     """The end-of-file address of the superblock (HDF5 File Format Specification 3.0, II.A)."""
+    if len(head) <= 13:
+        return 64  # no superblock is shorter
     version = head[8]
     if version in (0, 1):
         offset_size, at = head[13], 40 if version == 0 else 44

@@ -23,7 +23,7 @@ def _check(_model: Model, path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except Exception:  # a foreign archive: zipfile raises struct's, codecs' and its own errors
         raise ModelError(
             "not a .keras archive, or a truncated one", hint="copy or save the model again"
         ) from None

@@ -113,7 +113,7 @@ def content_sha256(path: Path) -> str:
 
 def first_bytes(path: Path, count: int) -> bytes:
     """The first bytes of a file; nothing for a folder."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return b""
     with open(path, "rb") as stream:
         return stream.read(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from harness.models.reader import Reader, Source
 
 
 def _claims(_source: str, path: Path) -> bool:
-    return path.is_dir()
+    return os.path.isdir(path)
 
 
 def _check(_model: Model, path: Path) -> None:

@@ -17,6 +17,7 @@ from harness.domain import Model, Task, Variant
 from harness.metrics import agreement
 from harness.orchestrate.reducers import best_class, class_maps, real
 from harness.orchestrate.tasks import MapLayout, Spec
+from harness.stats.memo import Memo, digest
 
 #: Changes when the same request would give other outputs.
 VERSION = 1
@@ -26,6 +27,10 @@ MAX_BYTES = 512 * 1024 * 1024
 
 #: Seconds that the host may take for them; a slower model is compared on fewer samples.
 MAX_SECONDS = 120
+
+
+#: Comparisons of chunks of outputs; many devices send the very same ones.
+_kept: Memo[NDArray[np.float64]] = Memo(256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +112,29 @@ class Agreement:
         self._spec = spec
         self._layout = layout
         self._rows = np.full((len(self._places), len(agreement.COLUMNS)), np.nan)
+        # The file is named by all that its rows hang on.
+        about = tuple(spec[key] for key in ("scale", "zero_point"))
+        self._identity = (str(floats.path), len(self._places), task, about, layout)
 
     def add(self, offset: int, outputs: NDArray[Any]) -> None:
         """Outputs (n, ...) of the samples from ``offset`` on."""
-        low, high = np.searchsorted(self._places, [offset, offset + len(outputs)])
-        for row in range(low, high):
-            own = outputs[self._places[row] - offset]
-            if own.size != self._floats[row].size:
-                return
-            self._rows[row] = self._compare(own, np.asarray(self._floats[row]))
+        low, high = (
+            int(end) for end in np.searchsorted(self._places, [offset, offset + len(outputs)])
+        )
+        if low == high or outputs[0].size != self._floats[low].size:
+            return
+        key = (self._identity, low, high, offset, digest(outputs))
+        self._rows[low:high] = _kept.get(key, lambda: self._compared(low, high, offset, outputs))
+
+    def _compared(
+        self, low: int, high: int, offset: int, outputs: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        return np.array(
+            [
+                self._compare(outputs[self._places[row] - offset], np.asarray(self._floats[row]))
+                for row in range(low, high)
+            ]
+        )
 
     def _compare(self, own: NDArray[Any], other: NDArray[Any]) -> tuple[float, ...]:
         plain: Mapping[str, Any] = {"scale": 0.0, "zero_point": 0}

@@ -25,7 +25,7 @@ from harness.orchestrate.passes import PASSES
 from harness.orchestrate.prepare import Ready
 from harness.orchestrate.reducers import ARTIFACTS
 from harness.orchestrate.tasks import class_ids
-from harness.store import Store, TrialRecord
+from harness.store import JobStore, TrialRecord
 
 #: Trials that run the dataset, or a part of it.
 _SWEEPS = (Stage.ACCURACY.value, Stage.CHECK.value)
@@ -35,7 +35,7 @@ MOST_NAMES = 1000
 
 
 def seal_failure(
-    store: Store,
+    store: JobStore,
     job_id: int,
     status: JobStatus,
     stage: Stage,
@@ -57,7 +57,7 @@ def seal_failure(
 
 
 def seal_success(
-    store: Store,
+    store: JobStore,
     job_id: int,
     job: Job,
     ready: Ready,
@@ -90,9 +90,7 @@ def seal_success(
     newest = (timed or sweeps or trials)[-1]
     sweep_facts = sweeps[-1].facts if sweeps else {}
     runtime = newest.hello.get("runtime") or {}
-    kept = {
-        name: array for name in ARTIFACTS if (array := store.artifact(job_id, name)) is not None
-    }
+    kept = store.artifacts(job_id, ARTIFACTS)
     model, truth = ready.model, ready.data.truth
     # Times and memory under an emulated processor are those of the emulator: samples are kept
     # for who looks for them, numbers are not made from them.

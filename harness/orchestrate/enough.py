@@ -10,7 +10,7 @@ from typing import Any
 from harness.domain import DeviceKind, Policy, Stage, TrialStatus
 from harness.metrics.observations import TrialObservation
 from harness.metrics.precision import half_width
-from harness.store import Store, TrialRecord
+from harness.store import JobStore, TrialRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def may_add(kind: DeviceKind, policy: Policy) -> bool:
     return policy.adapts and kind is not DeviceKind.EMULATED
 
 
-def judged(store: Store, job_id: int, kind: DeviceKind, policy: Policy) -> Enough:
+def judged(store: JobStore, job_id: int, kind: DeviceKind, policy: Policy) -> Enough:
     """What a job's finished trials in the store say; see ``judge``."""
     records = store.trials(job_id, with_samples=may_add(kind, policy))
     return judge(policy, kind, records)

@@ -134,7 +134,7 @@ class Lane(LaneSession):
     # -- steps -----------------------------------------------------------------------------
 
     def _push(self) -> None:
-        if self._session.stage is not Stage.CONNECT:
+        if self._session.stage is not Stage.CONNECT or not self._session.linked:
             self._reconnect()
         runners = {item.job.backend.runner for item in self.left()}
         if "benchmark_model" in runners:
@@ -410,6 +410,6 @@ class Lane(LaneSession):
             item.ready,
             self._policy,
             item.failed_trials,
-            facts={**item.noted, **item.tried},
+            facts={**item.noted, **item.tried, **self._given},
         )
         self._sealed(item, JobStatus.OK, Stage.DONE, summary)

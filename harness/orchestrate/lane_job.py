@@ -32,6 +32,8 @@ class LaneJob:
     attempts: int = 0
     sealed: bool = False
     runtime: Any = None
+    #: The version of a simulated device's profile, see ``simulation.profile_version``.
+    profile: str = ""
     moved_to: str = ""
     moved_because: str = ""
 
@@ -61,6 +63,8 @@ class LaneJob:
             "dataset_sha256": data.samples.sha256,
             "labels_sha256": data.labels_sha256,
         }
+        if self.profile:
+            noted["profile"] = self.profile
         if self.moved_to:
             noted |= {"ran_on": self.moved_to, "moved_because": self.moved_because}
         if self.passes_failed:

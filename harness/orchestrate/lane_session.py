@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from harness.devices.lease import Busy
 from harness.devices.readiness import Readiness, Ready
@@ -32,7 +33,7 @@ from harness.orchestrate.lane_job import LaneJob, as_job_errors
 from harness.orchestrate.passes import PASSES
 from harness.orchestrate.patience import blames_device, delay, waiting
 from harness.orchestrate.stop import Stop
-from harness.store import Store
+from harness.store import JobStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class LaneSession:
         device: Device,
         jobs: list[LaneJob],
         policy: Policy,
-        store: Store,
+        store: JobStore,
         owner: str,
         tell: Listener,
         stopped: Stop,
@@ -71,6 +72,10 @@ class LaneSession:
         self._connects = 0
         self._session: Session
         self._readiness: Readiness | None = None
+
+    def write_to(self, store: JobStore) -> None:
+        """From now on what is measured goes there."""
+        self._store = store
 
     def left(self) -> list[LaneJob]:
         """Jobs without a record."""
@@ -102,8 +107,11 @@ class LaneSession:
         self._session.close()
 
     def _get_ready(self) -> None:
-        """What the Policy sets for as long as the link lasts; a modelled device is always so."""
-        if not self.real:
+        """What the Policy sets for as long as the link lasts.
+
+        A modelled device is always so, unless its faults say otherwise.
+        """
+        if not self.real and not getattr(self._session.transport, "tells_state", False):
             return
         if self._readiness is not None:
             self._readiness.close()
@@ -244,13 +252,18 @@ class LaneSession:
 
     def _fail(self, item: LaneJob, error: HarnessError, stage: Stage) -> None:
         status = JobStatus.UNSUPPORTED if isinstance(error, UnsupportedError) else JobStatus.FAILED
-        facts = {**item.noted, **item.tried, "connects": self._connects}
+        facts = {**item.noted, **item.tried, **self._given, "connects": self._connects}
         if error.transient:
             facts["transient"] = True
         conclude.seal_failure(
             self._store, item.id, status, stage, error.one_line, item.ready.variant, facts
         )
         self._sealed(item, status, stage, error.one_line)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """What a simulated device was made to suffer, for the record."""
+        return {"faults": list(self.device.faults)} if self.device.faults else {}
 
     def _sealed(self, item: LaneJob, status: JobStatus, stage: Stage, summary: str) -> None:
         item.sealed = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Protocol
 
 from harness.devices.lease import Busy
@@ -16,7 +18,7 @@ from harness.orchestrate.lane import Lane
 from harness.orchestrate.lane_job import LaneJob
 from harness.orchestrate.patience import waiting
 from harness.orchestrate.stop import Stop
-from harness.store import Store
+from harness.store import Batch, Store
 from harness.transports import TRANSPORTS
 
 #: The group of every device whose work loads this machine's processors.
@@ -35,11 +37,24 @@ RunnerFactory = Callable[[Suite, Store, str, Listener, Stop], Runner]
 
 
 class Lanes:
-    """Groups of lanes: those of one group one after the other, groups side by side."""
+    """Groups of lanes: those of one group one after the other, groups side by side.
+
+    So there are as many threads as real devices, and one for all that this machine computes.
+    ``simulated_at_once`` of its simulated devices may go side by side; they share one
+    interpreter, so that is no faster, and no number hangs on it.
+    """
 
     def __init__(
-        self, suite: Suite, store: Store, owner: str, tell: Listener, stopped: Stop
+        self,
+        suite: Suite,
+        store: Store,
+        owner: str,
+        tell: Listener,
+        stopped: Stop,
+        *,
+        simulated_at_once: int = 1,
     ) -> None:
+        self._at_once = simulated_at_once
         self._suite, self._store, self._owner = suite, store, owner
         self._tell, self._stopped = tell, stopped
         self._waiting: dict[str, list[Lane]] = {}
@@ -47,12 +62,14 @@ class Lanes:
 
     def run(self, jobs: Sequence[LaneJob]) -> None:
         """Every job to its record, unless the run is stopped. Raises ``StoreError`` only."""
+        by_device: dict[str, list[LaneJob]] = defaultdict(list)
+        for item in jobs:
+            by_device[item.device].append(item)
         for device in self._suite.devices:
-            of_device = [item for item in jobs if item.device == device.name]
-            if of_device:
-                self._add(device, of_device)
+            if device.name in by_device:
+                self._add(device, by_device.pop(device.name))
         running: dict[Future[list[Lane]], str] = {}
-        count = max(1, len(self._suite.devices))
+        count = max(1, len(self._waiting))
         with ThreadPoolExecutor(max_workers=count, thread_name_prefix="lane") as pool:
             try:
                 while self._waiting or running:
@@ -77,21 +94,41 @@ class Lanes:
         self._waiting.setdefault(group, []).append(lane)
 
     def _run_group(self, lanes: list[Lane]) -> list[Lane]:
+        for real, of_kind in groupby(lanes, key=lambda lane: lane.real):
+            if real or self._at_once == 1:
+                self._run_lanes(list(of_kind))
+                continue
+            with ThreadPoolExecutor(self._at_once, thread_name_prefix="simulated") as pool:
+                # What one raises is raised here; the others are stopped by it.
+                for _ in pool.map(lambda lane: self._run_lanes([lane]), list(of_kind)):
+                    pass
+        return lanes
+
+    def _run_lanes(self, lanes: list[Lane]) -> None:
         for lane in lanes:
             if self._stopped():
                 break
             if not lane.on_host:
-                lane.run()
+                self._measure(lane)
                 continue
             # Only what is timed needs this machine for itself.
             timed = lane.device.kind is DeviceKind.REAL
             lock = HostLock(self._owner, exclusive=timed)
             try:
                 with host(lock, waiting(self._suite.policy, self._tell, self._stopped)):
-                    lane.run()
+                    self._measure(lane)
             except DeviceBusyError as error:
                 lane.refuse(error)
-        return lanes
+
+    def _measure(self, lane: Lane) -> None:
+        """Run a lane; one of a simulated device writes many trials at once."""
+        if lane.real:
+            lane.run()
+            return
+        fresh = [item.id for item in lane.left() if not item.attempts]
+        with Batch(self._store, fresh) as batch:
+            lane.write_to(batch)
+            lane.run()
 
     def _hand_on(self, lane: Lane) -> None:
         """What a device that was set aside has left goes to a sibling, all of it to one.

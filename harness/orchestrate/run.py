@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,7 +35,11 @@ from harness.orchestrate.plan import Plan, make_plan
 from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
 from harness.orchestrate.stop import Stop
 from harness.orchestrate.suited import unsuited
-from harness.store import JobRecord, Store
+from harness.simulation.version import profile_version
+from harness.store import JobRecord, Store, TrialRecord
+
+#: The trials that earlier sessions of a run have left of its open jobs, by the jobs' ids.
+Done = Mapping[int, Sequence[TrialRecord]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ def execute(
         else:
             if not store.counts(run_id).get(JobStatus.PENDING.value):
                 tell(Preparing(f"run {run_id} is complete: nothing to resume"))
+                if record.status != "finished":  # killed between its last record and its end
+                    store.finish_run(run_id, "finished")
                 return _outcome(store, run_id)
             make_plan(suite)  # files may have gone since
             store.discard_unfinished(run_id)
@@ -119,7 +125,8 @@ def _carry_on(
     resumed: bool,
 ) -> None:
     pending = [item for item in store.jobs(run_id) if item.status is JobStatus.PENDING]
-    trials = sum(_agents_left(store, item, suite) for item in pending)
+    done = store.open_trials(run_id)
+    trials = sum(_agents_left(done, item, suite) for item in pending)
     more = any(may_add(item.job.kind, suite.policy) for item in pending)
     more = more and "latency" in suite.policy.measure
     tell(RunStarted(run_id, len(pending), trials, resumed, more))
@@ -134,27 +141,31 @@ def _carry_on(
     except DeviceBusyError as error:
         if not stopped():
             for item in pending:
-                _fail(store, item, suite, tell, error.one_line)
+                _fail(store, done, item, suite, tell, error.one_line)
         return
     if stopped():
         return
-    jobs = _lane_jobs(store, pending, prepared, suite, tell)
+    jobs = _lane_jobs(store, done, pending, prepared, suite, tell)
     runner(suite, store, owner, tell, stopped).run(jobs)
 
 
-def _fail(store: Store, item: JobRecord, suite: Suite, tell: Listener, error: str) -> None:
+def _fail(
+    store: Store, done: Done, item: JobRecord, suite: Suite, tell: Listener, error: str
+) -> None:
     """This machine could not be had for preparing: as of a device that stays busy."""
-    dropped = _agents_left(store, item, suite)
-    conclude.seal_failure(store, item.id, JobStatus.FAILED, Stage.CONNECT, error, None)
+    dropped = _agents_left(done, item, suite)
+    device = next(found for found in suite.devices if found.name == item.job.device)
+    facts = _of_profile(profile_version(device.simulation))
+    conclude.seal_failure(store, item.id, JobStatus.FAILED, Stage.CONNECT, error, None, facts)
     tell(JobSealed(item.job, JobStatus.FAILED, Stage.CONNECT, error, dropped))
 
 
-def _agents_left(store: Store, record: JobRecord, suite: Suite) -> int:
+def _agents_left(done: Done, record: JobRecord, suite: Suite) -> int:
     """The least number of agents that a job still needs: its sweep, trials and passes."""
     policy = suite.policy
     wanted = policy.trials if "latency" in policy.measure else 0
     parts = sum(kind.parts(policy) for name, kind in PASSES.items() if name in policy.measure)
-    ended = [item for item in store.trials(record.id) if item.status is TrialStatus.OK]
+    ended = [item for item in done.get(record.id, ()) if item.status is TrialStatus.OK]
     timed = sum(item.purpose == Stage.LATENCY.value for item in ended)
     passed = sum(item.purpose in PASSES for item in ended)
     swept = any(item.purpose in (Stage.ACCURACY.value, Stage.CHECK.value) for item in ended)
@@ -178,6 +189,7 @@ def _never_raising(tell: Listener) -> Listener:
 
 def _lane_jobs(
     store: Store,
+    done: Done,
     pending: Sequence[JobRecord],
     prepared: Prepared,
     suite: Suite,
@@ -185,6 +197,7 @@ def _lane_jobs(
 ) -> list[LaneJob]:
     """Jobs whose variant is ready; the others are sealed here."""
     found: list[LaneJob] = []
+    versions = {item.name: profile_version(item.simulation) for item in suite.devices}
     for record in pending:
         outcome = prepared[record.job.model, record.job.recipe]
         if isinstance(outcome, Ready):
@@ -198,19 +211,27 @@ def _lane_jobs(
                     f"{record.job.device} runs on this machine, and {outcome.reference_missing}"
                 )
             if refusal is None:
-                found.append(_with_history(store, record, outcome))
+                item = _with_history(done, record, outcome)
+                item.profile = versions[record.job.device]
+                found.append(item)
                 continue
             outcome = NotReady(refusal, Stage.VERIFY, outcome.variant)
         text = outcome.error.one_line
         by_nature = isinstance(outcome.error, (NotDeployableError, UnsupportedError))
         status = JobStatus.UNSUPPORTED if by_nature else JobStatus.FAILED
-        dropped = _agents_left(store, record, suite)
-        conclude.seal_failure(store, record.id, status, outcome.stage, text, outcome.variant)
+        dropped = _agents_left(done, record, suite)
+        facts = _of_profile(versions[record.job.device])
+        conclude.seal_failure(store, record.id, status, outcome.stage, text, outcome.variant, facts)
         tell(JobSealed(record.job, status, outcome.stage, text, dropped))
-    for item in found:
-        variant = item.ready.variant
-        store.note_variant(item.id, variant.sha256, variant.size_bytes, item.noted)
+    variants = [(item, item.ready.variant) for item in found]
+    store.note_variants(
+        [(item.id, made.sha256, made.size_bytes, item.noted) for item, made in variants]
+    )
     return found
+
+
+def _of_profile(version: str) -> dict[str, str] | None:
+    return {"profile": version} if version else None
 
 
 def _refuse_change(record: JobRecord, ready: Ready) -> None:
@@ -226,11 +247,11 @@ def _refuse_change(record: JobRecord, ready: Ready) -> None:
         )
 
 
-def _with_history(store: Store, record: JobRecord, ready: Ready) -> LaneJob:
+def _with_history(done: Done, record: JobRecord, ready: Ready) -> LaneJob:
     item = LaneJob(record.job, record.id, ready)
     item.moved_to = str(record.facts.get("ran_on") or "")
     item.moved_because = str(record.facts.get("moved_because") or "")
-    for trial in store.trials(record.id):
+    for trial in done.get(record.id, ()):
         item.attempts += 1
         if trial.status is TrialStatus.FAILED:
             item.failed_trials += 1

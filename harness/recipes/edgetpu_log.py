@@ -29,11 +29,11 @@ _COUNTS = {
     "Number of operations that will run on Edge TPU": "on_edgetpu",
     "Number of operations that will run on CPU": "on_cpu",
 }
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB)")
+_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?(B|KiB|MiB|GiB)")
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 _HEADER = re.compile(r"Operator\s+Count\s+Status")
-_ROW = re.compile(r"(\S+)\s+(\d+)\s+(\S.*)")
+_ROW = re.compile(r"(\S+)\s+(\d{1,9})\s+(\S.*)")
 
 #: Lines that say nothing that is kept.
 _PROSE = re.compile(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable
@@ -11,8 +9,9 @@ from typing import Any
 
 from harness.decide.ab import Contest, Measured
 from harness.reports import ab_text
-from harness.reports.escapes import cell, escape
+from harness.reports.escapes import escape
 from harness.reports.numbers import size
+from harness.reports.texts import csv_text, markdown_table
 
 #: The stable interface of ``harness ab --format csv``; new ones are added at the end. What is of
 #: both sides stands in both rows.
@@ -83,28 +82,25 @@ def as_json(found: Contest, _width: int) -> str:
 
 def as_csv(found: Contest, _width: int) -> str:
     """``COLUMNS`` with a heading."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows(found))
-    return out.getvalue().rstrip("\n")
+    return csv_text(COLUMNS, rows(found))
 
 
 def as_markdown(found: Contest, _width: int) -> str:
     """The answer and a table for a comment on a change."""
-    lines = [
-        f"**{escape(ab_text.sentence(found))}**",
-        "",
-        "| | variant | runtime | median ms | 95 % interval | trials | size |",
-        "|---|---|---|--:|--:|--:|--:|",
-    ]
+    made = []
     for letter, side in (("A", found.a), ("B", found.b)):
-        value, ends = ab_text.interval(side)
-        lines.append(
-            f"| {letter} | {escape(ab_text.where(side))} | {escape(ab_text.runtime(side))} | "
-            f"{value} | {ends} | {len(side.medians)} | {size(side.record.size_bytes)} |"
-        )
-    return "\n".join([*lines, "", *(f"- {escape(line)}" for line in ab_text.remarks(found))])
+        numbers = *ab_text.interval(side), len(side.medians), size(side.record.size_bytes)
+        made.append((letter, ab_text.where(side), ab_text.runtime(side), *numbers))
+    right = ("median ms", "95 % interval", "trials", "size")
+    return "\n".join(
+        [
+            f"**{escape(ab_text.sentence(found))}**",
+            "",
+            *markdown_table(("", "variant", "runtime", *right), right, made),
+            "",
+            *(f"- {escape(line)}" for line in ab_text.remarks(found)),
+        ]
+    )
 
 
 FORMS: dict[str, Callable[[Contest, int], str]] = {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 import shlex
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from harness.decide.ab import Answer, Contest, Measured, Standing
 from harness.domain import Advisory
 from harness.reports import notes
 from harness.reports.numbers import significant, size
+from harness.reports.texts import plain_text
 
 _STYLE = {
     Answer.FASTER: "bold green",
@@ -141,6 +141,4 @@ def renderable(found: Contest) -> RenderableType:
 
 def render(found: Contest, width: int) -> str:
     """The comparison as plain text of at most ``width`` columns."""
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, emoji=False).print(renderable(found))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+    return plain_text([renderable(found)], width)

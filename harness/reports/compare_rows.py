@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable
@@ -11,8 +9,8 @@ from typing import Any
 
 from harness.decide.compare import Compared, Comparison
 from harness.domain import Outcome, Verdict
-from harness.reports.escapes import cell as csv_cell
 from harness.reports.escapes import escape
+from harness.reports.texts import csv_text, markdown_table
 
 #: Measurements that may be compared and their headings, in the order of the columns.
 HEADINGS = {
@@ -100,12 +98,7 @@ def as_json(found: Comparison, _width: int) -> str:
 
 def as_csv(found: Comparison, _width: int) -> str:
     """``COLUMNS`` with a heading."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows(found):
-        writer.writerow({key: csv_cell(item) for key, item in row.items()})
-    return out.getvalue().rstrip("\n")
+    return csv_text(COLUMNS, rows(found))
 
 
 def as_markdown(found: Comparison, _width: int) -> str:
@@ -114,24 +107,26 @@ def as_markdown(found: Comparison, _width: int) -> str:
              Outcome.CANNOT_TELL.value: 3}  # fmt: skip
     verdicts = [(item, verdict) for item in found.cells for verdict in item.verdicts]
     verdicts.sort(key=lambda pair: order.get(pair[1].outcome.value, 4))
-    lines = [
-        f"**{escape(found.head)}** against **{escape(found.base)}**",
-        "",
-        "| job | measurement | change | verdict |",
-        "|---|---|--:|---|",
-    ]
-    for item, verdict in verdicts:
-        why = f" ({escape(verdict.reason)})" if verdict.reason else ""
-        lines.append(
-            f"| {escape(item.cell.label)} {item.cell.any.job.kind.value} | "
-            f"{HEADINGS[verdict.metric]} | {change(verdict)} | "
-            f"{verdict.outcome.value}{why} |"
+    made = [
+        (
+            f"{item.cell.label} {item.cell.any.job.kind.value}",
+            HEADINGS[verdict.metric],
+            change(verdict),
+            verdict.outcome.value + (f" ({verdict.reason})" if verdict.reason else ""),
         )
-    lines += [
-        f"| {escape(item.cell.label)} | | | not compared: {escape(item.refused)} |"
-        for item in found.uncompared
+        for item, verdict in verdicts
     ]
-    return "\n".join(lines)
+    made += [
+        (item.cell.label, "", "", f"not compared: {item.refused}") for item in found.uncompared
+    ]
+    head = ("job", "measurement", "change", "verdict")
+    return "\n".join(
+        [
+            f"**{escape(found.head)}** against **{escape(found.base)}**",
+            "",
+            *markdown_table(head, ("change",), made),
+        ]
+    )
 
 
 FORMS: dict[str, Callable[[Comparison, int], str]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -17,6 +16,7 @@ from harness.decide.compare import SIGNIFICANCE, Compared, Comparison
 from harness.domain import Outcome, Verdict
 from harness.reports import notes
 from harness.reports.compare_rows import HEADINGS, change
+from harness.reports.texts import plain_text
 
 _STYLE = {
     Outcome.BETTER: "bold green",
@@ -35,9 +35,7 @@ _MARK = {
 
 def render(found: Comparison, width: int) -> str:
     """The comparison as plain text of at most ``width`` columns."""
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, emoji=False).print(renderable(found))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+    return plain_text([renderable(found)], width)
 
 
 def renderable(found: Comparison) -> RenderableType:

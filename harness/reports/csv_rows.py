@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
-from harness.reports.escapes import cell
 from harness.reports.rows import COLUMNS, job_rows
+from harness.reports.texts import csv_text
 from harness.reports.view import RunView
 
 
 def render(view: RunView, width: int) -> str:
     """The stable columns; empty where there is no number, advisories separated by spaces."""
     del width
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in job_rows(view.jobs):
-        row["advisories"] = " ".join(row["advisories"])
-        writer.writerow({key: cell(value) for key, value in row.items()})
-    return out.getvalue().rstrip("\n")
+    found = job_rows(view.jobs)
+    return csv_text(COLUMNS, ({**row, "advisories": " ".join(row["advisories"])} for row in found))

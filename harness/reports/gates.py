@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from harness.decide.gates import Finding, passed
 from harness.domain import Answer
 from harness.reports import numbers
-from harness.reports.escapes import cell as csv_cell
 from harness.reports.escapes import escape, plain
+from harness.reports.texts import csv_text, markdown_table
 
 _STYLE = {
     Answer.PASSED: "green",
@@ -138,15 +135,6 @@ def summary(findings: Sequence[Finding]) -> str:
     return ", ".join(told.values())
 
 
-def table(checked: Checked, width: int, *, everything: bool = False) -> str:
-    """The gates as plain text: of each what it did not pass, or ``everything``."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, emoji=False)
-    for part in parts(checked, everything=everything):
-        console.print(part)
-    return "\n".join(item.rstrip() for item in out.getvalue().splitlines()).strip("\n")
-
-
 def parts(checked: Checked, *, everything: bool = False) -> Iterator[Text | Padding]:
     """The gates for rich."""
     yield Text.assemble((f"gates of {checked.suite}", "bold"), f"  run {checked.run}")
@@ -195,12 +183,7 @@ def as_json(checked: Checked) -> str:
 
 def as_csv(checked: Checked) -> str:
     """The rows, RFC 4180."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in checked.rows():
-        writer.writerow({key: csv_cell(item) for key, item in row.items()})
-    return out.getvalue().rstrip("\n")
+    return csv_text(COLUMNS, checked.rows())
 
 
 def as_markdown(checked: Checked) -> str:
@@ -224,15 +207,16 @@ def as_markdown(checked: Checked) -> str:
     return "\n".join(lines).rstrip("\n")
 
 
-def _markdown_rows(findings: Sequence[Finding]) -> Iterator[str]:
-    yield "| | gate | bound | cell | device is | found | why |"
-    yield "|---|---|---:|---|---|---:|---|"
-    for item in findings:
-        where = cell(item).removesuffix(f", {item.kind}")
-        cells = (item.limit, bound(item), where, item.kind, value(item), remark(item))
-        yield f"| {_MARK[item.answer]} {item.answer.value} | " + " | ".join(
-            escape(text) for text in cells
-        ) + " |"  # fmt: skip
+def _markdown_rows(findings: Sequence[Finding]) -> list[str]:
+    head = ("", "gate", "bound", "cell", "device is", "found", "why")
+    rows = (
+        (
+            f"{_MARK[item.answer]} {item.answer.value}", item.limit, bound(item),
+            cell(item).removesuffix(f", {item.kind}"), item.kind, value(item), remark(item),
+        )
+        for item in findings
+    )  # fmt: skip
+    return markdown_table(head, ("bound", "found"), rows)
 
 
 FORMS = {"json": as_json, "csv": as_csv, "markdown": as_markdown}

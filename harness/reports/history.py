@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from harness.decide.history import Change, Point, Series
 from harness.reports import numbers
-from harness.reports.escapes import cell as csv_cell
 from harness.reports.escapes import escape, plain
+from harness.reports.texts import csv_text, markdown_table
 from harness.stats.changes import LEAST_VALUES
 
 COLUMNS = (
@@ -54,15 +52,6 @@ def _row(series: Series, index: int) -> dict[str, Any]:
 
 def _change_at(series: Series, index: int) -> Change | None:
     return next((change for change in series.changes if change.at == index), None)
-
-
-def table(series: Sequence[Series], width: int) -> str:
-    """The series as plain text of at most ``width`` columns."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, emoji=False)
-    for part in parts(series):
-        console.print(part)
-    return "\n".join(item.rstrip() for item in out.getvalue().splitlines()).strip("\n")
 
 
 def parts(series: Sequence[Series]) -> Iterator[RenderableType]:
@@ -191,32 +180,24 @@ def as_json(series: Sequence[Series]) -> str:
 
 def as_csv(series: Sequence[Series]) -> str:
     """The rows, RFC 4180; causes separated by semicolons."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows(series):
-        row["causes"] = "; ".join(row["causes"])
-        writer.writerow({key: csv_cell(item) for key, item in row.items()})
-    return out.getvalue().rstrip("\n")
+    return csv_text(COLUMNS, ({**row, "causes": "; ".join(row["causes"])} for row in rows(series)))
 
 
 def as_markdown(series: Sequence[Series]) -> str:
     """GitHub-flavoured: a table per series."""
     lines: list[str] = []
+    right = ("value", "95 %", "level")
     for item in series:
         canary = ", canary" if item.canary else ""
         heading = f"{item.key.label}, {item.key.kind}{canary}: {title(item)}"
         lines += [f"### {escape(heading)}", "", f"{escape(conclusion(item))}.", ""]
-        lines += ["| date (UTC) | run | value | 95 % | level | |", "|---|---|---:|---:|---:|---|"]
+        made = []
         for index, point in enumerate(item.points):
             change = _change_at(item, index)
             words = " ".join(_words(change).plain.split("\n")) if change else ""
-            cells = (
-                date(point), point.run, value(item, point.value), interval(item, point),
-                str(item.segment(index)), words,
-            )  # fmt: skip
-            lines.append("| " + " | ".join(escape(text) for text in cells) + " |")
-        lines.append("")
+            found = value(item, point.value), interval(item, point), str(item.segment(index))
+            made.append((date(point), point.run, *found, words))
+        lines += [*markdown_table(("date (UTC)", "run", *right, ""), right, made), ""]
     return "\n".join([*lines, escape(summary(series))])
 
 

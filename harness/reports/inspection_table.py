@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from harness.models.inspection import Inspection
 from harness.reports import numbers
+from harness.reports.texts import plain_text
 from harness.simulation.analysis import float_islands, parameters, per_tensor_weights
 from harness.simulation.graph import Quantization, Tensor
 
 
 def render(inspection: Inspection, width: int, *, tensors: bool = False) -> str:
     """The table as plain text of at most ``width`` columns."""
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, emoji=False).print(
-        renderable(inspection, tensors=tensors)
-    )
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+    return plain_text([renderable(inspection, tensors=tensors)], width)
 
 
 def renderable(inspection: Inspection, *, tensors: bool = False) -> RenderableType:

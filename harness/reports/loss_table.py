@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from harness.reports import numbers
+from harness.reports.texts import plain_text
 
 #: Operators that were not kept in float are listed up to this many.
 _REST = 6
@@ -19,29 +19,28 @@ _REST = 6
 
 def render(found: Mapping[str, Any], width: int) -> str:
     """An examination as plain text of at most ``width`` columns; see ``orchestrate.debug``."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, emoji=False)
-    console.print(Text(f"{found['model']}, {found['recipe']}"))
-    console.print(Text(f"{found['samples']} samples end to end, {found['local_samples']} by "
-                       "operator"))  # fmt: skip
-    console.print()
-    console.print(_files(found))
-    console.print()
-    console.print(_operators(found))
-    console.print(
-        Text(
-            "error/scale: RMSE of the operator by itself in steps of its output (0.29 is "
-            "rounding alone).\nkept float: what the whole model wins when this operator alone "
-            "stays in float."
-        )
+    return plain_text(_parts(found), width)
+
+
+def _parts(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield Text(f"{found['model']}, {found['recipe']}")
+    samples = f"{found['samples']} samples end to end, {found['local_samples']} by operator"
+    yield Text(samples)
+    yield Text("")
+    yield _files(found)
+    yield Text("")
+    yield _operators(found)
+    yield Text(
+        "error/scale: RMSE of the operator by itself in steps of its output (0.29 is "
+        "rounding alone).\nkept float: what the whole model wins when this operator alone "
+        "stays in float."
     )
     if found["recipe"].startswith("int16x8"):
-        console.print(Text("Steps of 16-bit outputs are 256 times finer: go by the dB instead."))
+        yield Text("Steps of 16-bit outputs are 256 times finer: go by the dB instead.")
     advice_text = advice(found)
     if advice_text:
-        console.print()
-        console.print(Text(advice_text))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+        yield Text("")
+        yield Text(advice_text)
 
 
 def advice(found: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.reports import notes, numbers, scenarios
 from harness.reports.escapes import escape
 from harness.reports.rows import compared_rows
+from harness.reports.texts import markdown_table
 from harness.reports.view import RunView
 
 _LEFT = ("model", "recipe", "device", "kind", "backend")
@@ -18,27 +19,22 @@ def render(view: RunView, width: int) -> str:
     found, rows = notes.collect(view.jobs), compared_rows(view.jobs)
     metric = numbers.heading(row["metric"] for row in rows)
     right = [metric if name == "top-1 %" else name for name in _RIGHT]
-    head = (*_LEFT, *right, *_LAST)
+    made = (
+        (
+            *(row[name] for name in _LEFT),
+            *numbers.cells(row, named=metric == "accuracy"),
+            row["status"],
+            notes.letters(record, found),
+        )
+        for record, row in zip(view.jobs, rows, strict=True)
+    )
     lines = [
         f"### {escape(view.suite.name)}",
         "",
         f"Run `{view.run.id}`. {escape(notes.policy_line(view.suite.policy, view.jobs))}.",
         "",
-        "| " + " | ".join(head) + " |",
-        "|" + "|".join("---:" if name in right else "---" for name in head) + "|",
+        *markdown_table((*_LEFT, *right, *_LAST), right, made),
     ]
-    for record, row in zip(view.jobs, rows, strict=True):
-        cells = (
-            row["model"],
-            row["recipe"],
-            row["device"],
-            row["kind"],
-            row["backend"],
-            *numbers.cells(row, named=metric == "accuracy"),
-            row["status"],
-            notes.letters(record, found),
-        )
-        lines.append("| " + " | ".join(escape(cell) for cell in cells) + " |")
     if found:
         lines.append("")
     lines.extend(

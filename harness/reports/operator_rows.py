@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.metrics.profile import ProfiledOperator
 from harness.reports import numbers
-from harness.reports.escapes import cell, escape
+from harness.reports.escapes import escape
 from harness.reports.profiles import ComparedProfiles, JobProfile
+from harness.reports.texts import csv_text, markdown_table
 
 _JOB = ("run", "model", "recipe", "device", "kind", "backend")
 _OPERATOR = (
@@ -243,17 +242,11 @@ def _ms(ns: float | None) -> float | None:
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([by(row[key]) if key == "shape" else cell(row[key]) for key in columns])
-    return out.getvalue().rstrip("\n")
+    return csv_text(
+        columns,
+        ({key: by(row[key]) if key == "shape" else row[key] for key in columns} for row in rows),
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    lines = [
-        "| " + " | ".join(head) + " |",
-        "|" + "|".join("---" if index < left else "---:" for index in range(len(head))) + "|",
-    ]
-    return lines + ["| " + " | ".join(map(escape, row)) + " |" for row in rows]
+    return markdown_table(head, head[left:], rows)

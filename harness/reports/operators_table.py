@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +14,7 @@ from harness.metrics.profile import Comparison, Pair, Profile, ProfiledOperator
 from harness.reports import numbers
 from harness.reports.operator_rows import by, percent, yes_no
 from harness.reports.profiles import ComparedProfiles, JobProfile
+from harness.reports.texts import plain_text
 
 #: Columns of the names, so that tables of several jobs line up.
 _OPERATOR, _OUTPUT, _SHAPE = 19, 22, 12
@@ -31,24 +31,18 @@ _UNSEEN = 4
 
 def render_profiles(items: Sequence[JobProfile], top: int, width: int) -> str:
     """Profiles as plain text of at most ``width`` columns."""
-    return _plain(Group(*(part for item in items for part in _profile_parts(item, top))), width)
+    return plain_text((part for item in items for part in _profile_parts(item, top)), width)
 
 
 def render_compared(items: Sequence[ComparedProfiles], top: int, width: int) -> str:
     """Comparisons as plain text of at most ``width`` columns."""
-    return _plain(Group(*(part for item in items for part in _compared_parts(item, top))), width)
+    return plain_text((part for item in items for part in _compared_parts(item, top)), width)
 
 
 def short_output(name: str, most: int = _OUTPUT) -> str:
     """What made the output; of a long path its end: ``...conv_1/expand/Relu6``."""
     first = name.split(";", 1)[0]
     return first if len(first) <= most else "..." + first[3 - most :]
-
-
-def _plain(parts: RenderableType, width: int) -> str:
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, emoji=False).print(parts)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
 # -- one profile -------------------------------------------------------------------------------

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,8 +16,8 @@ from rich.text import Text
 from harness.decide.recommend import Choice, Option, amount
 from harness.domain import JobStatus
 from harness.reports import numbers
-from harness.reports.escapes import cell as csv_cell
 from harness.reports.escapes import escape, plain
+from harness.reports.texts import csv_text, markdown_table
 
 COLUMNS = (
     "run", "model", "device", "kind", "recipe", "backend", "best", "frontier", "within",
@@ -35,6 +33,9 @@ _BOUNDS = {
     "max_memory": "memory at most",
     "max_accuracy_drop": "accuracy lower by at most",
 }
+
+#: The headings of ``_cells``.
+_NUMBERS = ("accuracy", "drop", "median ms", "size", "memory")
 
 #: The longest reason that stands in full.
 _LONGEST = 200
@@ -93,15 +94,6 @@ def wanted(found: Recommended) -> str:
     return f"the least {found.goal}" + (f"; {', '.join(bounds)}" if bounds else "; no bounds")
 
 
-def table(found: Recommended, width: int) -> str:
-    """The choices as plain text of at most ``width`` columns."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, emoji=False)
-    for part in parts(found):
-        console.print(part)
-    return "\n".join(item.rstrip() for item in out.getvalue().splitlines()).strip("\n")
-
-
 def unfinished(found: Recommended) -> str:
     """That the run is not done, and what to do; empty where it is."""
     if not found.pending:
@@ -132,7 +124,7 @@ def _options(choice: Choice) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True, min_width=2)
     table.add_column("variant", overflow="fold", min_width=16)
-    for name in ("accuracy", "drop", "median ms", "size", "memory"):
+    for name in _NUMBERS:
         table.add_column(name, justify="right", no_wrap=True)
     for item in choice.options:
         if item.accuracy is None and item.latency is None and item.memory is None:
@@ -207,12 +199,7 @@ def as_json(found: Recommended) -> str:
 
 def as_csv(found: Recommended) -> str:
     """The rows, RFC 4180."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in found.rows():
-        writer.writerow({key: csv_cell(item) for key, item in row.items()})
-    return out.getvalue().rstrip("\n")
+    return csv_text(COLUMNS, found.rows())
 
 
 def as_markdown(found: Recommended) -> str:
@@ -223,14 +210,12 @@ def as_markdown(found: Recommended) -> str:
     for choice in found.choices:
         title = f"{choice.model} on {choice.device}, {choice.kind}: {conclusion(choice)}"
         lines += [f"#### {escape(title)}", ""]
-        lines += ["| | variant | accuracy | drop | median ms | size | memory | why not |",
-                  "|---|---|---:|---:|---:|---:|---:|---|"]  # fmt: skip
+        rows = []
         for item in choice.options:
             mark = ("take" if item is choice.best else "") + (" (front)" if item.frontier else "")
             why = _short(" ".join("; ".join((*item.outside, *item.lost)).split()))
-            cells = (mark.strip(), item.name, *_cells(item), why)
-            lines.append("| " + " | ".join(escape(text) for text in cells) + " |")
-        lines.append("")
+            rows.append((mark, item.name, *_cells(item), why))
+        lines += [*markdown_table(("", "variant", *_NUMBERS, "why not"), _NUMBERS, rows), ""]
         if choice.alike:
             lines += [*(f"- {escape(line)}" for line in choice.alike), ""]
     return "\n".join(lines).rstrip("\n")

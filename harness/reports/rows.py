@@ -79,6 +79,7 @@ COLUMNS = (
     "energy_gross_mj",
     "power_idle_w",
     "power_load_w",
+    "profile",
 )
 
 #: What a comparison adds: each against the float32 job of the same model, device and backend.
@@ -165,6 +166,7 @@ def job_row(record: JobRecord) -> dict[str, Any]:
         "energy_gross_mj": value("energy_gross"),
         "power_idle_w": value("power_idle"),
         "power_load_w": value("power_load"),
+        "profile": record.facts.get("profile"),
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +17,7 @@ from rich.text import Text
 from harness.errors import UsageError
 from harness.metrics.scenarios import MAIN, NUMBERS, UNSUPPORTED
 from harness.reports import numbers
-from harness.reports.escapes import cell, escape
+from harness.reports.texts import csv_text, markdown_table, plain_text
 from harness.reports.view import RunView
 from harness.store import JobRecord
 
@@ -37,6 +35,7 @@ COLUMNS = (
 
 FORMATS = ("table", "json", "csv", "markdown")
 
+_PLACES = ("model", "device", "kind", "backend")
 _HEAD = ("recipe", "scenario", "result", "early stop", "samples/s", "queries", "verdict")
 _RIGHT = ("result", "early stop", "samples/s", "queries")
 _STYLE = {"VALID": "bold green", "INVALID": "bold red"}
@@ -69,19 +68,10 @@ def render(view: RunView, format: str, width: int) -> str:
         lines = (json.dumps(row, allow_nan=False) for row in found)
         return "[\n" + ",\n".join(lines) + "\n]" if found else "[]"
     if format == "csv":
-        out = io.StringIO()
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in found:
-            row["reasons"] = "; ".join(row["reasons"])
-            writer.writerow({key: cell(value) for key, value in row.items()})
-        return out.getvalue().rstrip("\n")
+        return csv_text(COLUMNS, ({**row, "reasons": "; ".join(row["reasons"])} for row in found))
     if format == "markdown":
         return "\n".join(markdown(view.jobs))
-    text = io.StringIO()
-    console = Console(file=text, width=width, color_system=None, emoji=False)
-    console.print(Group(*renderables(view.jobs)))
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
+    return plain_text(renderables(view.jobs), width)
 
 
 def result_text(row: dict[str, Any]) -> str:
@@ -153,18 +143,11 @@ def markdown(jobs: Sequence[JobRecord]) -> list[str]:
     found = rows(jobs)
     if not found:
         return []
-    head = ("model", "device", "kind", "backend", *_HEAD, "why")
-    lines = [
-        f"Scenarios: {NOT_OFFICIAL}.",
-        "",
-        "| " + " | ".join(head) + " |",
-        "|" + "|".join("---:" if name in _RIGHT else "---" for name in head) + "|",
-    ]
-    for row in found:
-        places = (row["model"], row["device"], row["kind"], row["backend"], row["recipe"])
-        line = (*places, *cells(row), why(row))
-        lines.append("| " + " | ".join(map(escape, line)) + " |")
-    return lines
+    head = (*_PLACES, *_HEAD, "why")
+    lines = (
+        (*(row[name] for name in (*_PLACES, "recipe")), *cells(row), why(row)) for row in found
+    )
+    return [f"Scenarios: {NOT_OFFICIAL}.", "", *markdown_table(head, _RIGHT, lines)]
 
 
 def write_summaries(view: RunView, folder: Path) -> list[Path]:

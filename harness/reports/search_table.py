@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from harness.reports import numbers
+from harness.reports.texts import plain_text
 
 #: Letters of an error; the progress and the run's report have all of it.
 _LONGEST = 180
@@ -20,31 +20,32 @@ _LONGEST = 180
 
 def render(found: Mapping[str, Any], width: int) -> str:
     """A search (``orchestrate.search.Found``) as plain text of at most ``width`` columns."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, emoji=False)
+    return plain_text(_parts(found), width)
+
+
+def _parts(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     bound = f"{found['bound'] * 100:g} points of accuracy"
-    console.print(Text(f"{found['model']}: the least {found['minimize']} within {bound}"))
+    yield Text(f"{found['model']}: the least {found['minimize']} within {bound}")
     for device, best in found["best"].items():
         of_device = [item for item in found["tried"] if item["device"] == device]
         kind = of_device[0]["kind"] if of_device else ""
-        console.print()
-        console.print(Text(f"{device} ({kind})" if kind else device))
-        console.print(_table(found, of_device, best))
+        yield Text("")
+        yield Text(f"{device} ({kind})" if kind else device)
+        yield _table(found, of_device, best)
         for error, recipes in _errors(of_device).items():
             text = Text(f"{', '.join(recipes)}: {_short(error)}")
-            console.print(Padding(text, (0, 0, 0, 5)))
+            yield Padding(text, (0, 0, 0, 5))
         elsewhere = found["references"].get(device, device)
         if elsewhere != device:
-            console.print(Text(f"drop: against the float variant on {elsewhere}"))
-        console.print(Text(_conclusion(device, best, of_device)))
-    console.print()
-    console.print(Text("* best   | on the frontier: no other is better in one and as good in both"))
-    console.print(Text("runs: " + (", ".join(found["runs"]) or "none")))
+            yield Text(f"drop: against the float variant on {elsewhere}")
+        yield Text(_conclusion(device, best, of_device))
+    yield Text("")
+    yield Text("* best   | on the frontier: no other is better in one and as good in both")
+    yield Text("runs: " + (", ".join(found["runs"]) or "none"))
     if not found["complete"]:
         begun = [item["trials"] for item in found["tried"] if item["pending"]]
         of = f" ({sum(begun)} trials of {len(begun)} variants are kept)" if begun else ""
-        console.print(Text(f"not complete{of}: the same command goes on where it stopped"))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+        yield Text(f"not complete{of}: the same command goes on where it stopped")
 
 
 def _table(

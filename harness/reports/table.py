@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Literal
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +17,7 @@ from harness.domain.advisory import NEXT_STEP
 from harness.reports import load_table, notes, numbers, scenarios
 from harness.reports.profiles import summary_line
 from harness.reports.rows import compared_rows
+from harness.reports.texts import plain_text
 from harness.reports.view import RunView
 from harness.store import JobRecord
 
@@ -50,9 +50,7 @@ _KIND_STYLE = {
 
 def render(view: RunView, width: int) -> str:
     """The table as plain text of at most ``width`` columns."""
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, emoji=False).print(renderable(view))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+    return plain_text([renderable(view)], width)
 
 
 def renderable(view: RunView) -> RenderableType:

@@ -1,6 +1,16 @@
 """The only writer of results."""
 
+from harness.store.batch import Batch, JobStore
 from harness.store.records import BaselineRecord, JobRecord, RunRecord, TrialRecord
 from harness.store.store import DEFAULT_STORE, Store
 
-__all__ = ["DEFAULT_STORE", "BaselineRecord", "JobRecord", "RunRecord", "Store", "TrialRecord"]
+__all__ = [
+    "DEFAULT_STORE",
+    "BaselineRecord",
+    "Batch",
+    "JobRecord",
+    "JobStore",
+    "RunRecord",
+    "Store",
+    "TrialRecord",
+]

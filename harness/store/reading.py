@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,9 @@ from harness.store import schema
 from harness.store.baselines import LAST
 from harness.store.codec import decode_samples
 from harness.store.records import BaselineRecord, JobRecord, RunRecord, TrialRecord
+
+#: Trials that one query names, at most.
+_AT_ONCE = 500
 
 
 @contextmanager
@@ -192,9 +195,22 @@ def trials(
     rows = connection.execute(query.order_by(schema.trials.c.id)).all()
     phases: dict[int, dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
     if with_samples:
-        for row in rows:
-            phases[row.id] = _samples(connection, job_id, row.id)
+        phases = _samples(connection, job_id, [row.id for row in rows])
     return [_trial(row, phases.get(row.id, {})) for row in rows]
+
+
+def open_trials(connection: Connection, run_id: str) -> dict[int, list[TrialRecord]]:
+    """The trials of each unsealed job of a run that has any; see ``Store.open_trials``."""
+    query = (
+        sa.select(schema.trials)
+        .join(schema.jobs)
+        .where(schema.jobs.c.run_id == run_id, schema.jobs.c.sealed_at.is_(None))
+        .order_by(schema.trials.c.id)
+    )
+    found: dict[int, list[TrialRecord]] = defaultdict(list)
+    for row in connection.execute(query):
+        found[row.job_id].append(_trial(row, {}))
+    return dict(found)
 
 
 def _trial(
@@ -235,39 +251,47 @@ def facts_of(connection: Connection, run_id: str, purpose: str) -> dict[int, Map
 
 
 def _samples(
-    connection: Connection, job_id: int, trial_id: int
-) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = defaultdict(list)
-    query = (
-        sa.select(schema.samples.c.phase, schema.samples.c.data)
-        .where(schema.samples.c.trial_id == trial_id)
-        .order_by(schema.samples.c.seq)
-    )
-    for phase, data in connection.execute(query):
-        try:
-            parts[phase].append(decode_samples(data))
-        except StoreError as error:
-            raise StoreError(f"trial {trial_id} of job {job_id}: {error}") from None
-    return {
-        phase: (
-            np.concatenate([p[0] for p in found]),
-            np.concatenate([p[1] for p in found]),
+    connection: Connection, job_id: int, trial_ids: list[int]
+) -> dict[int, dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]]:
+    parts: dict[int, dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]]] = {
+        trial_id: defaultdict(list) for trial_id in trial_ids
+    }
+    table = schema.samples
+    for begin in range(0, len(trial_ids), _AT_ONCE):
+        query = (
+            sa.select(table.c.trial_id, table.c.phase, table.c.data)
+            .where(table.c.trial_id.in_(trial_ids[begin : begin + _AT_ONCE]))
+            .order_by(table.c.trial_id, table.c.seq)
         )
-        for phase, found in parts.items()
+        for trial_id, phase, data in connection.execute(query):
+            try:
+                parts[trial_id][phase].append(decode_samples(data))
+            except StoreError as error:
+                raise StoreError(f"trial {trial_id} of job {job_id}: {error}") from None
+    return {
+        trial_id: {
+            phase: (
+                np.concatenate([p[0] for p in found]),
+                np.concatenate([p[1] for p in found]),
+            )
+            for phase, found in of_trial.items()
+        }
+        for trial_id, of_trial in parts.items()
     }
 
 
-def artifact(connection: Connection, job_id: int, name: str) -> NDArray[Any] | None:
-    """An array kept with a job, or ``None``."""
+def artifacts(connection: Connection, job_id: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Arrays kept with a job, those that are there, in the order of ``names``."""
     table = schema.artifacts
-    row = connection.execute(
-        sa.select(table).where(table.c.job_id == job_id, table.c.name == name)
-    ).one_or_none()
-    if row is None:
-        return None
+    query = sa.select(table).where(table.c.job_id == job_id, table.c.name.in_(list(names)))
+    rows = {row.name: row for row in connection.execute(query)}
+    return {name: _array(rows[name], job_id) for name in names if name in rows}
+
+
+def _array(row: sa.Row[Any], job_id: int) -> NDArray[Any]:
     try:
         if not isinstance(row.shape, list):  # reshape takes None for "as it is"
             raise ValueError("its shape cannot be read")
         return np.frombuffer(row.data, dtype=np.dtype(row.dtype)).reshape(row.shape)
     except (TypeError, ValueError) as error:
-        raise StoreError(f"damaged artifact {name} of job {job_id}: {error}") from None
+        raise StoreError(f"damaged artifact {row.name} of job {job_id}: {error}") from None

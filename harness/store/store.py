@@ -138,6 +138,26 @@ class Store:
                 .values(variant_sha256=variant_sha256, size_bytes=size_bytes, facts=dict(facts))
             )
 
+    def note_variants(self, noted: Sequence[tuple[int, str, int, Mapping[str, Any]]]) -> None:
+        """``note_variant`` of many jobs in one transaction: id, sha256, bytes, facts of each."""
+        jobs = schema.jobs
+        statement = (
+            sa.update(jobs)
+            .where(jobs.c.id == sa.bindparam("job"), jobs.c.sealed_at.is_(None))
+            .values(
+                variant_sha256=sa.bindparam("sha256"),
+                size_bytes=sa.bindparam("size"),
+                facts=sa.bindparam("noted"),
+            )
+        )
+        values = [
+            {"job": job, "sha256": sha256, "size": size, "noted": dict(facts)}
+            for job, sha256, size, facts in noted
+        ]
+        if values:
+            with self._write() as connection:
+                connection.execute(statement, values)
+
     def claim(self, fence: Fence) -> None:
         """Note that this session has its device now; ``LeaseLostError`` if a newer one has."""
         with self._write() as connection:
@@ -213,8 +233,7 @@ class Store:
                     error=error,
                 )
             )
-            for name, array in (artifacts or {}).items():
-                writing.put_artifact(connection, job_id, name, array)
+            writing.put_artifacts(connection, job_id, artifacts or {})
 
     def seal_job(
         self,
@@ -234,33 +253,29 @@ class Store:
         artifacts: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Write a job's conclusion, once and for all, in one transaction."""
+        self.write(
+            None,
+            writing.Conclusion(
+                job_id, status, stage, error, variant_sha256, size_bytes, manifest, runtime,
+                runtime_version, facts, measurements, advisories, artifacts or {},
+            ),
+        )  # fmt: skip
+
+    def write(
+        self, rows: writing.Rows | None, sealed: writing.Conclusion | None = None
+    ) -> list[int]:
+        """Trials and a job's conclusion in one transaction; returns the ids of the trials.
+
+        Raises ``SealedError`` where the job is sealed, and writes nothing then.
+        """
+        ids: list[int] = []
         with self._write() as connection:
-            values: dict[str, Any] = {
-                "variant_sha256": variant_sha256,
-                "size_bytes": size_bytes,
-                "manifest": None if manifest is None else dict(manifest),
-                "runtime": runtime,
-                "runtime_version": runtime_version,
-                "facts": None if facts is None else dict(facts),
-            }
-            changed = connection.execute(
-                sa.update(schema.jobs)
-                .where(schema.jobs.c.id == job_id, schema.jobs.c.sealed_at.is_(None))
-                .values(
-                    status=status.value,
-                    stage=stage.value,
-                    error=error,
-                    sealed_at=now(),
-                    # What is not given stays as it was noted before measuring.
-                    **{key: value for key, value in values.items() if value is not None},
-                )
-            ).rowcount
-            if changed != 1:
-                raise SealedError(f"job {job_id} is sealed already (or unknown)")
-            writing.end_running(connection, job_id)
-            for name, array in (artifacts or {}).items():
-                writing.put_artifact(connection, job_id, name, array)
-            writing.conclude(connection, job_id, measurements, advisories)
+            if rows is not None and (rows.trials or rows.artifacts):
+                self._refuse_sealed(connection, rows.job_id)
+                ids = writing.put_rows(connection, rows)
+            if sealed is not None:
+                writing.seal(connection, sealed, now())
+        return ids
 
     def withdraw_trials(self, job_id: int, why: str) -> None:
         """Make the trials of an unsealed job count no longer, ``why`` says as failed ones do."""
@@ -378,6 +393,11 @@ class Store:
         with self._read() as connection:
             return reading.trials(connection, job_id, with_samples=with_samples, index=index)
 
+    def open_trials(self, run_id: str) -> dict[int, list[TrialRecord]]:
+        """The trials of every job of a run that is not sealed, by its id, without samples."""
+        with self._read() as connection:
+            return reading.open_trials(connection, run_id)
+
     def facts_of(self, run_id: str, purpose: str) -> dict[int, Mapping[str, Any]]:
         """The facts of each job's newest finished trial of a purpose, by the job's id.
 
@@ -387,7 +407,12 @@ class Store:
         with self._read() as connection:
             return reading.facts_of(connection, run_id, purpose)
 
+    def artifacts(self, job_id: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The arrays of these names that are kept with a job, in the order of ``names``."""
+        with self._read() as connection:
+            return reading.artifacts(connection, job_id, names)
+
     def artifact(self, job_id: int, name: str) -> NDArray[Any] | None:
         """An array kept with a job, or ``None``."""
         with self._read() as connection:
-            return reading.artifact(connection, job_id, name)
+            return reading.artifacts(connection, job_id, [name]).get(name)

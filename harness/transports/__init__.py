@@ -3,7 +3,7 @@
 A new link is one file with a class that is a ``Transport`` and one line in ``TRANSPORTS``.
 """
 
-from harness.transports import adb, local, simulated, ssh
+from harness.transports import adb, faulty, local, ssh
 from harness.transports.transport import (
     Completed,
     Place,
@@ -17,7 +17,7 @@ TRANSPORTS: dict[str, TransportFactory] = {
     "local": local.LocalTransport,
     "ssh": ssh.SshTransport,
     "adb": adb.AdbTransport,
-    "simulated": simulated.SimulatedTransport,
+    "simulated": faulty.simulated_link,
 }
 
 __all__ = ["TRANSPORTS", "Completed", "Place", "Process", "Transport", "TransportFactory", "Upload"]

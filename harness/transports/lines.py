@@ -9,6 +9,9 @@ from collections.abc import Callable
 from device_agents.python.wire import MAX_LINE_BYTES
 from harness.errors import AgentTimeoutError, ProtocolError
 
+#: Bytes that a login shell may print where something else is waited for.
+MOST_NOISE = 1 << 16
+
 #: Bytes of stderr that are kept.
 TAIL_BYTES = 8192
 

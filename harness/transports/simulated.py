@@ -21,7 +21,14 @@ from harness.cache import cache_dir
 from harness.domain import Device
 from harness.errors import AgentTimeoutError
 from harness.transports.local import LocalTransport, copy_bounded
-from harness.transports.modelled import ModelledClock, ModelledRuntime, ModelledSystem
+from harness.transports.modelled import (
+    MODELLED_ACTIONS,
+    ModelledClock,
+    ModelledRuntime,
+    ModelledSystem,
+    files,
+)
+from harness.transports.scripts import script
 from harness.transports.transport import Completed, Upload
 
 
@@ -49,7 +56,10 @@ class SimulatedProcess:
         code = 1
         try:
             with contextlib.suppress(BrokenPipeError):
-                code = agent.serve(self._read_request, self._write, clock, system, find=find)
+                code = agent.serve(
+                    self._read_request, self._write, clock, system,
+                    find=find, actions=MODELLED_ACTIONS,
+                )  # fmt: skip
         except Exception as error:  # as a crash of a real agent: a last word, then the end
             self._stderr = f"{type(error).__name__}: {error}"
         finally:
@@ -140,11 +150,14 @@ class SimulatedTransport:
         """Our own helper scripts run here: they only touch the folder of simulated devices."""
         if argv[0] != "sh":
             return Completed(127, b"", f"{argv[0]}: a simulated device has no programs".encode())
+        if argv[:3] == ["sh", "-c", script("store.sh")]:
+            return files.answer(argv[4:])  # as the script would, without a process for it
         return LocalTransport(self._device).run(argv, stdin=stdin, timeout=timeout)
 
-    def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> None:
+    def put(self, uploads: Sequence[Upload], progress: Callable[[int], None]) -> None:
         """See ``Transport``."""
-        LocalTransport(self._device).put(files, progress)
+        copied = [file for file in uploads if not files.place(file, progress)]
+        LocalTransport(self._device).put(copied, progress)
 
     def get(self, remote: str, local: Path, *, limit: int) -> int:
         """See ``Transport``."""

@@ -15,6 +15,9 @@ import paramiko
 
 from harness.errors import ConfigError
 
+#: In seconds.
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
 #: Seconds between two questions whether the device still lives, where nothing else is set.
 ALIVE_INTERVAL = 15.0
 
@@ -71,7 +74,7 @@ def resolve(
         return values[0] if values and values[0] not in ("none", "") else None
 
     hostname = first("hostname") or host
-    chosen_port = port or int(first("port") or 22)
+    chosen_port = port or _whole("Port", first("port") or "22", least=1)
     login = user or first("user")
 
     def expand(text: str) -> str:
@@ -102,7 +105,7 @@ def resolve(
         hostname=hostname,
         port=chosen_port,
         user=login,
-        identity_files=tuple(name for name in names if Path(name).is_file()),
+        identity_files=tuple(name for name in names if os.path.isfile(name)),
         identity_names=names,
         known_hosts=tuple(os.path.expanduser(expand(name)) for name in lists),
         host_key_alias=first("hostkeyalias"),
@@ -110,10 +113,28 @@ def resolve(
         use_agent=agent != "none",
         agent_socket=os.path.expanduser(other) if other else None,
         only_identities=first("identitiesonly") == "yes",
-        connect_timeout=float(first("connecttimeout") or 10),
-        alive_interval=float(first("serveraliveinterval") or 0) or ALIVE_INTERVAL,
-        alive_count=max(1, int(first("serveralivecountmax") or 3)),
+        connect_timeout=_seconds("ConnectTimeout", first("connecttimeout")) or 10.0,
+        alive_interval=_seconds("ServerAliveInterval", first("serveraliveinterval"))
+        or ALIVE_INTERVAL,
+        alive_count=max(1, _whole("ServerAliveCountMax", first("serveralivecountmax") or "3")),
     )
+
+
+def _whole(key: str, text: str, least: int = 0) -> int:
+    """A number of 16 bits; raises ``ConfigError``."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not least <= int(text) <= 65535:
+        raise ConfigError(f"ssh's configuration: {key} {text[:60]!r} is no number that it takes")
+    return int(text)
+
+
+def _seconds(key: str, text: str | None) -> float:
+    """A time as in sshd_config(5), such as ``90`` or ``1m30s``; raises ``ConfigError``."""
+    if text is None:
+        return 0.0
+    if not re.fullmatch(r"(?:[0-9]{1,6}[smhdwSMHDW]?){1,9}", text):
+        raise ConfigError(f"ssh's configuration: {key} {text[:60]!r} is no time that it takes")
+    parts = re.findall(r"([0-9]+)([a-z]?)", text.lower())
+    return float(sum(int(count) * _UNITS[unit] for count, unit in parts))
 
 
 def _jump(hops: str, target: str, config: str | None) -> tuple[str, ...]:
@@ -168,7 +189,8 @@ def _paramiko(host: str, config: str | None) -> dict[str, list[str]]:
     if not path.is_file():
         return {"identityfile": [f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]}
     try:
-        entry = paramiko.SSHConfig.from_path(str(path)).lookup(host)
-    except paramiko.ConfigParseError as error:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        entry = paramiko.SSHConfig.from_text(text).lookup(host)
+    except (paramiko.SSHException, OSError) as error:
         raise ConfigError(f"{path}: {error}") from None
     return {key: value if isinstance(value, list) else [value] for key, value in entry.items()}

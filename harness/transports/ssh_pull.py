@@ -12,13 +12,10 @@ from typing import NoReturn
 import paramiko
 
 from harness.errors import LinkLostError, ProtocolError, PullError
-from harness.transports.lines import Tail, printable
+from harness.transports.lines import MOST_NOISE, Tail, printable
 from harness.transports.ssh_process import read_stderr
 
 _HEAD = re.compile(rb"(?:^|\n)edge-harness-file ([0-9]{1,15})\n")
-
-#: What a login shell may print before the file's first line.
-_MOST_NOISE = 1 << 16
 
 _NOT_THERE = 5
 
@@ -34,7 +31,7 @@ def receive(channel: paramiko.Channel, local: Path, limit: int, what: str) -> in
         if not data:
             _raise_end(channel, tail, what)
         head += data
-        if len(head) > _MOST_NOISE and not _HEAD.search(head):
+        if len(head) > MOST_NOISE and not _HEAD.search(head):
             raise ProtocolError(f"{what}: the device answered no file")
     size = int(found[1])
     if size > limit:

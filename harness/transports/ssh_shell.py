@@ -24,7 +24,7 @@ from harness.errors import (
     TransportError,
 )
 from harness.transports.gain import Gain
-from harness.transports.lines import Tail, printable
+from harness.transports.lines import MOST_NOISE, Tail, printable
 from harness.transports.scripts import script
 from harness.transports.ssh_process import end, read_stderr
 from harness.transports.ssh_requests import BLOCK, blocks, coded, first_line, frames
@@ -48,9 +48,6 @@ _AHEAD = 4 << 20
 _PROBE = 8 << 20
 
 SERVE = ("sh", "-c", script("serve.sh"), "serve.sh")
-
-#: What the device may print before and between its answers.
-_MOST_NOISE = 1 << 16
 
 
 @dataclass
@@ -130,7 +127,7 @@ class SshShell:
         deadline = time.monotonic() + timeout
         while b"\n" not in self._heard:
             self._wait_until(deadline)
-            if len(self._heard) > _MOST_NOISE or not self._received():
+            if len(self._heard) > MOST_NOISE or not self._received():
                 break
         line, ended, self._heard = self._heard.partition(b"\n")
         if not line and not ended and self._cut():
@@ -314,7 +311,7 @@ class SshShell:
             if words and words[0] in known:
                 return words
             noise += len(line) + 1
-            if noise + len(self._heard) > _MOST_NOISE:
+            if noise + len(self._heard) > MOST_NOISE:
                 raise ProtocolError(f"{self._wire.name}: the device's shell answers nonsense")
 
     def _hear(self) -> None:

@@ -15,27 +15,11 @@ from numpy.typing import NDArray
 
 from device_agents.python.arrivals import arrivals, exponential, uniform
 from harness.devices import messages as checked
-from harness.devices.agents import AGENTS
 from tests.support import needed
-from tests.support.agent import AgentProcess, command_of, exchange, request
+from tests.support.agent import AgentProcess, command_of, exchange, phases, request
 
 QUICK = {"warmup_runs": 2, "warmup_seconds": 0, "min_seconds": 0.05, "min_queries": 20}
 SERVER = {"scenario": "server", "target_qps": 400, "latency_bound_ms": 50, **QUICK}
-
-
-@pytest.fixture(scope="module")
-def commands() -> dict[str, list[str]]:
-    return {name: command_of(name) for name in AGENTS}
-
-
-@pytest.fixture(params=AGENTS)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def agent(commands: dict[str, list[str]], name: str) -> list[str]:
-    return commands[name]
 
 
 class Answered:
@@ -45,21 +29,15 @@ class Answered:
         self.messages = exchange(
             request("scenario", digits["float32"], digits["samples"], **asked), command=command
         )
-        assert self.messages[-1]["type"] == "done", self.messages[-1]
+        self.found = phases(self.messages, checked.SCENARIO_PHASES)
         self.facts = checked.done_facts(self.messages[-1], "here")
-        self._parts: dict[str, list[tuple[Any, Any]]] = {}
-        for message in self.messages[2:-1]:
-            if message["type"] == "samples":
-                phase, at, values = checked.samples(message, "here", checked.SCENARIO_PHASES)
-                self._parts.setdefault(phase, []).append((at, values))
 
     @property
     def phases(self) -> list[str]:
-        return list(self._parts)
+        return list(self.found)
 
     def __getitem__(self, phase: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        at, values = zip(*self._parts[phase], strict=True)
-        return np.concatenate(at), np.concatenate(values)
+        return self.found[phase]
 
 
 def test_the_numbers_are_those_of_the_paper() -> None:

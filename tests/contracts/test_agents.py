@@ -13,27 +13,11 @@ from ai_edge_litert import schema_py_generated as tfl
 
 from device_agents.python import wire
 from harness.devices import messages as checked
-from harness.devices.agents import AGENTS
-from tests.support.agent import AgentProcess, command_of, exchange, request, swept
+from tests.support.agent import AgentProcess, exchange, request, swept
 from tests.support.models import adding_model, pack, unpack
 
 RECIPES = ("float32", "float16", "dynamic_int8", "int8", "uint8_io", "int16x8")
 QUICK = {"warmup_runs": 3, "warmup_seconds": 0, "min_runs": 20, "min_seconds": 0.02}
-
-
-@pytest.fixture(scope="module")
-def commands() -> dict[str, list[str]]:
-    return {name: command_of(name) for name in AGENTS}
-
-
-@pytest.fixture(params=AGENTS)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def agent(commands: dict[str, list[str]], name: str) -> list[str]:
-    return commands[name]
 
 
 def both(commands: dict[str, list[str]], asked: dict[str, Any]) -> list[list[dict[str, Any]]]:

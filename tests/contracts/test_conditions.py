@@ -11,7 +11,7 @@ import pytest
 
 from harness.devices import messages as checked
 from harness.devices.agents import AGENTS
-from tests.support.agent import command_of, exchange, request
+from tests.support.agent import exchange, request
 from tests.support.boards import PHONE, Board
 
 QUICK = {"warmup_runs": 1, "warmup_seconds": 0, "min_runs": 5, "min_seconds": 0.3}
@@ -25,11 +25,6 @@ KEYS = {
 }  # fmt: skip
 
 Conditions = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def commands() -> dict[str, list[str]]:
-    return {name: command_of(name) for name in AGENTS}
 
 
 @pytest.fixture(params=AGENTS)

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from harness.devices import messages as checked
-from harness.devices.agents import AGENTS
-from tests.support.agent import AgentProcess, command_of, exchange, request
+from tests.support.agent import AgentProcess, exchange, phases, request
 from tests.support.boards import Board
-
-Phases = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
-
-
-@pytest.fixture(scope="module")
-def commands() -> dict[str, list[str]]:
-    return {name: command_of(name) for name in AGENTS}
-
-
-@pytest.fixture(params=AGENTS)
-def agent(commands: dict[str, list[str]], request: pytest.FixtureRequest) -> list[str]:
-    return commands[str(request.param)]
 
 
 @pytest.fixture
@@ -39,21 +23,9 @@ def loading(digits: dict[str, Path]) -> Callable[..., dict[str, Any]]:
     return asked
 
 
-def phases(answers: list[dict[str, Any]]) -> Phases:
-    assert answers[-1]["type"] == "done", answers[-1]
-    parts = defaultdict(list)
-    for message in answers[2:-1]:
-        phase, at, values = checked.samples(message, "here", checked.LOAD)
-        parts[phase].append((at, values))
-    return {
-        phase: (np.concatenate([at for at, _ in found]), np.concatenate([v for _, v in found]))
-        for phase, found in parts.items()
-    }
-
-
 def test_a_load(agent: list[str], loading: Callable[..., dict[str, Any]]) -> None:
     answers = exchange(loading(idle_seconds=0.25, threads=1), command=agent)
-    found = phases(answers)
+    found = phases(answers, checked.LOAD)
     facts = checked.done_facts(answers[-1], "here")
     assert set(found) <= {"first", "idle", "sustained", "interval", "runs", "temperature",
                           "frequency"}  # fmt: skip
@@ -85,7 +57,7 @@ def test_a_load(agent: list[str], loading: Callable[..., dict[str, Any]]) -> Non
 def test_every_inference_is_kept_where_there_are_few(
     agent: list[str], loading: Callable[..., dict[str, Any]]
 ) -> None:
-    found = phases(exchange(loading(seconds=0.05, trace_samples=4096), command=agent))
+    found = phases(exchange(loading(seconds=0.05, trace_samples=4096), command=agent), checked.LOAD)
     runs = int(found["runs"][1].sum())
     starts, durations = found["sustained"]
     assert len(starts) == runs < 2 * 4096

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from device_agents.python.warmup import MOST, Steadiness
 from harness.devices import messages as checked
 from harness.devices.agents import AGENTS
-from tests.support.agent import command_of, exchange, request
+from tests.support.agent import exchange, phases, request
 from tests.support.modelled import TICK_NS, exchange_modelled
 
 MS = 1_000_000
@@ -81,11 +81,6 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[Any, str, int, int]]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def commands() -> dict[str, list[str]]:
-    return {name: command_of(name) for name in AGENTS}
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_both_end_it_alike(
     commands: dict[str, list[str]], digits: dict[str, Path], tmp_path: Path, case: str
@@ -96,15 +91,12 @@ def test_both_end_it_alike(
     for name, command in commands.items():
         answers = exchange_modelled(name, command, asked, durations, tmp_path, step)
         facts = checked.done_facts(answers[-1], "here")
-        phases: dict[str, int] = {}
-        for message in answers[2:-1]:
-            phase, _, values = checked.samples(message, "here")
-            phases[phase] = phases.get(phase, 0) + len(values)
+        runs = {phase: len(values) for phase, (_, values) in phases(answers).items()}
         found = facts["warmup"]
         assert (found["steady"], found["reason"]) == (steady, reason), (name, found)
         assert least <= found["runs"] <= most, (name, found)
-        assert (phases["first"], phases.get("warmup", 0)) == (1, found["runs"])
-        assert phases["measure"] >= min(5, asked.get("max_runs", 5))
+        assert (runs["first"], runs.get("warmup", 0)) == (1, found["runs"])
+        assert runs["measure"] >= min(5, asked.get("max_runs", 5))
         ended[name] = found
     assert all(found == ended["python"] for found in ended.values()), ended
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import harness
-from harness.cli.ab_progress import Live
+from harness.cli.shared.ab_progress import Live
 from harness.domain import JobStatus, Policy, TrialStatus
 from harness.errors import HarnessError
 from harness.orchestrate.events import DeviceConnected, Event, RoundEnded, TrialStarted

@@ -13,7 +13,7 @@ HARNESS = f"{sys.executable} -m harness"
 
 def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", command], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", command], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
     )
 
 

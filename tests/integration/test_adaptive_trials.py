@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from harness.cli.progress import _Bars, describe
+from harness.cli.shared.progress import _Bars, describe
 from harness.config.devices import find_device
 from harness.config.suites import load_suite
 from harness.domain import AdvisoryKind, JobStatus, Suite, TrialStatus

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_agents.python import wire
+from harness.devices import messages as checked
 from harness.devices.agents import AGENTS
 from harness.devices.bundle import agent_bundle
 from harness.domain import Device, DeviceKind
@@ -85,6 +86,25 @@ def request(action: str, model: Path, samples: Path, **more: Any) -> dict[str, A
         "samples": {"path": str(samples)},
         "preprocessing": {"scale": 0.0625, "mean": [0.0], "std": [1.0]},
         **more,
+    }
+
+
+def phases(
+    messages: Sequence[dict[str, Any]], known: Collection[str] = checked.TIMED
+) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The samples of a trial that went well by phase: when and what, both (n,).
+
+    ``known`` are the phases that may come.
+    """
+    assert messages[-1]["type"] == "done", messages[-1]
+    parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
+    for message in messages:
+        if message["type"] == "samples":
+            phase, at, values = checked.samples(message, "here", known)
+            parts.setdefault(phase, []).append((at, values))
+    return {
+        phase: (np.concatenate([at for at, _ in found]), np.concatenate([v for _, v in found]))
+        for phase, found in parts.items()
     }
 
 

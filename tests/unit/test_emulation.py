@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.cache import whole_file
-from harness.cli import emulating
+from harness.cli.shared import emulating
 from harness.config.devices import device_files
 from harness.emulation import EMULATORS
 from harness.emulation.linux_arm64 import binfmt, cpu, packages, root, states

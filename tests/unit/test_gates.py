@@ -21,6 +21,7 @@ from harness.errors import StoreError, UsageError
 from harness.reports import gates as forms
 from harness.reports import junit
 from harness.reports.gates import Checked
+from harness.reports.texts import plain_text
 from harness.store import Store
 from tests.support.nights import Cell, add_night
 
@@ -341,7 +342,7 @@ def test_markdown_escapes_and_puts_what_failed_first(store: Store) -> None:
 def test_the_table_fits_and_the_rows_hold_everything(store: Store) -> None:
     found = mixed(store)
     for everything in (False, True):
-        text = forms.table(found, 100, everything=everything)
+        text = plain_text(forms.parts(found, everything=everything), 100)
         assert max(map(len, text.splitlines())) <= 100 and "\x1b" not in text
     assert "not passed: 1 failed, 1 cannot tell, 2 passed, 1 does not apply" in text
     rows = json.loads(forms.as_json(found))

@@ -19,6 +19,7 @@ from harness.domain import DeviceKind, JobStatus, Policy
 from harness.errors import UsageError
 from harness.reports import history as forms
 from harness.reports import history_plot
+from harness.reports.texts import plain_text
 from harness.store import Store
 from tests.support.nights import PLATFORM, Cell, add_night
 
@@ -175,7 +176,7 @@ def test_too_few_runs_cannot_tell(store: Store) -> None:
     assert not series.changes and "too few to tell" in forms.conclusion(series)
     nights(store, 4, lambda n: [Cell()], name="other")
     assert all("too few" in forms.conclusion(item) for item in of(store))
-    for form in (*forms.FORMS.values(), lambda found: forms.table(found, 100)):
+    for form in (*forms.FORMS.values(), lambda found: plain_text(forms.parts(found), 100)):
         assert form([series])
 
 
@@ -183,7 +184,7 @@ def test_the_newest_nights_may_not_be_enough_yet(store: Store) -> None:
     nights(store, 8, lambda n: [Cell(latency=13.0 if n > 6 else 10.0 + 0.01 * (n % 3))])
     (series,) = of(store)
     assert [change.confirmed for change in series.changes] == [False]
-    table = forms.table([series], 100)
+    table = plain_text(forms.parts([series]), 100)
     assert "cannot tell yet" in table and series.segment(7) == 1
     assert "no change shown, 1 that more runs must confirm" in table
 
@@ -251,7 +252,7 @@ def test_the_forms_say_the_same(store: Store) -> None:
         lambda n: [Cell(model=hostile, latency=12.0 if n > 6 else 10.0, spread=None)],
     )  # fmt: skip
     series = of(store)
-    text = forms.table(series, 100)
+    text = plain_text(forms.parts(series), 100)
     assert max(map(len, text.splitlines())) <= 100
     assert "< +20.0 %" in text and "unexplained" in text and "real" in text and "±?" in text
     rows = json.loads(forms.as_json(series))

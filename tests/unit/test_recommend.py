@@ -17,6 +17,7 @@ from harness.decide.recommend import Choice, Difference, recommend
 from harness.domain import DeviceKind, Direction, JobStatus, Measurement, Stage, TrialStatus
 from harness.errors import UsageError
 from harness.reports import recommend as forms
+from harness.reports.texts import plain_text
 from harness.store import JobRecord, Store
 from tests.support.nights import Cell, add_night
 
@@ -65,7 +66,7 @@ def test_a_run_that_is_not_done_has_no_last_word(store: Store) -> None:
     open_ = add_night(store, 2, [Cell("float32"), Cell("int8")], seal=False)
     found = harness.recommend(open_, store=store)
     assert (found.pending, found.complete) == (2, False)
-    for form in (forms.table(found, 100), forms.as_markdown(found)):
+    for form in (plain_text(forms.parts(found), 100), forms.as_markdown(found)):
         assert "2 jobs are not done yet" in form and "--resume" in form
     assert json.loads(forms.as_json(found))["pending"] == 2
 
@@ -163,7 +164,7 @@ def test_the_forms_say_the_same(store: Store) -> None:
     cells = [Cell(model=hostile), Cell("int8", model=hostile, latency=1.0, size=3_000_000)]
     add_night(store, 1, cells)
     found = harness.recommend(max_size="2MB", max_latency_ms=20, store=store)
-    text = forms.table(found, 100)
+    text = plain_text(forms.parts(found), 100)
     assert max(map(len, text.splitlines())) <= 100
     assert "take float32 (cpu x4)" in text and "int8 (cpu x4): 3 MB, over 2 MB" in text
     whole = json.loads(forms.as_json(found))

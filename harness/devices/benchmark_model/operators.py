@@ -85,7 +85,7 @@ def _header(line: str, device: str) -> Sequence[str]:
 def _operator(line: str, columns: Sequence[str], runs: int, device: str) -> dict[str, Any]:
     cells = _cells(line, len(columns))
     row = dict(zip(("node type", *columns), cells, strict=False))
-    numbers = [row.get(name, "").removesuffix("%") for name in columns[:-1]]
+    numbers = [row.get(name, "").removesuffix("%" * ("%" in name)) for name in columns[:-1]]
     if len(cells) != len(columns) + 1 or not all(map(_NUMBER.fullmatch, numbers)):
         refuse(device, "an operator that is not understood", [line])
     name, kind = row["name"].replace("\t", ","), row["node type"]

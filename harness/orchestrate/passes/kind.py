@@ -11,7 +11,7 @@ from harness.devices.session import Answer, Session
 from harness.domain import Device, Policy, Stage
 from harness.orchestrate.lane_job import LaneJob
 from harness.orchestrate.stop import Stop
-from harness.store import Store
+from harness.store import JobStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Asking:
 
     device: Device
     session: Session
-    store: Store
+    store: JobStore
     policy: Policy
     item: LaneJob
     part: int

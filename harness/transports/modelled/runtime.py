@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from device_agents.python.failures import AgentFailure
-from device_agents.python.runtimes import find_runtime
 from harness.domain import Backend, Device
 from harness.errors import ModelError, UnsupportedError
-from harness.simulation import Estimate, estimate, read_graph
+from harness.simulation import Estimate
 from harness.simulation.roofline import MODEL_VERSION
 from harness.simulation.thermal import Thermal
 from harness.transports.modelled.clock import ModelledClock
+from harness.transports.modelled.content import (
+    LazyInterpreter,
+    content_of,
+    cost_of,
+    graph_of,
+    host_runtime,
+)
 from harness.transports.modelled.system import ModelledSystem
 
-#: Samples of noise drawn at a time.
-_NOISE_BLOCK = 4096
+#: Samples of noise drawn at a time: at first, and at most.
+_FIRST_BLOCK, _NOISE_BLOCK = 64, 4096
 
 
 class _ModelledInterpreter:
-    """A real interpreter whose time is modelled; timed invokes are not really run."""
+    """An interpreter whose time is modelled; timed invokes are not really run."""
 
     def __init__(
         self,
-        real: Any,
+        real: LazyInterpreter,
         cost: Estimate,
         clock: ModelledClock,
         noise: Iterator[float],
         *,
-        really_run: bool,
         thermal: Thermal | None = None,
     ) -> None:
         self._real = real
         self._thermal = thermal
         self._cost = cost
         self._clock = clock
-        self._noise = noise
-        self._really_run = really_run
-        self._ran = False
+        self._times = self._all_times(noise)
         #: How much longer than the cost model says the newest inference took.
         self.slower = 1.0
         clock.advance(cost.init_ns * 0.4)
@@ -56,17 +55,22 @@ class _ModelledInterpreter:
         self._clock.advance(self._cost.init_ns * 0.6)
         self._real.allocate_tensors()
 
+    def times(self) -> Iterator[float]:
+        """What one inference after the other takes, ns."""
+        return self._times
+
+    def _all_times(self, noise: Iterator[float]) -> Iterator[float]:
+        yield self._cost.first_ns * next(noise)
+        for factor in noise:
+            yield self._cost.invoke_ns * factor
+
     def invoke(self) -> None:
-        cost = self._cost.invoke_ns if self._ran else self._cost.first_ns
-        took = cost * next(self._noise)
+        took = next(self._times)
         if self._thermal is not None:
             took *= self._thermal.slowdown
             self._thermal.work(took * 1e-9)
         self._clock.advance(took)
         self.slower = took / max(1, self._cost.invoke_ns)
-        self._ran = True
-        if self._really_run:
-            self._real.invoke()
 
 
 class _ModelledProfiler:
@@ -106,7 +110,7 @@ class ModelledRuntime:
         system: ModelledSystem,
         seed: Callable[[], int],
     ) -> None:
-        self._host = find_runtime()
+        self._host = host_runtime()
         self.version = f"{MODEL_VERSION} over {self._host.name} {self._host.version}"
         self._device, self._clock, self._system, self._seed = device, clock, system, seed
 
@@ -124,21 +128,14 @@ class ModelledRuntime:
         self, path: str, threads: int, accelerator: str, purpose: str, request: Mapping[str, Any]
     ) -> Any:
         """See the agent's ``Runtime``."""
-        file = Path(path)
         try:
-            graph = read_graph(file)
-            cost = estimate(
-                graph,
-                file.stat().st_size,
-                Backend(accelerator, threads),
-                self._device.simulation,
-            )
+            content = content_of(path)
+            graph = graph_of(content)
+            cost = cost_of(content, Backend(accelerator, threads), self._device.simulation)
         except (UnsupportedError, ModelError) as error:
             kind = "unsupported" if isinstance(error, UnsupportedError) else "bad_model"
             raise AgentFailure(kind, "load", error.message, error.hint or "") from None
-        with _quiet_first_time():
-            real = self._host.interpreter(path, 1, "cpu", purpose, request)
-            real.allocate_tensors()
+        real = LazyInterpreter(content)
         self._profiled = [operator.name for operator in graph.operators], cost, accelerator
         self._system.memory = cost.memory_bytes
         self._system.threads = threads if accelerator == "cpu" else 1
@@ -149,12 +146,7 @@ class ModelledRuntime:
             thermal = self._system.thermal = Thermal(self._device.simulation, share, self._seed())
             self._clock.rested = thermal.rest
         return _ModelledInterpreter(
-            real,
-            cost,
-            self._clock,
-            _noise(self._device.simulation, self._seed()),
-            really_run=purpose == "sweep",
-            thermal=thermal,
+            real, cost, self._clock, _noise(self._device.simulation, self._seed()), thermal=thermal
         )
 
 
@@ -163,27 +155,7 @@ def _noise(profile: Mapping[str, Any], seed: int) -> Iterator[float]:
     rng = np.random.default_rng(seed)
     trial = float(np.exp(rng.normal(0, profile["trial_noise_percent"] / 100)))
     sigma = profile["noise_percent"] / 100
+    block = _FIRST_BLOCK  # most trials are short; how many are drawn at a time changes no value
     while True:
-        yield from (trial * np.exp(rng.normal(0, sigma, _NOISE_BLOCK))).tolist()
-
-
-_announced = threading.Event()
-_announcing = threading.Lock()
-
-
-@contextlib.contextmanager
-def _quiet_first_time() -> Iterator[None]:
-    """LiteRT announces its CPU delegate once per process on stderr; keep it off the terminal."""
-    if _announced.is_set():
-        yield
-        return
-    with _announcing:
-        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(null)
-            _announced.set()
+        yield from (trial * np.exp(rng.normal(0, sigma, block))).tolist()
+        block = min(4 * block, _NOISE_BLOCK)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from harness.domain import Device
 from harness.simulation.roofline import MODEL_VERSION
 from harness.simulation.thermal import Thermal
+from harness.simulation.version import profile_version
 
 
 class ModelledSystem:
@@ -31,9 +30,7 @@ class ModelledSystem:
             "release": MODEL_VERSION,
             "cpu_count": self._device.simulation.get("cores", 1),
             "cpu_model": self._device.title,
-            "profile": hashlib.sha256(
-                json.dumps(dict(self._device.simulation), sort_keys=True).encode()
-            ).hexdigest()[:12],
+            "profile": profile_version(self._device.simulation),
         }
 
     def peak_memory_bytes(self) -> int:

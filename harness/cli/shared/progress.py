@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     Task,
     TextColumn,
@@ -25,9 +26,17 @@ from harness.domain import JobStatus, Stage
 from harness.orchestrate import events
 
 
-@contextmanager
-def listener() -> Iterator[events.Listener]:
+def listener() -> AbstractContextManager[events.Listener]:
     """A listener for the events of a run."""
+    columns = (BarColumn(bar_width=24), _AtLeast(), TimeElapsedColumn(), TimeRemainingColumn())
+    return live(_Bars, *columns)
+
+
+@contextmanager
+def live(
+    shown: Callable[[Progress], events.Listener], *columns: ProgressColumn
+) -> Iterator[events.Listener]:
+    """``shown`` on a terminal, a line with ``columns`` behind what is done now; else ``Lines``."""
     console = Console(stderr=True, emoji=False, highlight=False)
     if not console.is_terminal:
         yield Lines()
@@ -35,15 +44,12 @@ def listener() -> Iterator[events.Listener]:
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        _AtLeast(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        *columns,
         console=console,
         transient=True,
         refresh_per_second=8,
     ) as bars:
-        yield _Bars(bars)
+        yield shown(bars)
 
 
 class _AtLeast(MofNCompleteColumn):
@@ -63,20 +69,26 @@ class Lines:
 
     def __init__(self) -> None:
         self._begin = time.monotonic()
-
         self._told = 0.0
 
     def __call__(self, event: events.Event) -> None:
         """See ``events.Listener``."""
         if isinstance(event, events.Converting):
-            now = time.monotonic()
-            if not worth_a_line(event.said, now - self._told):
-                return
+            self.say_of_conversion(f"  {event.model}/{event.recipe}", event.said)
+        elif text := describe(event):
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """One line, with the seconds since the first."""
+        elapsed = time.monotonic() - self._begin
+        print(f"[{elapsed:6.1f}s] {text}", file=sys.stderr, flush=True)
+
+    def say_of_conversion(self, what: str, said: Mapping[str, Any]) -> None:
+        """How far a long conversion is, where that is worth a line."""
+        now = time.monotonic()
+        if worth_a_line(said, now - self._told):
             self._told = now
-        text = describe(event)
-        if text:
-            elapsed = time.monotonic() - self._begin
-            print(f"[{elapsed:6.1f}s] {text}", file=sys.stderr, flush=True)
+            self.say(f"{what}: {conversion(said)}")
 
 
 class _Bars:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.errors import UsageError
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from harness.api.runs import RunResult
+
+T = TypeVar("T")
 
 
 def check_format(name: str, known: Collection[str] = ()) -> None:
@@ -34,25 +36,44 @@ def console() -> Console:
     return Console(emoji=False, width=None if sys.stdout.isatty() else 100)
 
 
+def width() -> int:
+    """Columns of plain text: as wide as the terminal, or 100."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
 def show(result: RunResult, format: str) -> None:
     """Print a run's rows."""
-    if format == "table" and sys.stdout.isatty():
-        from harness.reports.table import renderable
+    from harness.reports.table import renderable
 
-        console().print(renderable(result.view))
-        return
-    print(result.text(format, shutil.get_terminal_size((100, 24)).columns))
+    show_form(format, result.text, lambda: [renderable(result.view)])
 
 
-def show_parts(
-    parts: Iterable[RenderableType], plain: Callable[[int], str], width: int = 100
+def show_form(
+    format: str,
+    text: Callable[[str, int], str],
+    parts: Callable[[], Iterable[RenderableType]],
 ) -> None:
-    """Print what is coloured on a terminal, and plain text of ``width`` columns elsewhere."""
-    if sys.stdout.isatty():
-        for part in parts:
+    """Print a table on a terminal as coloured ``parts``, all else as ``text(format, width)``."""
+    if format == "table" and sys.stdout.isatty():
+        for part in parts():
             console().print(part)
     else:
-        print(plain(width))
+        print(text(format, width()))
+
+
+def show_decided(
+    format: str,
+    forms: Mapping[str, Callable[[T], str]],
+    found: T,
+    parts: Iterable[RenderableType],
+) -> None:
+    """Print as one of ``forms``, or the table that ``parts`` are."""
+    from harness.reports.texts import plain_text
+
+    def text(form: str, columns: int) -> str:
+        return plain_text(parts, columns) if form == "table" else forms[form](found)
+
+    show_form(format, text, lambda: parts)
 
 
 def summarize(path: Path, markdown: str) -> None:

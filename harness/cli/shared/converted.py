@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +24,10 @@ class Listener:
     """Says on stderr what ends, and how far a long conversion is."""
 
     def __init__(self) -> None:
-        self._begin = time.monotonic()
-        self._told = 0.0
+        from harness.cli.shared.progress import Lines
 
-    def _say(self, text: str) -> None:
-        elapsed = time.monotonic() - self._begin
-        print(f"[{elapsed:6.1f}s] {text}", file=sys.stderr, flush=True)
+        self._lines = Lines()
+        self._say = self._lines.say
 
     def done(self, item: Converted) -> None:
         """A recipe is done with."""
@@ -48,12 +44,7 @@ class Listener:
 
     def progress(self, recipe: str, said: Mapping[str, Any]) -> None:
         """A long conversion says how far it is; not every step is worth a line."""
-        from harness.cli.progress import conversion, worth_a_line
-
-        now = time.monotonic()
-        if worth_a_line(said, now - self._told):
-            self._told = now
-            self._say(f"{recipe}: {conversion(said)}")
+        self._lines.say_of_conversion(recipe, said)
 
 
 def show(found: Sequence[Converted], format: str) -> None:
@@ -65,7 +56,7 @@ def show(found: Sequence[Converted], format: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.output import console
+    from harness.cli.shared.output import console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("recipe", overflow="fold")

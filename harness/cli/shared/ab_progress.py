@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TimeElapsedColumn
 
-from harness.cli.progress import Lines, describe
+from harness.cli.shared.progress import describe, live
 from harness.orchestrate import events
 
 
-@contextmanager
-def listener() -> Iterator[events.Listener]:
+def listener() -> AbstractContextManager[events.Listener]:
     """A listener for the events of a comparison."""
-    console = Console(stderr=True, emoji=False, highlight=False)
-    if not console.is_terminal:
-        yield Lines()
-        return
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        refresh_per_second=8,
-    ) as line:
-        yield Live(line)
+    return live(Live, TimeElapsedColumn())
 
 
 class Live:

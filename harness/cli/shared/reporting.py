@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.options import DEFAULT_STORE
+from harness.cli.shared.options import DEFAULT_STORE
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:

@@ -14,8 +14,10 @@ def show(
     recipes: Collection[str],
     trials: int | None,
     format: str,
+    faults: Collection[str] = (),
 ) -> None:
     """Print what a run would do."""
+    from harness.config.faults import with_faults
     from harness.config.suites import load_suite
     from harness.orchestrate.environment import known_names
     from harness.orchestrate.forecast import forecast
@@ -27,9 +29,8 @@ def show(
     if suite is None:
         raise UsageError("--dry-run needs a suite")
     policy = {} if trials is None else {"trials": trials}
-    plan = make_plan(
-        load_suite(suite, known_names(), devices=devices, recipes=recipes, policy=policy)
-    )
+    loaded = load_suite(suite, known_names(), devices=devices, recipes=recipes, policy=policy)
+    plan = make_plan(with_faults(loaded, faults))
     found = forecast(plan)
     if format == "json":
         print(json.dumps(found, indent=1))

@@ -1,0 +1,1 @@
+"""What commands stand on: options, forms of output, progress, signals; no command is here."""

@@ -1,0 +1,85 @@
+"""``harness run --simulate``: a suite of real devices on the simulations of their profiles."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.config.devices import find_device, simulated_devices
+from harness.config.suites import load_suite
+from harness.domain import Backend, DeviceKind
+from harness.errors import UsageError
+from harness.orchestrate.environment import known_names
+from harness.orchestrate.rehearsal import AGENT_SECONDS, LINK_MBS, rehearsed
+from harness.transports import TRANSPORTS
+from tests.support import write_suite
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+BOARD = """
+[device.board]
+transport = "ssh"
+host = "board.invalid"
+default_backend = "cpu x4"
+simulate_as = "raspberry-pi-4"
+"""
+
+
+def test_a_night_before_the_night(cli: Cli, tmp_path: Path, digits: dict[str, Path]) -> None:
+    suite = write_suite(
+        tmp_path / "suite.toml", devices=["board"], recipes=["float32", "int8"], trials=2,
+        device=BOARD, policy="cooldown_seconds = 100.0",
+    )  # fmt: skip
+    done = cli("run", str(suite), "--simulate", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["kind"] for row in found["rows"]] == ["simulated"] * 2
+    assert all(row["device"] == "board" and row["profile"] for row in found["rows"])
+    night = found["rehearsal"]
+    device = night["devices"]["board"]
+    assert device["trials"] == 2 * (2 + 1)
+    # Four latency trials with their cooldowns, six agents, and what is modelled beside.
+    least = 4 * 100 + 6 * AGENT_SECONDS
+    assert least < device["seconds"] < least + 60
+    assert night["seconds"] == device["seconds"] and night["failed"] == 0
+    assert device["bytes"] > sum(row["size_bytes"] for row in found["rows"])
+    assert device["push_seconds"] == round(device["bytes"] / 1e6 / LINK_MBS["ssh"], 1)
+    idle = find_device("raspberry-pi-4", TRANSPORTS).simulation["idle_w"]
+    assert device["joules"] >= idle * least
+
+
+def test_who_stands_for_whom(tmp_path: Path, digits: dict[str, Path]) -> None:
+    known = known_names()
+    path = write_suite(tmp_path / "suite.toml", devices=["board"], device=BOARD)
+    suite = load_suite(path, known)
+    simulated = simulated_devices(TRANSPORTS)
+    (board,) = suite.devices
+    (found,) = rehearsed(suite, simulated).devices
+    assert (found.name, found.kind) == ("board", DeviceKind.SIMULATED)
+    assert found.simulation == simulated["raspberry-pi-4"].simulation
+
+    def of(device: object) -> None:
+        rehearsed(replace(suite, devices=(device,)), simulated)  # type: ignore[arg-type]
+
+    of(replace(board, link={}, name="pixel-3"))
+    of(replace(board, link={}, title="Pixel 3"))
+    with pytest.raises(UsageError, match="does not name a simulated device") as error:
+        of(replace(board, link={}))
+    assert "raspberry-pi-4" in str(error.value.hint)
+    with pytest.raises(UsageError, match="simulate_as = 'x' is no simulated device"):
+        of(replace(board, link={"simulate_as": "x"}))
+    with pytest.raises(UsageError, match="cannot rehearse edgetpu"):
+        of(replace(board, default_backend=Backend("edgetpu", 1)))
+
+
+def test_a_device_without_a_simulation_is_told(
+    cli: Cli, tmp_path: Path, digits: dict[str, Path]
+) -> None:
+    done = cli("run", str(write_suite(tmp_path / "suite.toml")), "--simulate")
+    assert done.returncode == 2 and 'simulate_as = "NAME"' in done.stderr
+    assert "pixel-3" in done.stderr and not (tmp_path / "results").exists()
