@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_STORE, StoreOption
+from harness.cli.shared.options import DEFAULT_STORE, StoreOption
 
 
 def calibrate(

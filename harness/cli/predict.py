@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import FormatOption
+from harness.cli.shared.options import FormatOption
 
 
 def predict(
@@ -58,21 +58,17 @@ def predict(
     truth nine times of ten, and what of it each operator takes. It is a prediction and never goes
     into a store: docs/predicting.md says how good it is, and how to calibrate it.
     """
-    import shutil
 
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import predictions
 
     output.check_format(format, predictions.FORMS)
     found = harness.predict(
         model, device, backend, dtype=dtype, input_size=input_size, runtime=runtime
     )
-    if format == "table":
-        output.show_parts(
-            predictions.prediction_parts(found, operators=operators),
-            lambda width: predictions.prediction_text(found, format, width, operators=operators),
-            shutil.get_terminal_size((100, 24)).columns,
-        )
-    else:
-        print(predictions.prediction_text(found, format))
+    output.show_form(
+        format,
+        lambda form, width: predictions.prediction_text(found, form, width, operators=operators),
+        lambda: predictions.prediction_parts(found, operators=operators),
+    )

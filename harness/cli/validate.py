@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import FormatOption
+from harness.cli.shared.options import FormatOption
 
 
 def validate(
@@ -51,12 +51,11 @@ def validate(
     hold the truth, by device and model, beside two baselines.
     """
     import os
-    import shutil
     import sys
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see harness calibrate
     import harness
-    from harness.cli import output
+    from harness.cli.shared import output
     from harness.reports import predictions
 
     output.check_format(format, predictions.FORMS)
@@ -70,11 +69,8 @@ def validate(
 
         prediction_plot.write(found, plot)
         print(f"wrote {plot}", file=sys.stderr)
-    if format == "table":
-        output.show_parts(
-            predictions.validation_parts(found, rows=rows),
-            lambda width: predictions.validation_text(found, format, width, rows=rows),
-            shutil.get_terminal_size((100, 24)).columns,
-        )
-    else:
-        print(predictions.validation_text(found, format))
+    output.show_form(
+        format,
+        lambda form, width: predictions.validation_text(found, form, width, rows=rows),
+        lambda: predictions.validation_parts(found, rows=rows),
+    )

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from harness.calibration.judging import Error, Judged
 from harness.calibration.validation import NN_METER, Validation
 from harness.errors import UsageError
-from harness.reports.escapes import cell as csv_cell
 from harness.reports.escapes import escape, plain
+from harness.reports.texts import csv_text, plain_text
 from harness.simulation.prediction import Prediction
 
 FORMS = ("table", "json", "csv", "markdown")
@@ -33,11 +31,11 @@ def prediction_text(
     if format == "json":
         return json.dumps(found.as_dict(), indent=1, allow_nan=False)
     if format == "csv":
-        return _csv(found.as_dict()["operators"], _OPERATORS)
+        return csv_text(_OPERATORS, found.as_dict()["operators"])
     parts = list(prediction_parts(found, operators=operators))
     if format == "markdown":
         return _markdown_prediction(found)
-    return _printed(parts, width)
+    return plain_text(parts, width)
 
 
 def prediction_parts(found: Prediction, *, operators: bool = False) -> Iterator[RenderableType]:
@@ -102,10 +100,10 @@ def validation_text(found: Validation, format: str, width: int = 100, *, rows: b
         return json.dumps(found.as_dict(), indent=1, allow_nan=False)
     if format == "csv":
         listed = [row.as_row() for row in found.rows]
-        return _csv(listed, tuple(listed[0]) if listed else ())
+        return csv_text(tuple(listed[0]) if listed else (), listed)
     if format == "markdown":
         return _markdown(found)
-    return _printed(list(validation_parts(found, rows=rows)), width)
+    return plain_text(list(validation_parts(found, rows=rows)), width)
 
 
 def validation_parts(found: Validation, *, rows: bool = False) -> Iterator[RenderableType]:
@@ -210,28 +208,11 @@ def _known(format: str) -> None:
         raise UsageError(f"unknown format {format!r}", hint="known: " + ", ".join(FORMS))
 
 
-def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([csv_cell(row[name]) for name in columns])
-    return out.getvalue().rstrip("\n")
-
-
 def _table(*columns: tuple[str, bool]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, right in columns:
         table.add_column(name, justify="right" if right else "left", no_wrap=right)
     return table
-
-
-def _printed(parts: Sequence[RenderableType], width: int) -> str:
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, emoji=False)
-    for part in parts:
-        console.print(part)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
 def _share(ms: float, found: Prediction) -> str:
