@@ -102,8 +102,8 @@ class Lane(LaneSession):
                 self._cool_down()
 
     def _cool_down(self) -> None:
-        """The pause after an agent process that the Policy asks for."""
-        if self._policy.cooldown_seconds and not self._over():
+        """The pause that the Policy asks for after an agent; what is modelled needs none."""
+        if self.real and self._policy.cooldown_seconds and not self._over():
             self._session.hold(self._policy.cooldown_seconds)
             self._stopped.wait(self._policy.cooldown_seconds)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import harness
 from harness.config.devices import find_device
 from harness.devices.lock import HostLock
 from harness.devices.session import Session
@@ -279,3 +280,19 @@ def test_ctrl_c_during_a_failure_that_may_pass_leaves_the_job_to_the_resume(
 def test_a_resumed_run_keeps_its_own_settings(cli: Cli, tmp_path: Path) -> None:
     done = cli("run", "--resume", "x", "--trials", "3")
     assert done.returncode == 2 and "keeps its own" in done.stderr
+
+
+def test_a_run_that_was_killed_before_its_own_end_is_ended_by_a_resume(
+    tmp_path: Path, digits: dict[str, Path]
+) -> None:
+    """Between its last record and the word that it has finished, there is a moment."""
+    suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"], recipes=["float32"])
+    url = f"sqlite:///{tmp_path}/k.db"
+    run = harness.run(suite, store=url).id
+    with Store(url) as store:
+        store.finish_run(run, "running")
+        before = store.jobs(run)
+    harness.run(resume=run, store=url)
+    with Store(url) as store:
+        assert store.find_run(run).status == "finished"
+        assert store.jobs(run) == before
