@@ -67,7 +67,7 @@ def cases_of_run(
         published = Published(
             number=record.id, model=record.job.model, dtype=record.job.recipe, device=device,
             soc="", backend=str(record.job.backend), threads=str(record.job.backend.threads),
-            notes="", source="own", input_shape=None, published_ms=median.value,
+            notes="", source=record.job.kind.value, input_shape=None, published_ms=median.value,
         )  # fmt: skip
         found.append(
             Case(

@@ -109,7 +109,8 @@ def own_profile(found: OwnFit, like: str, run: str) -> dict[Path, str]:
             'transport = "local"\n\n') + _prediction_text(table, like)  # fmt: skip
     values = device_values(found.values, found.device)
     count = len(found.cases)
-    why = f"{count} measurement{'s' if count != 1 else ''} of run {run}"
+    kinds = " and ".join(sorted({case.published.source for case in found.cases}))
+    why = f"{count} measurement{'s' if count != 1 else ''} ({kinds}) of run {run}"
     return {target: with_fitted(text, values, why)}
 
 
