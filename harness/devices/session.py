@@ -44,6 +44,9 @@ _RESULTS = ("loaded", "samples", "outputs", "operators")
 
 __all__ = ["HELLO_TIMEOUT", "Answer", "Session"]
 
+#: What is told of an agent that signal 9 ended.
+_KILLED = "somebody or the system killed it, most likely for lack of memory"
+
 
 class Session:
     """A context manager: takes the device's lock, link and lease, gives all back.
@@ -283,7 +286,8 @@ class Session:
         if noise.strip():
             messages.decode(noise, name)
         raise AgentCrashedError(
-            f"{name}: the agent ended before it said hello ({_ending(code)}): {tail}"
+            f"{name}: the agent ended before it said hello ({_ending(code)}): {tail}".rstrip(": "),
+            hint=f"{_KILLED}: see the device's system log" if code in (-9, 137) else None,
         )
 
     def _raise_if_lost(self) -> None:
@@ -295,8 +299,8 @@ class Session:
         code = process.wait(10)
         self._raise_if_lost()
         hint = "a crash of the runtime on this model, or the device is out of memory: "
-        if code in (-9, 137, 255):
-            hint = "somebody or the system killed it, most likely for lack of memory: "
+        if code in (-9, 137, 255):  # 255: ssh's word for any signal
+            hint = f"{_KILLED}: "
         raise AgentCrashedError(
             f"{self.device.name}: the agent died while it was to {_doing(self.stage)} "
             f"({_ending(code)}) {_last_lines(process)}".rstrip(),
