@@ -32,13 +32,14 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One target in a process of its own; its counts and its findings."""
     folder = options.work / name
     folder.mkdir(parents=True, exist_ok=True)
-    for old in [*folder.glob("*.input"), *folder.glob("*.txt")]:
-        old.unlink()
+    found = [] if options.input else [*folder.glob("*.input"), *folder.glob("*.txt")]
+    for old in [*found, folder / "stats.json", folder / "current"]:
+        old.unlink(missing_ok=True)
     command = [
         sys.executable, "-m", "fuzz.child", name, "--engine", options.engine,
         "--seconds", str(options.seconds), "--executions", str(options.executions),
         "--seed", str(options.seed), "--work", str(options.work),
-        *(["--input", str(options.input)] if options.input else []),
+        *(["--input", str(options.input.resolve())] if options.input else []),
     ]  # fmt: skip
     env = {
         **os.environ,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 
 import numpy as np
 
 from harness.calibration.cases import Case
 from harness.calibration.fitting import Fit, fit, predicted_seconds
+from harness.errors import UnsupportedError
 from harness.simulation.prediction import Parameters
 from harness.simulation.prediction.interval import UNKNOWN, place_of, spread_of
 
@@ -46,7 +48,7 @@ def calibrate(
     tell: Tell = lambda text: None,
 ) -> Calibration:
     """Parameters and spreads from every case that can be predicted."""
-    usable = tuple(case for case in cases if case.ok)
+    usable = predictable(cases)
     tell(f"fitting {len(usable)} rows")
     found = fit(usable, start)
     unseen = left_out(usable, found.values, tell)
@@ -54,6 +56,16 @@ def calibrate(
     # What will be asked for is in part a relation of what was seen, in part like nothing.
     spreads = spreads_of((*usable, *usable), (*unseen, *strange))
     return Calibration(found, spreads, unseen, strange, usable)
+
+
+def predictable(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Those that can run where they are said to have run, and of which a latency is known."""
+    found = []
+    for case in cases:
+        with suppress(UnsupportedError):
+            if case.ok and isfinite(predicted_seconds(case, Parameters())):
+                found.append(case)
+    return tuple(found)
 
 
 def left_out(

@@ -175,7 +175,7 @@ def _clocked(hardware: Hardware, text: str, accelerator: str) -> Hardware:
         return hardware
     ghz = float(found[1]) if found[1] else float(found[2]) / 1e3
     if accelerator == "edgetpu" and hardware.edgetpu is not None:
-        if not found[2] and ghz > 1:
+        if not 0.05 <= ghz <= 0.5:  # the chip's own clock is 500 MHz at most: this is a host's
             return hardware
         return replace(hardware, edgetpu=replace(hardware.edgetpu, mhz=ghz * 1e3))
     if accelerator != "cpu" or not 0.4 <= ghz <= 6 or len(hardware.cores) > 1:

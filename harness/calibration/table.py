@@ -11,7 +11,6 @@ import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 
 from harness.errors import UsageError
@@ -82,8 +81,8 @@ def _row(number: int, row: Mapping[str, str | None]) -> Published:
         published = float(cell("latency_ms"))
     except ValueError:
         problem = f"latency_ms is no number: {cell('latency_ms')[:40]!r}"
-    if published is not None and not (isfinite(published) and published > 0):
-        problem, published = f"latency_ms is not positive: {published}", None
+    if published is not None and not 1e-6 <= published <= 1e9:
+        problem, published = f"latency_ms is no time of an inference: {published:g}", None
     shape: tuple[int, ...] | None = None
     if cell("input_shape"):
         sizes = [int(size) for size in re.findall(r"\d{1,6}", cell("input_shape"))]
@@ -91,10 +90,14 @@ def _row(number: int, row: Mapping[str, str | None]) -> Published:
             sizes = [1, sizes[0], sizes[-1], 3]
         elif len(sizes) == 3:
             sizes = [1, *sizes]
-        if len(sizes) == 4 and all(0 < size <= 8192 for size in sizes):
+        if len(sizes) == 4 and sizes[1] <= 4 < sizes[3]:  # channels first, as other tools write it
+            sizes = [sizes[0], *sizes[2:], sizes[1]]
+        if len(sizes) == 4 and all(0 < size <= 8192 for size in sizes) and sizes[3] <= 16:
             shape = tuple(sizes)
         else:
             problem = problem or f"input_shape is none: {cell('input_shape')[:40]!r}"
+    if re.search(r"16x8|int16|int4|w4", cell("dtype").lower()):
+        problem = problem or f"the type {cell('dtype')[:40]!r} is not predicted"
     return Published(
         number=number,
         model=cell("model"),

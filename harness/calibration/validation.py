@@ -8,14 +8,15 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from harness.calibration.calibrating import left_out, spreads_of
+from harness.calibration.calibrating import left_out, predictable, spreads_of
 from harness.calibration.cases import Case, cases_of
 from harness.calibration.fitting import fit
-from harness.calibration.judging import Error, Judged, error_of, errors_by, judge, one_rate
+from harness.calibration.judging import Error, Judged, error_of, errors_by, judge, judged, one_rate
 from harness.calibration.naming import Devices
 from harness.calibration.table import read_table
 from harness.config.prediction import prediction_data
 from harness.errors import UsageError
+from harness.simulation.prediction import Parameters
 from harness.simulation.prediction.interval import interval
 
 #: What nn-Meter's README states (github.com/microsoft/nn-Meter): the share of models predicted
@@ -120,7 +121,7 @@ def cross_validate(
     """
     devices = Devices(prediction_data())
     cases = cases_of(read_table(path), devices)
-    usable = [case for case in cases if case.ok]
+    usable = predictable(cases)
     if len({case.architecture for case in usable}) < 2:
         raise UsageError(
             f"{path}: rows of fewer than two models can be predicted",
@@ -129,10 +130,12 @@ def cross_validate(
     tell(f"fitting {len(usable)} rows")
     start = fit(usable).values
     residuals = left_out(usable, start, tell, families=families)
-    rows = iter(_unseen(usable, residuals))
+    rows = {id(case): row for case, row in zip(usable, _unseen(usable, residuals), strict=True)}
+    # What cannot be predicted at all says the same why as without leaving anything out.
+    others = {id(case): judged(case, Parameters(), {}) for case in cases if id(case) not in rows}
     return Validation(
         str(path),
-        tuple(next(rows) if case.ok else Judged(case, case.status) for case in cases),
+        tuple((rows | others)[id(case)] for case in cases),
         unseen="family" if families else "model",
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.shared.options import DEFAULT_STORE, FormatOption, StoreOption
+from harness.errors import UsageError
 
 
 def run(
@@ -79,6 +80,11 @@ def run(
 
         dry.show(suite, device or (), recipe or (), trials, format, fault or ())
         return
+    if simulate and fault:
+        raise UsageError(
+            "--simulate rehearses a night without faults",
+            hint="leave out --fault, or run the suite on simulated devices: -d pixel-3 --fault ...",
+        )
     if simulate:
         from harness.cli.shared import rehearsal
 

@@ -27,6 +27,7 @@ from harness.orchestrate.lane_job import LaneJob, as_job_errors
 from harness.orchestrate.lane_session import Aside, LaneSession
 from harness.orchestrate.outputs import OutputCollector, collector_for, compare
 from harness.orchestrate.passes import PASSES, Asking
+from harness.orchestrate.patience import blames_device
 from harness.orchestrate.plan import round_order
 from harness.orchestrate.tasks import outputs_asked
 
@@ -341,8 +342,11 @@ class Lane(LaneSession):
             self._attempts(item, kind.stage, part, kind.parts(policy), ask)
         except AgentError as error:
             has_numbers = item.trials_done or item.passes_done or "accuracy" in policy.measure
-            if not has_numbers or self._to_be_resumed(error):
+            blamed = blames_device(error)
+            gives_up = blamed and 0 < policy.give_up_after <= self._failures + 1
+            if not has_numbers or gives_up or self._to_be_resumed(error):
                 raise
+            self._failures += blamed
             item.passes_failed[name] = error.one_line  # what was measured before stands
         else:
             item.passes_done.add((name, part))

@@ -83,3 +83,9 @@ def test_a_device_without_a_simulation_is_told(
     done = cli("run", str(write_suite(tmp_path / "suite.toml")), "--simulate")
     assert done.returncode == 2 and 'simulate_as = "NAME"' in done.stderr
     assert "pixel-3" in done.stderr and not (tmp_path / "results").exists()
+
+
+def test_faults_are_for_no_rehearsal(cli: Cli, tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"])
+    done = cli("run", str(suite), "--simulate", "--fault", "pixel-3: crash")
+    assert done.returncode == 2 and "rehearses a night without faults" in done.stderr

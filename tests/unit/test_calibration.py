@@ -137,8 +137,8 @@ def test_no_row_is_lost_and_each_says_why(table: Callable[[str], Path]) -> None:
     statuses = [each.status for each in found.rows]
     assert len(statuses) == 12 and statuses[:4] == ["ok"] * 4
     for status, why in zip(statuses[4:10], (
-        "no architecture is called 'resnext_9000'", "no known cores", "no number", "not positive",
-        "not positive", "maps none",
+        "no architecture is called 'resnext_9000'", "no known cores", "no number", "no time of an",
+        "no time of an", "maps none",
     ), strict=True):  # fmt: skip
         assert why in status
     assert statuses[11] != "ok"
@@ -349,3 +349,28 @@ def test_spreads_of_few_rows_lean_on_what_is_wider(
     for name in exact:
         assert exact[name] < wild[name]
     assert exact["edgetpu"] > 0.01  # one row says little
+
+
+ODD = """\
+mobilenet_v1_1.0_224,1x3x224x224,float32,Raspberry Pi 4,,TFLite 2.18 XNNPACK,4,77.0,
+mobilenet_v1_1.0_224,,int16x8,Raspberry Pi 4,,TFLite CPU,4,77.0,
+mobilenet_v1_1.0_224,,float32,Raspberry Pi 4,,GPU delegate,,77.0,
+mobilenet_v1_1.0_224,,float32,Raspberry Pi 4,,TFLite CPU,4,5e-324,
+mobilenet_v1_1.0_224_quant,,,Raspberry Pi 4 + Coral USB (USB3),,edgetpu,,4.2,"0 GHz, 900 MHz host"
+"""
+
+
+def test_odd_rows_say_why_and_stop_no_other(table: Callable[[str], Path], devices: Devices) -> None:
+    first, *others = cases_of(read_table(table(ROWS + ODD)), devices)[4:]
+    assert first.published.input_shape == (1, 224, 224, 3)
+    said = [item.status for item in judge([first, *others], Parameters(), {})]
+    assert said[0] == said[4] == "ok"
+    assert "not predicted" in said[1] and "no gpu" in said[2] and "no time of an" in said[3]
+    assert others[3].setting is not None and others[3].setting.hardware.edgetpu is not None
+    assert others[3].setting.hardware.edgetpu.mhz <= 500
+    done = command("validate", str(table(ROWS + ODD)), "--cross-validate", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert len(rows) == 9 and [row["status"] == "ok" for row in rows[4:]] == [
+        True, False, False, False, True,
+    ]  # fmt: skip

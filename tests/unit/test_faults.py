@@ -15,6 +15,7 @@ from harness.domain.fault import PLACES, PURPOSES, Fault, FaultKind, RandomFault
 from harness.errors import ConfigError, UsageError
 from harness.orchestrate.environment import known_names
 from harness.simulation.faults import FaultPlan
+from harness.transports.faulty.link import damage
 
 
 @pytest.mark.parametrize(
@@ -169,3 +170,16 @@ def test_random_faults_are_the_same_for_the_same_seed_in_any_order() -> None:
     assert 15 < sum(map(len, one.values())) < 70  # 40 on average
     assert {fault.place for found in one.values() for fault in found} == {"load", "latency"}
     assert not any(drawn_ for drawn_ in FaultPlan("a", ["random rate=0"]).reached("connect"))
+
+
+def test_a_damaged_push_is_one_devices_own(tmp_path: Path) -> None:
+    """Simulated devices share what they were pushed by links to one file."""
+    shared, pushed, empty = (tmp_path / name for name in ("shared", "pushed", "empty"))
+    shared.write_bytes(b"of all")
+    pushed.hardlink_to(shared)
+    empty.touch()
+    for file in (pushed, empty):
+        damage(file)
+    damage(tmp_path / "not there")
+    assert shared.read_bytes() == b"of all" != pushed.read_bytes() and len(pushed.read_bytes()) == 6
+    assert empty.read_bytes() and len(list(tmp_path.iterdir())) == 3

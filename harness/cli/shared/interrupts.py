@@ -31,7 +31,7 @@ def stop_on_signals(first: str = "stopping; a trial that is running is finished"
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
         if stop():
-            os.write(2, b"\nstopped at once; every finished trial is kept\n")
+            os.write(2, b"\nstopped at once; what the store has is kept\n")
             os._exit(130)
         stop.request()
         os.write(2, f"\n{first}; once more to stop at once\n".encode())

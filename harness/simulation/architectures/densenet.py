@@ -49,10 +49,10 @@ def find(name: Name) -> Architecture | None:
     if name.words != "densenet":
         return None
     numbers = list(name.numbers)
-    depth = next((int(n) for n in numbers if n.isdigit() and int(n) in _FORMS), 0)
-    if depth:
-        numbers.remove(str(depth))
-    depth = depth or 121
+    written = next((n for n in numbers if n.isdigit() and int(n) in _FORMS), "")
+    if written:
+        numbers.remove(written)
+    depth = int(written or 121)
     return at_side(f"densenet_{depth}", "densenet", _body(depth), numbers, 224)
 
 

@@ -133,10 +133,11 @@ def find(name: Name) -> Architecture | None:
     if name.words not in _FORMS or not numbers:
         return None
     version, form = _FORMS[name.words]
-    depth = next((int(n) for n in numbers if n.isdigit() and int(n) in _UNITS), 0)
-    if not depth:
+    written = next((n for n in numbers if n.isdigit() and int(n) in _UNITS), "")
+    if not written:
         return None
-    numbers.remove(str(depth))
+    depth = int(written)
+    numbers.remove(written)  # as it is written: 050 is 50 too
     if version == 2 and depth < 50:
         return None
     if version == 2 and re.match(rf"resnet_{depth}", name.whole):

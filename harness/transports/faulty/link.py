@@ -154,7 +154,7 @@ class FaultyTransport:
             )
         self._inner.put(files, progress)
         if FaultKind.CORRUPTED in faults:
-            _damage(Path(files[0].remote))
+            damage(Path(files[0].remote))
 
     def get(self, remote: str, local: Path, *, limit: int) -> int:
         """See ``Transport``."""
@@ -230,11 +230,14 @@ def _part(files: Sequence[Upload], count: int, progress: Callable[[int], None]) 
             return
 
 
-def _damage(file: Path) -> None:
-    """Invert a bit in the middle, as a bad card would."""
-    with contextlib.suppress(FileNotFoundError), open(file, "r+b") as opened:
-        size = os.fstat(opened.fileno()).st_size
-        opened.seek(size // 2)
-        found = opened.read(1)
-        opened.seek(size // 2)
-        opened.write(bytes([found[0] ^ 1]) if found else b"\0")
+def damage(file: Path) -> None:
+    """Invert a bit in the middle, as a bad card would; of this device's file alone.
+
+    Simulated devices share files by links, so the damaged one is another file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        data = bytearray(file.read_bytes()) or bytearray(1)
+        data[len(data) // 2] ^= 1
+        damaged = file.with_name(f"{file.name}.damaged")
+        damaged.write_bytes(data)
+        os.replace(damaged, file)
