@@ -17,7 +17,7 @@ from harness import domain
 from harness.config.suites import suite_to_json
 from harness.domain import JobStatus, Policy, TrialStatus
 from harness.metrics import METRICS, Observations, TrialObservation, advisories
-from harness.store import JobRecord, Store
+from harness.store import Conclusion, JobRecord, Store
 
 JOBS, TRIALS, SAMPLES = 1000, 5, 1000
 
@@ -65,12 +65,12 @@ def fill(url: str) -> None:
                 store.end_trial(trial, TrialStatus.OK, hello={}, facts={"load_ns": 1, "init_ns": 2})
         for record in store.jobs("large"):
             observed = observations(store, record)
-            store.seal_job(
+            store.seal_job(Conclusion(
                 record.id, JobStatus.OK, domain.Stage.DONE, size_bytes=1000, manifest={},
                 runtime="runtime", runtime_version="1", facts={},
                 measurements=[item for part in METRICS.values() for item in part(observed)],
                 advisories=advisories(observed),
-            )  # fmt: skip
+            ))  # fmt: skip
         store.finish_run("large", "finished")
 
 

@@ -25,7 +25,7 @@ from harness.orchestrate.passes import PASSES
 from harness.orchestrate.prepare import Ready
 from harness.orchestrate.reducers import ARTIFACTS
 from harness.orchestrate.tasks import class_ids
-from harness.store import JobStore, TrialRecord
+from harness.store import Conclusion, JobStore, TrialRecord
 
 #: Trials that run the dataset, or a part of it.
 _SWEEPS = (Stage.ACCURACY.value, Stage.CHECK.value)
@@ -45,14 +45,16 @@ def seal_failure(
 ) -> None:
     """A record for a job that has no numbers: its stage and cause."""
     store.seal_job(
-        job_id,
-        status,
-        stage,
-        error=error,
-        variant_sha256=variant.sha256 if variant else None,
-        size_bytes=variant.size_bytes if variant else None,
-        manifest=variant.manifest if variant else None,
-        facts=facts,
+        Conclusion(
+            job_id,
+            status,
+            stage,
+            error=error,
+            variant_sha256=variant.sha256 if variant else None,
+            size_bytes=variant.size_bytes if variant else None,
+            manifest=variant.manifest if variant else None,
+            facts=facts,
+        )
     )
 
 
@@ -148,41 +150,45 @@ def seal_success(
     for name, text in scenarios.summaries(observations).items():
         artifacts[name] = np.frombuffer(text.encode(), dtype=np.uint8)
     store.seal_job(
-        job_id,
-        JobStatus.OK,
-        Stage.DONE,
-        variant_sha256=ready.variant.sha256,
-        size_bytes=ready.variant.size_bytes,
-        manifest=ready.variant.manifest,
-        runtime=runtime.get("name"),
-        runtime_version=runtime.get("version"),
-        facts={
-            "platform": newest.hello.get("platform"),
-            "clock": newest.hello.get("clock"),
-            "agent": [newest.hello.get("agent"), newest.hello.get("agent_version")],
-            "numpy": newest.hello.get("numpy"),
-            "reference": sweep_facts.get("reference"),
-            "threads_found": newest.facts.get("threads_found"),
-            "delegated": newest.facts.get("delegated"),
-            "sweep": {
-                key: sweep_facts[key]
-                for key in ("samples", "elapsed_ns", "workers", "batch")
-                if key in sweep_facts
+        Conclusion(
+            job_id,
+            JobStatus.OK,
+            Stage.DONE,
+            variant_sha256=ready.variant.sha256,
+            size_bytes=ready.variant.size_bytes,
+            manifest=ready.variant.manifest,
+            runtime=runtime.get("name"),
+            runtime_version=runtime.get("version"),
+            facts={
+                "platform": newest.hello.get("platform"),
+                "clock": newest.hello.get("clock"),
+                "agent": [newest.hello.get("agent"), newest.hello.get("agent_version")],
+                "numpy": newest.hello.get("numpy"),
+                "reference": sweep_facts.get("reference"),
+                "threads_found": newest.facts.get("threads_found"),
+                "delegated": newest.facts.get("delegated"),
+                "sweep": {
+                    key: sweep_facts[key]
+                    for key in ("samples", "elapsed_ns", "workers", "batch")
+                    if key in sweep_facts
+                },
+                **facts,
+                "lease": newest.facts.get("lease"),
+                "task": model.task.value,
+                "classes": _class_names(ready) if matrix is not None else [],
+                "agreement_missing": ready.float_missing,
+                **(
+                    {"scenarios": answered} if (answered := scenarios.results(observations)) else {}
+                ),
+                **_operators(trials, facts.get("passes_failed") or {}),
+                "power_meter": next(
+                    (trial.facts.get("power_meter") for trial in passes.get("energy", ())), None
+                ),
             },
-            **facts,
-            "lease": newest.facts.get("lease"),
-            "task": model.task.value,
-            "classes": _class_names(ready) if matrix is not None else [],
-            "agreement_missing": ready.float_missing,
-            **({"scenarios": answered} if (answered := scenarios.results(observations)) else {}),
-            **_operators(trials, facts.get("passes_failed") or {}),
-            "power_meter": next(
-                (trial.facts.get("power_meter") for trial in passes.get("energy", ())), None
-            ),
-        },
-        measurements=measurements,
-        advisories=advisories(observations),
-        artifacts={**artifacts, **_correct(observations)},
+            measurements=measurements,
+            advisories=advisories(observations),
+            artifacts={**artifacts, **_correct(observations)},
+        )
     )
     found = {item.name: item for item in measurements}
     parts = []

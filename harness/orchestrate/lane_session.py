@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness.devices.lease import Busy
@@ -33,7 +34,7 @@ from harness.orchestrate.lane_job import LaneJob, as_job_errors
 from harness.orchestrate.passes import PASSES
 from harness.orchestrate.patience import blames_device, delay, waiting
 from harness.orchestrate.stop import Stop
-from harness.store import JobStore
+from harness.store import Batch, JobStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,11 @@ class LaneSession:
         self._session: Session
         self._readiness: Readiness | None = None
 
-    def write_to(self, store: JobStore) -> None:
-        """From now on what is measured goes there."""
-        self._store = store
+    def write_to(self, batch: Batch) -> None:
+        """From now on what is measured goes there, and is told of once it is written."""
+        tell = self._tell
+        self._store = batch
+        self._tell = lambda event: batch.once_written(partial(tell, event))
 
     def left(self) -> list[LaneJob]:
         """Jobs without a record."""

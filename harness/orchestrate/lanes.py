@@ -95,40 +95,40 @@ class Lanes:
 
     def _run_group(self, lanes: list[Lane]) -> list[Lane]:
         for real, of_kind in groupby(lanes, key=lambda lane: lane.real):
-            if real or self._at_once == 1:
+            if real:
                 self._run_lanes(list(of_kind))
-                continue
-            with ThreadPoolExecutor(self._at_once, thread_name_prefix="simulated") as pool:
-                # What one raises is raised here; the others are stopped by it.
-                for _ in pool.map(lambda lane: self._run_lanes([lane]), list(of_kind)):
-                    pass
+            elif self._at_once == 1:
+                self._run_simulated(list(of_kind))
+            else:
+                with ThreadPoolExecutor(self._at_once, thread_name_prefix="simulated") as pool:
+                    # What one raises is raised here; the others are stopped by it.
+                    for _ in pool.map(lambda lane: self._run_simulated([lane]), list(of_kind)):
+                        pass
         return lanes
+
+    def _run_simulated(self, lanes: list[Lane]) -> None:
+        """Lanes one after the other that write many trials at once."""
+        fresh = [item.id for lane in lanes for item in lane.left() if not item.attempts]
+        with Batch(self._store, fresh) as batch:
+            for lane in lanes:
+                lane.write_to(batch)
+            self._run_lanes(lanes)
 
     def _run_lanes(self, lanes: list[Lane]) -> None:
         for lane in lanes:
             if self._stopped():
                 break
             if not lane.on_host:
-                self._measure(lane)
+                lane.run()
                 continue
             # Only what is timed needs this machine for itself.
             timed = lane.device.kind is DeviceKind.REAL
             lock = HostLock(self._owner, exclusive=timed)
             try:
                 with host(lock, waiting(self._suite.policy, self._tell, self._stopped)):
-                    self._measure(lane)
+                    lane.run()
             except DeviceBusyError as error:
                 lane.refuse(error)
-
-    def _measure(self, lane: Lane) -> None:
-        """Run a lane; one of a simulated device writes many trials at once."""
-        if lane.real:
-            lane.run()
-            return
-        fresh = [item.id for item in lane.left() if not item.attempts]
-        with Batch(self._store, fresh) as batch:
-            lane.write_to(batch)
-            lane.run()
 
     def _hand_on(self, lane: Lane) -> None:
         """What a device that was set aside has left goes to a sibling, all of it to one.

@@ -1,25 +1,26 @@
-"""Trials of a simulated device on their way to the store: many rows in one transaction.
+"""Trials of simulated devices on their way to the store: many rows in one transaction.
 
 A modelled trial takes a millisecond, and so would each of the transactions that a trial of a real
 device gets. What has ended is kept here for at most ``SECONDS`` and ``BYTES``, then written at
-once; a job's seal writes all that there is of it in the same transaction. So a process that is
-killed loses its running trial, and of simulated devices what has ended within that time; a
-job that was told as sealed is in the database.
+once, with the conclusions of what was sealed meanwhile. So a process that is killed loses its
+running trial, and of simulated devices what has ended within that time; a job that was told as
+sealed is in the database (``once_written``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.domain import Advisory, Fence, JobStatus, Measurement, Stage, TrialStatus
-from harness.store.records import TrialRecord
-from harness.store.store import Store, now
+from harness.domain import Fence, TrialStatus
+from harness.errors import SealedError
+from harness.store.records import TrialRecord, now
+from harness.store.store import Store
 from harness.store.writing import Conclusion, Rows
 
 #: The longest that a trial waits for its transaction, and the most that waits with it.
@@ -37,8 +38,16 @@ class _Trial:
     )
 
 
+@dataclass(slots=True)
+class _Job:
+    """What there is of a job that is not in the database yet; its trials by their ids here."""
+
+    trials: dict[int, _Trial] = field(default_factory=dict)
+    artifacts: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
 class Batch:
-    """What a lane asks of a ``Store``, for the jobs of one simulated device.
+    """What a lane asks of a ``Store``, for jobs of simulated devices.
 
     ``fresh`` are the jobs without a trial in the database so far. Of one thread, and to be
     flushed at its end: a context manager.
@@ -47,9 +56,15 @@ class Batch:
     def __init__(self, store: Store, fresh: Collection[int]) -> None:
         self._store = store
         self._fresh = set(fresh)
-        self._trials: dict[int, _Trial] = {}
-        self._artifacts: dict[tuple[int, str], NDArray[Any]] = {}
+        self._jobs: dict[int, _Job] = {}
+        #: The job of each trial that began here and has not ended.
+        self._running: dict[int, int] = {}
+        #: The id in the database of each of them that is there already.
         self._real: dict[int, int] = {}
+        #: Conclusions that are not written yet, and every job that has had one.
+        self._sealed: dict[int, Conclusion] = {}
+        self._closed: set[int] = set()
+        self._waiting: list[Callable[[], None]] = []
         self._bytes = 0
         self._oldest: float | None = None
         self._last = 0
@@ -68,12 +83,15 @@ class Batch:
 
     def begin_trial(self, job_id: int, index: int, purpose: str) -> int:
         """See ``Store``; the id is good for this object alone."""
+        self._flush_if_due()
+        self._refuse_sealed(job_id)
         self._last -= 1
-        self._trials[self._last] = _Trial(
+        self._job(job_id).trials[self._last] = _Trial(
             TrialRecord(
                 self._last, job_id, index, purpose, TrialStatus.RUNNING, now(), None, {}, {}
             )
         )
+        self._running[self._last] = job_id
         return self._last
 
     def append_samples(
@@ -88,10 +106,10 @@ class Batch:
         if trial_id in self._real:
             self._store.append_samples(self._real[trial_id], seq, phase, at, values)
             return
-        self._trials[trial_id].chunks.append((seq, phase, at, values))
+        job = self._jobs[self._running[trial_id]]
+        job.trials[trial_id].chunks.append((seq, phase, at, values))
         self._bytes += at.nbytes + values.nbytes
-        if self._bytes > BYTES:
-            self.flush(running=True)
+        self._flush_if_due(running=True)
 
     def end_trial(
         self,
@@ -109,82 +127,100 @@ class Batch:
             self.flush(running=True)  # who may write is for the database to say
         if trial_id in self._real:
             self._store.end_trial(
-                self._real.pop(trial_id), status, hello=hello, facts=facts, error=error,
+                self._real[trial_id], status, hello=hello, facts=facts, error=error,
                 artifacts=artifacts, fence=fence,
             )  # fmt: skip
+            del self._real[trial_id], self._running[trial_id]
             return
-        trial = self._trials[trial_id]
+        job = self._jobs[self._running.pop(trial_id)]
+        trial = job.trials[trial_id]
         old = trial.record
         trial.record = TrialRecord(
             old.id, old.job_id, old.index, old.purpose, status, old.started, error,
             dict(hello or {}), dict(facts or {}), phases=_phases(trial),
         )  # fmt: skip
-        for name, array in (artifacts or {}).items():
-            self._artifacts[old.job_id, name] = array
-            self._bytes += array.nbytes
-        if self._oldest is None:
-            self._oldest = time.monotonic()
-        if self._bytes > BYTES or time.monotonic() - self._oldest > SECONDS:
-            self.flush()
+        job.artifacts |= artifacts or {}
+        self._bytes += sum(array.nbytes for array in (artifacts or {}).values())
+        self._note_waiting()
 
-    def seal_job(
-        self,
-        job_id: int,
-        status: JobStatus,
-        stage: Stage,
-        *,
-        error: str | None = None,
-        variant_sha256: str | None = None,
-        size_bytes: int | None = None,
-        manifest: Mapping[str, Any] | None = None,
-        runtime: str | None = None,
-        runtime_version: str | None = None,
-        facts: Mapping[str, Any] | None = None,
-        measurements: Sequence[Measurement] = (),
-        advisories: Sequence[Advisory] = (),
-        artifacts: Mapping[str, NDArray[Any]] | None = None,
-    ) -> None:
-        """See ``Store``: the conclusion and whatever is not written yet of the job."""
-        rows = self._take(job_id, running=True)
-        self._store.write(
-            rows,
-            Conclusion(
-                job_id, status, stage, error, variant_sha256, size_bytes, manifest, runtime,
-                runtime_version, facts, measurements, advisories, artifacts or {},
-            ),
-        )  # fmt: skip
-        self._fresh.discard(job_id)
+    def seal_job(self, sealed: Conclusion) -> None:
+        """See ``Store``: the conclusion, and whatever is not written yet of the job."""
+        self._refuse_sealed(sealed.job_id)
+        self._sealed[sealed.job_id] = sealed
+        self._closed.add(sealed.job_id)
+        self._bytes += sum(array.nbytes for array in sealed.artifacts.values())
+        self._note_waiting()
+
+    def once_written(self, call: Callable[[], None]) -> None:
+        """Call as soon as all that was sealed so far is in the database; in the order given."""
+        if self._sealed:
+            self._waiting.append(call)
+        else:
+            call()
 
     def flush(self, *, running: bool = False) -> None:
         """Write what has ended, and with ``running`` what has not; raises ``StoreError``."""
-        for job_id in {trial.record.job_id for trial in self._trials.values()}:
-            rows = self._take(job_id, running=running)
-            ids = self._store.write(rows)
-            self._fresh.discard(job_id)
-            for record, real in zip(rows.trials, ids, strict=True):
+        rows = [
+            self._take(job_id, running=running or job_id in self._sealed) for job_id in self._jobs
+        ]
+        rows = [item for item in rows if item.trials or item.artifacts]
+        sealed, self._sealed = list(self._sealed.values()), {}
+        self._bytes, self._oldest = self._bytes_left(), None
+        if not rows and not sealed:
+            return
+        ids = self._store.write(rows, sealed)
+        for item, written in zip(rows, ids, strict=True):
+            self._fresh.discard(item.job_id)
+            for record, real in zip(item.trials, written, strict=True):
                 if record.status is TrialStatus.RUNNING:
                     self._real[record.id] = real
-        self._oldest = None
+        self._jobs = {job_id: job for job_id, job in self._jobs.items() if job.trials}
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call()
+
+    def _note_waiting(self) -> None:
+        """Something has ended, and should not wait for long."""
+        if self._oldest is None:
+            self._oldest = time.monotonic()
+        self._flush_if_due()
+
+    def _flush_if_due(self, *, running: bool = False) -> None:
+        if self._bytes > BYTES:
+            self.flush(running=running)
+        elif self._oldest is not None and time.monotonic() - self._oldest > SECONDS:
+            self.flush()
+
+    def _refuse_sealed(self, job_id: int) -> None:
+        if job_id in self._closed:
+            raise SealedError(f"job {job_id} is sealed")
+
+    def _job(self, job_id: int) -> _Job:
+        return self._jobs.setdefault(job_id, _Job())
 
     def _take(self, job_id: int, *, running: bool) -> Rows:
         """What there is of a job, which is then no longer here."""
+        job = self._jobs[job_id]
         chosen = [
-            trial
-            for trial in self._trials.values()
-            if trial.record.job_id == job_id
-            and (running or trial.record.status is not TrialStatus.RUNNING)
+            job.trials.pop(number)
+            for number, trial in list(job.trials.items())
+            if running or trial.record.status is not TrialStatus.RUNNING
         ]
-        names = [key for key in self._artifacts if key[0] == job_id]
-        artifacts = {name: self._artifacts.pop((job_id, name)) for _, name in names}
-        for trial in chosen:
-            del self._trials[trial.record.id]
-            self._bytes -= sum(at.nbytes + values.nbytes for _, _, at, values in trial.chunks)
-        self._bytes -= sum(array.nbytes for array in artifacts.values())
+        artifacts, job.artifacts = job.artifacts, {}
         return Rows(
             job_id,
             [trial.record for trial in chosen],
             [trial.chunks for trial in chosen],
             artifacts,
+        )
+
+    def _bytes_left(self) -> int:
+        """Of what is running."""
+        return sum(
+            at.nbytes + values.nbytes
+            for job in self._jobs.values()
+            for trial in job.trials.values()
+            for _, _, at, values in trial.chunks
         )
 
     # -- reading, see ``Store`` ----------------------------------------------------------------
@@ -198,15 +234,16 @@ class Batch:
             return self._store.trials(job_id, with_samples=with_samples, index=index)
         return [
             trial.record
-            for trial in self._trials.values()
-            if trial.record.job_id == job_id and index in (None, trial.record.index)
+            for trial in self._job(job_id).trials.values()
+            if index in (None, trial.record.index)
         ]
 
     def artifacts(self, job_id: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """See ``Store``."""
         stored = {} if job_id in self._fresh else self._store.artifacts(job_id, names)
-        here = {name: self._artifacts.get((job_id, name), stored.get(name)) for name in names}
-        return {name: array for name, array in here.items() if array is not None}
+        here = self._jobs[job_id].artifacts if job_id in self._jobs else {}
+        found = {name: here.get(name, stored.get(name)) for name in names}
+        return {name: array for name, array in found.items() if array is not None}
 
 
 def _phases(trial: _Trial) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -6,7 +6,6 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,28 +14,21 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import Connection, make_url
 
 from harness.domain import (
-    Advisory,
     Fence,
     Job,
     JobStatus,
-    Measurement,
     Stage,
     TrialStatus,
 )
-from harness.errors import SealedError, StoreError
+from harness.errors import StoreError
 from harness.store import baselines, reading, schema, writing
 from harness.store.codec import encode_samples
 from harness.store.database import open_engine, translated
 from harness.store.fences import pass_fence
-from harness.store.records import BaselineRecord, JobRecord, RunRecord, TrialRecord
+from harness.store.records import BaselineRecord, JobRecord, RunRecord, TrialRecord, now
 
 #: Where results go unless told otherwise: under the working folder.
 DEFAULT_STORE = "sqlite:///results/harness.db"
-
-
-def now() -> str:
-    """The time of day in UTC, ISO 8601, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class Store:
@@ -131,7 +123,7 @@ class Store:
     ) -> None:
         """Note what an unsealed job is measured with, so that a resume can tell a change."""
         with self._write() as connection:
-            self._refuse_sealed(connection, job_id)
+            writing.refuse_sealed(connection, [job_id])
             connection.execute(
                 sa.update(schema.jobs)
                 .where(schema.jobs.c.id == job_id)
@@ -166,7 +158,7 @@ class Store:
     def begin_trial(self, job_id: int, index: int, purpose: str) -> int:
         """A new trial of an unsealed job; returns its id."""
         with self._write() as connection:
-            self._refuse_sealed(connection, job_id)
+            writing.refuse_sealed(connection, [job_id])
             result = connection.execute(
                 sa.insert(schema.trials).values(
                     job_id=job_id,
@@ -191,7 +183,7 @@ class Store:
     ) -> None:
         """Keep raw samples as they arrive: start times and values in ns, both (n,)."""
         with self._write() as connection:
-            self._refuse_sealed(connection, self._job_of(connection, trial_id))
+            writing.refuse_sealed(connection, [self._job_of(connection, trial_id)])
             connection.execute(
                 sa.insert(schema.samples).values(
                     trial_id=trial_id,
@@ -222,7 +214,7 @@ class Store:
             if fence is not None:
                 pass_fence(connection, fence)
             job_id = self._job_of(connection, trial_id)
-            self._refuse_sealed(connection, job_id)
+            writing.refuse_sealed(connection, [job_id])
             connection.execute(
                 sa.update(schema.trials)
                 .where(schema.trials.c.id == trial_id)
@@ -233,54 +225,30 @@ class Store:
                     error=error,
                 )
             )
-            writing.put_artifacts(connection, job_id, artifacts or {})
+            writing.put_artifacts(connection, [(job_id, artifacts or {})])
 
-    def seal_job(
-        self,
-        job_id: int,
-        status: JobStatus,
-        stage: Stage,
-        *,
-        error: str | None = None,
-        variant_sha256: str | None = None,
-        size_bytes: int | None = None,
-        manifest: Mapping[str, Any] | None = None,
-        runtime: str | None = None,
-        runtime_version: str | None = None,
-        facts: Mapping[str, Any] | None = None,
-        measurements: Sequence[Measurement] = (),
-        advisories: Sequence[Advisory] = (),
-        artifacts: Mapping[str, NDArray[Any]] | None = None,
-    ) -> None:
+    def seal_job(self, sealed: writing.Conclusion) -> None:
         """Write a job's conclusion, once and for all, in one transaction."""
-        self.write(
-            None,
-            writing.Conclusion(
-                job_id, status, stage, error, variant_sha256, size_bytes, manifest, runtime,
-                runtime_version, facts, measurements, advisories, artifacts or {},
-            ),
-        )  # fmt: skip
+        self.write([], [sealed])
 
     def write(
-        self, rows: writing.Rows | None, sealed: writing.Conclusion | None = None
-    ) -> list[int]:
-        """Trials and a job's conclusion in one transaction; returns the ids of the trials.
+        self, rows: Sequence[writing.Rows], sealed: Sequence[writing.Conclusion] = ()
+    ) -> list[list[int]]:
+        """Trials and conclusions of jobs in one transaction; the ids of each job's trials.
 
-        Raises ``SealedError`` where the job is sealed, and writes nothing then.
+        Raises ``SealedError`` where a job is sealed, and writes nothing then.
         """
-        ids: list[int] = []
         with self._write() as connection:
-            if rows is not None and (rows.trials or rows.artifacts):
-                self._refuse_sealed(connection, rows.job_id)
-                ids = writing.put_rows(connection, rows)
-            if sealed is not None:
-                writing.seal(connection, sealed, now())
+            jobs = {item.job_id for item in rows} | {item.job_id for item in sealed}
+            writing.refuse_sealed(connection, jobs)
+            ids = writing.put_rows(connection, rows)
+            writing.seal(connection, sealed)
         return ids
 
     def withdraw_trials(self, job_id: int, why: str) -> None:
         """Make the trials of an unsealed job count no longer, ``why`` says as failed ones do."""
         with self._write() as connection:
-            self._refuse_sealed(connection, job_id)
+            writing.refuse_sealed(connection, [job_id])
             writing.withdraw(connection, job_id, why)
 
     def set_baseline(self, name: str, run: str) -> RunRecord:
@@ -334,16 +302,6 @@ class Store:
                 sa.select(schema.trials.c.job_id).where(schema.trials.c.id == trial_id)
             ).scalar_one()
         )
-
-    @staticmethod
-    def _refuse_sealed(connection: Connection, job_id: int) -> None:
-        sealed = connection.execute(
-            sa.select(schema.jobs.c.sealed_at).where(schema.jobs.c.id == job_id)
-        ).one_or_none()
-        if sealed is None:
-            raise StoreError(f"there is no job {job_id}")
-        if sealed[0] is not None:
-            raise SealedError(f"job {job_id} is sealed")
 
     # -- reading ---------------------------------------------------------------------------
 

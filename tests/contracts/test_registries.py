@@ -35,7 +35,7 @@ from harness.metrics.checks import CHECKS, Seen
 from harness.models import READERS
 from harness.orchestrate.environment import known_names
 from harness.reports import FORMATS, view_run
-from harness.store import Store
+from harness.store import Conclusion, Store
 from harness.transports import TRANSPORTS
 from tests.conftest import ROOT
 
@@ -177,11 +177,11 @@ def test_formats(name: str, tmp_path: Path) -> None:
         store.create_run("r", suite_to_json(suite), {}, [job])
         for sealed in (False, True):
             if sealed:
-                store.seal_job(
+                store.seal_job(Conclusion(
                     store.jobs("r")[0].id, JobStatus.FAILED, Stage.LOAD,
                     error="<img src=x onerror=alert(1)> | pipe\nline",
                     advisories=[Advisory(AdvisoryKind.FEW_TRIALS, "1 | 2")],
-                )  # fmt: skip
+                ))  # fmt: skip
             text = FORMATS[name](view_run(store, "r"), 100)
             assert "int8" in text
         assert name == "table" or "local" in text

@@ -26,7 +26,7 @@ from harness.domain import (
     Suite,
     TrialStatus,
 )
-from harness.store import Store
+from harness.store import Conclusion, Store
 from harness.store.schema import runs
 
 PLATFORM = {"system": "Linux", "release": "6.1", "machine": "aarch64", "temperature_c": 41.0}
@@ -133,17 +133,26 @@ def add_night(
         ok = cell.status is JobStatus.OK
         add_trials(store, record.id, cell)
         store.seal_job(
-            record.id,
-            cell.status,
-            Stage.DONE if ok else Stage.LATENCY,
-            error=cell.error,
-            variant_sha256=cell.variant,
-            size_bytes=cell.size,
-            runtime=cell.runtime,
-            runtime_version=cell.version,
-            facts={"platform": PLATFORM, "dataset_sha256": "d", "labels_sha256": "l", **cell.facts},
-            measurements=cell.measurements() if ok else [],
-            artifacts={"correct": np.array(cell.correct, np.uint8)} if len(cell.correct) else {},
+            Conclusion(
+                record.id,
+                cell.status,
+                Stage.DONE if ok else Stage.LATENCY,
+                error=cell.error,
+                variant_sha256=cell.variant,
+                size_bytes=cell.size,
+                runtime=cell.runtime,
+                runtime_version=cell.version,
+                facts={
+                    "platform": PLATFORM,
+                    "dataset_sha256": "d",
+                    "labels_sha256": "l",
+                    **cell.facts,
+                },
+                measurements=cell.measurements() if ok else [],
+                artifacts={"correct": np.array(cell.correct, np.uint8)}
+                if len(cell.correct)
+                else {},
+            )
         )
     store.finish_run(run, "finished")
     return run

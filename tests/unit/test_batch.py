@@ -10,7 +10,7 @@ import pytest
 
 from harness.domain import Backend, DeviceKind, Job, JobStatus, Stage, TrialStatus
 from harness.errors import SealedError
-from harness.store import Batch, JobStore, Store, batch
+from harness.store import Batch, Conclusion, JobStore, Store, batch
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def measure(target: JobStore, job_id: int, *, seal: bool = True) -> None:
             error="odd" if index == 1 else None, artifacts={"p": values + index},
         )  # fmt: skip
     if seal:
-        target.seal_job(job_id, JobStatus.OK, Stage.DONE, artifacts={"q": values})
+        target.seal_job(Conclusion(job_id, JobStatus.OK, Stage.DONE, artifacts={"q": values}))
 
 
 def kept(store: JobStore, job_id: int) -> list[Any]:
@@ -60,7 +60,7 @@ def test_what_comes_of_it_is_what_the_store_would_have(
     with Batch(store, [batched]) as target:
         measure(target, batched)
         with pytest.raises(SealedError):
-            target.seal_job(batched, JobStatus.OK, Stage.DONE)
+            target.seal_job(Conclusion(batched, JobStatus.OK, Stage.DONE))
     assert kept(store, batched) == kept(store, straight)
     assert [item.status for item in store.jobs("batched")] == [JobStatus.OK]
 

@@ -22,7 +22,7 @@ from harness.domain import (
     TrialStatus,
 )
 from harness.errors import StoreError
-from harness.store import Store
+from harness.store import Conclusion, Store
 from harness.store.codec import decode_samples, encode_samples
 
 
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         opened.append_samples(trial, 0, "measure", np.arange(5), np.arange(5))
         opened.end_trial(trial, TrialStatus.OK)
         measured = Measurement("latency_median", 5.0, "ns", Direction.LOWER, 5, 4.0, 6.0, 1)
-        opened.seal_job(found, JobStatus.OK, list(Stage)[-1], measurements=[measured])
+        opened.seal_job(Conclusion(found, JobStatus.OK, list(Stage)[-1], measurements=[measured]))
         yield opened
 
 

@@ -26,7 +26,7 @@ from harness.domain import (
 from harness.orchestrate.environment import known_names
 from harness.reports import FORMATS, RunView, html, view_run
 from harness.reports.notes import policy_line
-from harness.store import Store
+from harness.store import Conclusion, Store
 
 CORES = Advisory(AdvisoryKind.NOT_READY, "cores 4-7: this device has 0-1")
 GOVERNOR = Advisory(AdvisoryKind.NOT_READY, "governor performance: not permitted")
@@ -47,10 +47,10 @@ def sealed(folder: Path, advised: Mapping[str, Sequence[Sequence[Advisory]]]) ->
     with Store(f"sqlite:///{folder}/s.db") as store:
         store.create_run("r", suite_to_json(suite), {}, jobs)
         for record, (_, found) in zip(store.jobs("r"), each, strict=True):
-            store.seal_job(
+            store.seal_job(Conclusion(
                 record.id, JobStatus.OK, Stage.DONE, size_bytes=123_456_789,
                 advisories=list(found), measurements=[median, top1],
-            )  # fmt: skip
+            ))  # fmt: skip
         yield view_run(store, "r")
 
 

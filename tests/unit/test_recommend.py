@@ -18,7 +18,7 @@ from harness.domain import DeviceKind, Direction, JobStatus, Measurement, Stage,
 from harness.errors import UsageError
 from harness.reports import recommend as forms
 from harness.reports.texts import plain_text
-from harness.store import JobRecord, Store
+from harness.store import Conclusion, JobRecord, Store
 from tests.support.nights import Cell, add_night
 
 
@@ -226,10 +226,10 @@ def test_a_clock_too_coarse_tells_nothing_apart(store: Store) -> None:
             store.append_samples(trial, 0, "measure", np.arange(9), np.full(9, value))
             store.end_trial(trial, TrialStatus.OK)
         measurement = Measurement("latency_median", value / 1e6, "ms", Direction.LOWER, 45)
-        store.seal_job(
+        store.seal_job(Conclusion(
             record.id, JobStatus.OK, Stage.DONE, size_bytes=record.job.index + 1,
             measurements=[measurement], facts={"clock": {"resolution_ns": 1000}},
-        )  # fmt: skip
+        ))  # fmt: skip
     (choice,) = harness.recommend(store=store).choices
     assert "clock's step" in choice.alike[0]
 

@@ -31,7 +31,7 @@ from harness.errors import (
     StoreFullError,
     StoreVersionError,
 )
-from harness.store import Store
+from harness.store import Conclusion, Store
 from harness.store.codec import decode_samples, encode_samples
 from harness.store.schema import metadata
 
@@ -70,11 +70,11 @@ def test_a_run_is_written_and_read_back(store: Store) -> None:
     assert kept is not None and kept.tolist() == [[0, 1, 2], [3, 4, 5]]
     measurement = Measurement("latency_median", 1.5, "ms", Direction.LOWER, 5, 1.0, 2.0, 1)
     advisory = Advisory(AdvisoryKind.FEW_TRIALS, "1 trial(s)")
-    store.seal_job(
+    store.seal_job(Conclusion(
         first.id, JobStatus.OK, Stage.DONE, variant_sha256="f" * 64, size_bytes=10,
         manifest={"k": "v"}, runtime="r", runtime_version="1", facts={"x": 1},
         measurements=[measurement], advisories=[advisory],
-    )  # fmt: skip
+    ))  # fmt: skip
     sealed = store.jobs("run-1")[0]
     assert sealed.status is JobStatus.OK and sealed.sealed_at
     assert sealed.measurements == {"latency_median": measurement}
@@ -85,10 +85,10 @@ def test_a_run_is_written_and_read_back(store: Store) -> None:
 def test_a_sealed_job_never_changes(store: Store) -> None:
     job = store.jobs("run-1")[0]
     trial = store.begin_trial(job.id, 0, "latency")
-    store.seal_job(job.id, JobStatus.FAILED, Stage.LATENCY, error="why")
+    store.seal_job(Conclusion(job.id, JobStatus.FAILED, Stage.LATENCY, error="why"))
     before = store.jobs("run-1")[0], store.trials(job.id)
     for write in (
-        lambda: store.seal_job(job.id, JobStatus.OK, Stage.DONE),
+        lambda: store.seal_job(Conclusion(job.id, JobStatus.OK, Stage.DONE)),
         lambda: store.begin_trial(job.id, 1, "latency"),
         lambda: store.append_samples(trial, 0, "measure", np.array([1]), np.array([1])),
         lambda: store.end_trial(trial, TrialStatus.OK),
@@ -257,7 +257,7 @@ def test_what_is_withdrawn_counts_no_longer_and_says_why(store: Store) -> None:
     (read,) = store.trials(job.id)
     assert (read.status, read.error) == (TrialStatus.FAILED, "moved")
     assert store.artifact(job.id, "p") is None
-    store.seal_job(job.id, JobStatus.FAILED, Stage.LATENCY, error="why")
+    store.seal_job(Conclusion(job.id, JobStatus.FAILED, Stage.LATENCY, error="why"))
     with pytest.raises(SealedError):
         store.withdraw_trials(job.id, "late")
 
