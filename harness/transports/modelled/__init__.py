@@ -4,9 +4,6 @@ No transport: ``simulated`` is the link to such a device.
 """
 
 from harness.transports.modelled import files
-from harness.transports.modelled.clock import ModelledClock
-from harness.transports.modelled.runtime import ModelledRuntime
-from harness.transports.modelled.sweeps import MODELLED_ACTIONS
-from harness.transports.modelled.system import ModelledSystem
+from harness.transports.modelled.process import SimulatedProcess
 
-__all__ = ["MODELLED_ACTIONS", "ModelledClock", "ModelledRuntime", "ModelledSystem", "files"]
+__all__ = ["SimulatedProcess", "files"]

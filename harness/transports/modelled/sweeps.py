@@ -8,8 +8,10 @@ another device of the same runtime sends the same. Its times are its own.
 from __future__ import annotations
 
 import json
+import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -31,6 +33,9 @@ VERSION = 1
 
 #: Longer recordings are not kept: every device then runs the dataset for itself.
 MOST_BYTES = 64 * 1024 * 1024
+
+#: Messages of a running sweep that wait to be sent, at most.
+_SAID = 64
 
 #: Seconds between two signs of life of a device that waits for another's run.
 _PATIENCE = 1.0
@@ -148,15 +153,35 @@ def _record(path: Path, request: dict[str, Any], emit: Emit, system: Any) -> dic
 
 
 def _really_run(request: dict[str, Any], emit: Emit, system: Any) -> dict[str, Any]:
-    """The agent's sweep on this machine's runtime and clock."""
+    """The agent's sweep on this machine's runtime and clock, in threads of its own.
+
+    ``emit`` is called in this one. Left early, it lets the threads end first.
+    """
+    said: queue.Queue[Message | Future[dict[str, Any]]] = queue.Queue(_SAID)
+    over = threading.Event()
+
+    def say(what: Message | Future[dict[str, Any]]) -> None:
+        while not over.is_set():
+            with suppress(queue.Full):
+                said.put(what, timeout=0.1)
+                return
+        if not isinstance(what, Future):
+            raise BrokenPipeError
 
     def outputs_only(message: Message) -> None:
         if message["type"] in ("outputs", "progress"):
-            emit(message)
+            say(message)
 
     here = {**request, "accelerator": "cpu", "threads": 1}
-    facts: dict[str, Any] = run_sweep(here, outputs_only, host_runtime(), Clock(), system)
-    return facts
+    with ThreadPoolExecutor(1, thread_name_prefix="sweep") as pool:
+        running = pool.submit(run_sweep, here, outputs_only, host_runtime(), Clock(), system)
+        running.add_done_callback(say)
+        try:
+            while not isinstance(message := said.get(), Future):
+                emit(message)
+        finally:
+            over.set()
+    return message.result()
 
 
 #: What a simulated device answers: the agent's own actions, its sweeps shared.
