@@ -68,6 +68,8 @@ def decode(line: bytes, device: str) -> dict[str, Any]:
 
 def clean(value: Any, depth: int = 0) -> Any:
     """A JSON value with bounded depth, bounded strings and no control characters."""
+    if value is None or type(value) is int:  # most are
+        return value
     if isinstance(value, str):
         if len(value) <= MAX_TEXT and value.isprintable():
             return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.domain import Direction, Measurement
 from harness.metrics.observations import Observations
-from harness.stats import mean_interval, median_interval, trial_medians
+from harness.stats import mean_interval, median, median_interval, trial_medians
 
 MS = 1e-6  # ns -> ms
 US = 1e-3  # us -> ms
@@ -53,7 +54,7 @@ def measure(observations: Observations) -> tuple[Measurement, ...]:
             found.append(
                 Measurement(
                     name,
-                    float(np.median(values)),
+                    statistics.median(values),
                     "ms",
                     Direction.LOWER,
                     len(values),
@@ -67,14 +68,16 @@ def measure(observations: Observations) -> tuple[Measurement, ...]:
 
 def _steady(observations: Observations, trials: Sequence[NDArray[np.float64]]) -> list[Measurement]:
     runs = sum(map(len, trials))
-    percentiles = np.array([np.percentile(trial, _PERCENTILES) for trial in trials])
+    # One call for all trials where they are as long as each other: most are short.
+    together = len({len(trial) for trial in trials}) == 1
+    tables = [np.stack(trials)] if together else [trial[np.newaxis] for trial in trials]
+    percentiles = np.concatenate(
+        [np.percentile(table, _PERCENTILES, axis=1) for table in tables], axis=1
+    )
     each = {
-        "latency_mean": np.array([trial.mean() for trial in trials]),
-        **{
-            f"latency_p{percent}": percentiles[:, index]
-            for index, percent in enumerate(_PERCENTILES)
-        },
-        "latency_std": np.array([trial.std() for trial in trials]),
+        "latency_mean": np.concatenate([table.mean(axis=1) for table in tables]),
+        **{f"latency_p{percent}": percentiles[i] for i, percent in enumerate(_PERCENTILES)},
+        "latency_std": np.concatenate([table.std(axis=1) for table in tables]),
         "latency_mad": np.array([_deviation(trial) for trial in trials]),
     }
     found = [_median(observations, trial_medians(trials), runs)]
@@ -152,7 +155,7 @@ def _end(value: float) -> float | None:
 
 
 def _deviation(samples: NDArray[np.float64]) -> float:
-    return float(np.median(np.abs(samples - np.median(samples))))
+    return median(np.abs(samples - median(samples)))
 
 
 def _means(observations: Observations, phase: str) -> list[float]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
-
-import numpy as np
 
 from harness.domain import Direction, Measurement
 from harness.metrics.observations import Observations
@@ -45,6 +44,6 @@ def measure(observations: Observations) -> tuple[Measurement, ...]:
 
 def _over_trials(name: str, values: Sequence[int]) -> Measurement:
     return Measurement(
-        name, float(np.median(values)), "bytes", Direction.LOWER, len(values),
+        name, float(statistics.median(values)), "bytes", Direction.LOWER, len(values),
         min(values), max(values), len(values),
     )  # fmt: skip

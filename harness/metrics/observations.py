@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.domain import Measurement, Policy, Task
+from harness.stats import median
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,11 @@ class TrialObservation:
     @property
     def median_ns(self) -> float | None:
         """The median of the measured runs, where it is known."""
-        values = self.phases.get("measure", ())
-        if len(values):
-            return float(np.median(values))
-        median = self.summary.get("median")
-        return None if median is None else float(median) * 1000
+        values = self.phases.get("measure")
+        if values is not None and len(values):
+            return median(values)
+        told = self.summary.get("median")
+        return None if told is None else float(told) * 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from harness.stats.comparison import (
 from harness.stats.early_stopping import early_stopping_estimate, needed_queries
 from harness.stats.granularity import granularity
 from harness.stats.intervals import mean_of_proportions_interval, wilson_interval
+from harness.stats.middle import median
 from harness.stats.modes import Groups, two_groups, two_modes
 from harness.stats.ranking import auc_interval
 from harness.stats.sequential import t_confidence_sequence
@@ -47,6 +48,7 @@ __all__ = [
     "mcnemar_mid_p",
     "mean_interval",
     "mean_of_proportions_interval",
+    "median",
     "median_interval",
     "median_ratio",
     "needed_queries",

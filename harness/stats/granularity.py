@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.stats.middle import median
+
 #: The first so many values tell.
 _MOST = 4096
 
@@ -31,7 +33,7 @@ def granularity(values: NDArray[np.integer]) -> float | None:
     if len(distinct) == 1:
         return 0.0
     gaps = np.diff(distinct)
-    apart = gaps > _ROUNDED * float(np.median(values))
+    apart = gaps > _ROUNDED * median(values)
     ends = np.flatnonzero(apart)
     levels = len(ends) + 1
     widest = np.diff(ends, prepend=-1, append=len(gaps)).max()

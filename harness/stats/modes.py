@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.stats.middle import median
+
 #: More values than this are thinned, evenly in order of size.
 _MOST = 512
 
@@ -69,7 +71,7 @@ def two_modes(
         return None
     if _independent(values > ordered[size - 1]) * min(share, 1 - share) < _LEAST:
         return None
-    middles = float(np.median(lower)), float(np.median(upper))
+    middles = median(lower), median(upper)
     distance = middles[1] - middles[0]
     if distance < math.log(least_ratio):
         return None

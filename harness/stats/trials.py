@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.stats.middle import median
+
 #: With fewer trials than this there is too little to draw from: Student's t instead.
 FEWEST_DRAWN = 5
 
@@ -30,7 +32,7 @@ def trial_medians(trials: Sequence[NDArray[Any]]) -> Floats:
     """
     if not trials or any(len(samples) == 0 for samples in trials):
         raise ValueError("every trial needs at least one sample")
-    return np.array([np.median(samples) for samples in trials], dtype=np.float64)
+    return np.array([median(samples) for samples in trials], dtype=np.float64)
 
 
 def hierarchical_median_interval(
@@ -82,7 +84,7 @@ def median_interval(
     count = len(medians)
     if count == 0:
         raise ValueError("an interval needs at least one trial")
-    value = float(np.median(medians))
+    value = median(medians)
     if count == 1:
         return value, -math.inf, math.inf
     if count < FEWEST_DRAWN:
@@ -138,7 +140,7 @@ def relative_half_width(medians: Floats, *, seed: int = 0) -> float:
 
 def precise_enough(medians: Floats, within: float, *, seed: int = 0) -> bool:
     """Whether ``relative_half_width`` is at most ``within``; the cheaper one is asked first."""
-    value = float(np.median(medians))
+    value = median(medians)
     if value <= 0 or len(medians) < 2:
         return False
     _, low, high = mean_interval(medians)

@@ -10,6 +10,7 @@ from harness.stats import (
     bootstrap_mean_interval,
     bootstrap_sums,
     mean_of_proportions_interval,
+    median,
     wilson_interval,
 )
 
@@ -122,3 +123,15 @@ def test_the_mean_of_proportions() -> None:
     for wrong in (([], []), ([1], [0]), ([1, 1], [2])):
         with pytest.raises(ValueError):
             mean_of_proportions_interval(*wrong)
+
+
+@given(st.lists(st.integers(1, 2**62) | st.floats(1e-9, 1e18), min_size=1, max_size=40))
+def test_the_quick_median_is_numpys_to_the_last_bit(values: list[float]) -> None:
+    for kind in (np.int64, np.float64):
+        vector = np.array(values).astype(kind)
+        assert median(vector) == np.median(vector)
+
+
+def test_nothing_has_no_median() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        median(np.empty(0))

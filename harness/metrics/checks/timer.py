@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
-
-import numpy as np
 
 from harness.domain import Advisory, AdvisoryKind
 from harness.metrics.checks import words
@@ -19,7 +18,7 @@ def coarse(seen: Seen) -> Iterator[Advisory]:
     medians, step = seen.medians, seen.observations.clock_resolution_ns
     if not medians:
         return
-    median = float(np.median(medians))
+    median = statistics.median(medians)
     if step > TIMER_SHARE * median:
         yield Advisory(
             AdvisoryKind.COARSE_TIMER,
