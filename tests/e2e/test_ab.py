@@ -340,7 +340,7 @@ def test_on_a_terminal_one_line_is_updated(files: dict[str, str], store: Store) 
         "{task.description}", console=Console(file=out, force_terminal=True, width=150),
         refresh_per_second=1000,
     ) as line:  # fmt: skip
-        live, seen = Live(line), []
+        live, seen = Live(line, line.console.print), []
 
         def tell(event: Event) -> None:
             live(event)

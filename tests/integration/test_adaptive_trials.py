@@ -75,7 +75,7 @@ def test_each_job_gets_as_many_as_it_needs(
     events: list[Event] = []
     plan = make_plan(suite(tmp_path, "calm", "wavering", "wild"))
     with Progress(console=Console(file=io.StringIO(), force_terminal=True)) as bars:
-        shown = _Bars(bars)
+        shown = _Bars(bars, bars.console.print)
 
         def tell(event: Event) -> None:
             shown(event)
@@ -193,7 +193,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
             ended, told = 0, io.StringIO()
 
             with Progress(console=Console(file=told, force_terminal=True)) as bars:
-                shown = _Bars(bars)
+                shown = _Bars(bars, bars.console.print)
 
                 def tell(event: Event, stop: Stop = stop, shown: _Bars = shown) -> None:
                     nonlocal ended

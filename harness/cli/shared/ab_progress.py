@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from rich.progress import Progress, TimeElapsedColumn
 
-from harness.cli.shared.progress import describe, live
+from harness.cli.shared.progress import Say, describe, live
 from harness.orchestrate import events
 
 
@@ -18,8 +18,8 @@ def listener() -> AbstractContextManager[events.Listener]:
 class Live:
     """What happens once stands above, what is known by now in the line."""
 
-    def __init__(self, line: Progress) -> None:
-        self._line = line
+    def __init__(self, line: Progress, say: Say) -> None:
+        self._line, self._say = line, say
         self._task = line.add_task("preparing", total=None)
         self._known = ""
 
@@ -36,7 +36,7 @@ class Live:
         elif isinstance(event, events.Converting):
             self._show((describe(event) or "").strip())
         elif text := describe(event):
-            self._line.console.print(text, markup=False)
+            self._say(text)
 
     def _show(self, text: str) -> None:
         self._line.update(self._task, description=text)

@@ -22,8 +22,16 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from harness.cli.shared.pace import Paced
 from harness.domain import JobStatus, Stage
 from harness.orchestrate import events
+
+Say = Callable[[str], None]
+
+
+def to_stderr(text: str) -> None:
+    """Lines for who reads a log."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def listener() -> AbstractContextManager[events.Listener]:
@@ -34,22 +42,29 @@ def listener() -> AbstractContextManager[events.Listener]:
 
 @contextmanager
 def live(
-    shown: Callable[[Progress], events.Listener], *columns: ProgressColumn
+    shown: Callable[[Progress, Say], events.Listener], *columns: ProgressColumn
 ) -> Iterator[events.Listener]:
-    """``shown`` on a terminal, a line with ``columns`` behind what is done now; else ``Lines``."""
+    """``shown`` on a terminal, a line with ``columns`` behind what is done now; else ``Lines``.
+
+    Either writes at most ten times a second.
+    """
     console = Console(stderr=True, emoji=False, highlight=False)
     if not console.is_terminal:
-        yield Lines()
+        with Paced(to_stderr) as paced:
+            yield Lines(paced.say)
         return
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        *columns,
-        console=console,
-        transient=True,
-        refresh_per_second=8,
-    ) as bars:
-        yield shown(bars)
+    with (
+        Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            *columns,
+            console=console,
+            transient=True,
+            refresh_per_second=8,
+        ) as bars,
+        Paced(lambda text: console.print(text, markup=False)) as paced,
+    ):
+        yield shown(bars, paced.say)
 
 
 class _AtLeast(MofNCompleteColumn):
@@ -65,9 +80,10 @@ _QUIET = 5.0
 
 
 class Lines:
-    """One line per event that is worth one."""
+    """One line per event that is worth one, as ``write`` writes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Say = to_stderr) -> None:
+        self._write = write
         self._begin = time.monotonic()
         self._told = 0.0
 
@@ -81,7 +97,7 @@ class Lines:
     def say(self, text: str) -> None:
         """One line, with the seconds since the first."""
         elapsed = time.monotonic() - self._begin
-        print(f"[{elapsed:6.1f}s] {text}", file=sys.stderr, flush=True)
+        self._write(f"[{elapsed:6.1f}s] {text}")
 
     def say_of_conversion(self, what: str, said: Mapping[str, Any]) -> None:
         """How far a long conversion is, where that is worth a line."""
@@ -94,8 +110,8 @@ class Lines:
 class _Bars:
     """The same lines above one bar of trials."""
 
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
+    def __init__(self, bars: Progress, say: Say) -> None:
+        self._bars, self._say = bars, say
         self._trials = bars.add_task("preparing", total=None)
         self._total = 0
 
@@ -104,7 +120,7 @@ class _Bars:
         if isinstance(event, events.Converting):
             self._bars.update(self._trials, description=(text or "").strip())
         elif text:
-            self._bars.console.print(text, markup=False)
+            self._say(text)
         if isinstance(event, events.RunStarted):
             self._total = event.trials
             self._bars.update(self._trials, total=self._total, more=event.more)
