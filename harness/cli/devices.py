@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from harness.devices.fleet import Entry
+    from harness.domain import Device
 
 app = typer.Typer(rich_markup_mode=None)
 app.command("clean")(clean)
@@ -40,10 +41,10 @@ def devices(
         str, typer.Option("--format", help="table or json.", metavar="FORMAT")
     ] = "table",
 ) -> None:
-    """List the devices and how they are, and what else is found.
+    """List the devices: how they are, and what they offer, the default first.
 
-    Found without a profile: devices of the running adb server, Coral accelerators of this
-    machine, hosts of ~/.ssh/config. A suite may declare more devices.
+    What else is found follows, without a profile: devices of the running adb server, Coral
+    accelerators of this machine, hosts of ~/.ssh/config. A suite may declare more devices.
     """
     from harness.cli.shared import output
     from harness.errors import UsageError
@@ -95,21 +96,18 @@ def _print_table(entries: Sequence[Entry], found: Sequence[Entry]) -> None:
     from harness.cli.shared.output import console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("device", "kind", "link", "default"):
+    for name in ("device", "kind", "state"):
         table.add_column(name, no_wrap=True)
     table.add_column("offers", overflow="fold")
-    table.add_column("state", no_wrap=True)
     table.add_column("", overflow="fold")
     for entry in entries:
         device, condition = entry.device, entry.condition.value
         table.add_row(
             Text(entry.name),
-            device.kind.value if device else "",
-            device.transport if device else "",
-            str(device.default_backend) if device else "",
-            ", ".join(device.accelerators) if device else "",
+            _kind(device) if device else "",
             Text(condition, style=_STYLES.get(condition, "dim")),
-            Text(device.title if device else ""),
+            ", ".join(_offers(device)) if device else "",
+            Text(device.title.removesuffix("(simulated)").rstrip() if device else ""),
         )
     screen = console()
     screen.print(table)
@@ -125,6 +123,19 @@ def _print_table(entries: Sequence[Entry], found: Sequence[Entry]) -> None:
         screen.print(
             Text("A profile is a file ~/.config/edge-harness/devices/NAME.toml.", style="dim")
         )
+
+
+def _kind(device: Device) -> str:
+    """Its kind, and the link where that does not say the same."""
+    kind, link = device.kind.value, device.transport
+    return kind if link == kind else f"{kind}, {link}"
+
+
+def _offers(device: Device) -> list[str]:
+    """The backend that it takes where none is named, then its other accelerators."""
+    default = device.default_backend
+    others = [name for name in device.accelerators if name != default.accelerator]
+    return [str(default), *others]
 
 
 def _said(entry: Entry) -> Text:

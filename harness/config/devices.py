@@ -65,7 +65,8 @@ def device_files() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         if folder.is_dir():
-            found.update({path.stem: path for path in sorted(folder.glob("*.toml"))})
+            paths = sorted(folder.glob("*.toml"), key=lambda path: path.stem)
+            found.update({path.stem: path for path in paths})
     return found
 
 
