@@ -25,6 +25,10 @@ from harness.transports import TRANSPORTS
 THIS_MACHINE = "this machine"
 
 
+def _no_more() -> None:
+    """Nothing is kept back."""
+
+
 class Runner(Protocol):
     """What brings a run's jobs to their records."""
 
@@ -101,10 +105,17 @@ class Lanes:
                 self._run_simulated(list(of_kind))
             else:
                 with ThreadPoolExecutor(self._at_once, thread_name_prefix="simulated") as pool:
-                    # What one raises is raised here; the others are stopped by it.
-                    for _ in pool.map(lambda lane: self._run_simulated([lane]), list(of_kind)):
+                    for _ in pool.map(self._run_beside, list(of_kind)):
                         pass
         return lanes
+
+    def _run_beside(self, lane: Lane) -> None:
+        """A simulated lane beside others, which what it raises stops too."""
+        try:
+            self._run_simulated([lane])
+        except BaseException:
+            self._stopped.request()
+            raise
 
     def _run_simulated(self, lanes: list[Lane]) -> None:
         """Lanes one after the other that write many trials at once."""
@@ -112,9 +123,9 @@ class Lanes:
         with Batch(self._store, fresh) as batch:
             for lane in lanes:
                 lane.write_to(batch)
-            self._run_lanes(lanes)
+            self._run_lanes(lanes, batch.flush)
 
-    def _run_lanes(self, lanes: list[Lane]) -> None:
+    def _run_lanes(self, lanes: list[Lane], before_waiting: Callable[[], None] = _no_more) -> None:
         for lane in lanes:
             if self._stopped():
                 break
@@ -125,10 +136,19 @@ class Lanes:
             timed = lane.device.kind is DeviceKind.REAL
             lock = HostLock(self._owner, exclusive=timed)
             try:
-                with host(lock, waiting(self._suite.policy, self._tell, self._stopped)):
+                with host(lock, self._waiting_for_host(before_waiting)):
                     lane.run()
             except DeviceBusyError as error:
                 lane.refuse(error)
+
+    def _waiting_for_host(self, before: Callable[[], None]) -> Busy:
+        wait = waiting(self._suite.policy, self._tell, self._stopped)
+
+        def busy(error: DeviceBusyError) -> None:
+            before()
+            wait(error)
+
+        return busy
 
     def _hand_on(self, lane: Lane) -> None:
         """What a device that was set aside has left goes to a sibling, all of it to one.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.domain import Backend, DeviceKind, Job, JobStatus, Stage, TrialStatus
-from harness.errors import SealedError
+import harness
+from harness.devices.lock import HostLock
+from harness.domain import Backend, DeviceKind, Fence, Job, JobStatus, Stage, TrialStatus
+from harness.errors import DeviceBusyError, LeaseLostError, SealedError
 from harness.store import Batch, Conclusion, JobStore, Store, batch
+from tests.support import write_suite
 
 
 @pytest.fixture
@@ -94,3 +98,53 @@ def test_a_running_trial_is_lost_and_no_other(store: Store) -> None:
     target.begin_trial(number, 3, "latency")
     target.flush()  # as the clock does
     assert [item.index for item in store.trials(number)] == [0, 1, 2]
+
+
+def test_what_is_told_of_a_sealed_job_waits_for_the_database(store: Store) -> None:
+    first, second = job(store, "first"), job(store, "second")
+    told: list[str] = []
+    with Batch(store, [first, second]) as target:
+        target.once_written(lambda: told.append("begun"))
+        measure(target, first)
+        target.once_written(lambda: told.append("sealed"))
+        measure(target, second, seal=False)
+        target.once_written(lambda: told.append("more"))
+        assert told == ["begun"]
+        target.flush()
+        assert told == ["begun", "sealed", "more"]
+        assert store.jobs("first")[0].status is JobStatus.OK
+    assert [item.index for item in store.trials(second)] == [0, 1, 2]
+
+
+def test_a_session_that_was_followed_writes_nothing_and_can_say_so(store: Store) -> None:
+    number = job(store, "run")
+    store.claim(Fence("place", 2))
+    with Batch(store, [number]) as target:
+        trial = target.begin_trial(number, 0, "latency")
+        with pytest.raises(LeaseLostError):
+            target.end_trial(trial, TrialStatus.OK, fence=Fence("place", 1))
+        target.end_trial(trial, TrialStatus.FAILED, error="followed")
+    assert [item.error for item in store.trials(number)] == ["followed"]
+
+
+def test_what_is_kept_back_is_written_before_another_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: dict[str, Path]
+) -> None:
+    """Waiting for this machine may take an hour, in which the process may be killed."""
+    monkeypatch.setattr(batch, "SECONDS", 1e9)
+    seen: list[int] = []
+    acquire = HostLock.acquire
+
+    def reluctant(lock: HostLock) -> None:
+        if threading.current_thread().name.startswith("lane"):
+            with Store(f"sqlite:///{tmp_path}/s.db", create=False) as other:
+                seen.append(other.counts(other.find_run("last").id).get("ok", 0))
+            if len(seen) == 2:  # by the second device
+                raise DeviceBusyError("somebody has it")
+        acquire(lock)
+
+    monkeypatch.setattr(HostLock, "acquire", reluctant)
+    suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3", "pixel-4"])
+    result = harness.run(suite, store=f"sqlite:///{tmp_path}/s.db")
+    ended = {status.value: count for status, count in result.outcome.counts.items()}
+    assert set(ended) == {"ok"} and seen == [0, 0, ended["ok"] / 2]
