@@ -16,7 +16,9 @@ from fuzz.places import folder
 from fuzz.target import Target
 from harness.config.devices import find_device
 from harness.domain import Device
-from harness.transports.modelled import ModelledClock, ModelledRuntime, ModelledSystem
+from harness.transports.modelled.clock import ModelledClock
+from harness.transports.modelled.runtime import ModelledRuntime
+from harness.transports.modelled.system import ModelledSystem
 
 #: Readings of the clock in one answer; a request may ask for hours.
 _READINGS = 2000
