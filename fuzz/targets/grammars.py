@@ -9,6 +9,7 @@ from typing import Any
 from fuzz.target import Target
 from harness.config import quantities, sources
 from harness.domain import Backend
+from harness.domain.fault import PLACES, Fault, parse_fault
 from harness.domain.scenario import Scenario
 from harness.errors import HarnessError
 from harness.recipes import parse_recipe
@@ -35,6 +36,21 @@ def _scenario(text: str) -> None:
     assert Scenario.parse(scenario.text) == scenario
 
 
+def _fault(text: str) -> None:
+    found = parse_fault(text)
+    assert parse_fault(text) == found
+    if isinstance(found, Fault):
+        assert found.place in PLACES[found.kind]
+        assert all(
+            0 <= number <= 1_000_000_000
+            for number in (found.number, found.sample, found.byte, found.times)
+        )
+        # However it is spaced.
+        assert parse_fault(" ".join(text.split())) == found
+    else:
+        assert 0 <= found.rate <= 1 and found.seed >= 0
+
+
 def _bytes(text: str) -> None:
     with contextlib.suppress(ValueError):
         quantities.bytes_of(text)
@@ -44,6 +60,7 @@ _READERS: tuple[Callable[[str], Any], ...] = (
     _recipe,
     _backend,
     _scenario,
+    _fault,
     _bytes,
     sources.image_size,
     sources.model_name,
@@ -76,6 +93,13 @@ def _seeds() -> Sequence[bytes]:
         b"server(target_qps=50, latency_bound_ms=20)",
         b"multi_stream(samples_per_query=8)",
         b"offline(min_queries=100, loadgen=true)",
+        b"disconnect at sample 40 of trial 2",
+        b"slow link rate=1e6",
+        b"reboot connects=2 at byte 1000 of push 1 once",
+        b"out of memory at load of accuracy 3 times",
+        b"clock jump seconds=-2.5 at scenarios always",
+        b"low battery percent=5, at connect",
+        b"random rate=0.1 seed=7",
         b"224x224",
         b"224",
         b"0.485,0.456,0.406",
@@ -113,6 +137,13 @@ TARGET = Target(
         b"calibration=",
         b"runner=",
         b"per_channel=",
+        b" at ",
+        b" of ",
+        b" times",
+        b"sample ",
+        b"trial ",
+        b"crash",
+        b"rate=",
         b"1e400",
         b"\n",
         b"#",

@@ -11,12 +11,12 @@ from harness.calibration.naming import Devices, Unreadable
 from harness.calibration.validation import Validation
 from harness.calibration.validation import cross_validate as _cross_validate
 from harness.calibration.validation import validate as _validate
-from harness.config.prediction import prediction_data
+from harness.config.prediction import PredictionData, prediction_data
 from harness.domain import Backend
 from harness.errors import ModelError, UsageError
 from harness.simulation import read_graph
 from harness.simulation.elements import Graph
-from harness.simulation.prediction import Prediction, Runtime
+from harness.simulation.prediction import Hardware, Prediction, Runtime
 from harness.simulation.prediction import predict as _predict
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def predict(
     ``UnsupportedError`` for what cannot run there.
     """
     data = prediction_data()
+    data.refuse_broken(device)
     devices = Devices(data)
     if device in devices.hardware:
         hardware = devices.hardware[device]
@@ -54,7 +55,7 @@ def predict(
         except Unreadable:
             data.table(device)
             raise AssertionError from None
-    chosen = backend if isinstance(backend, Backend) else _backend(backend, hardware.edgetpu)
+    chosen = backend if isinstance(backend, Backend) else _backend(backend, hardware)
     return _predict(
         _graph(model, dtype, input_size),
         hardware,
@@ -65,9 +66,10 @@ def predict(
     )
 
 
-def _backend(text: str, edgetpu: object) -> Backend:
+def _backend(text: str, hardware: Hardware) -> Backend:
     if not text:
-        return Backend("edgetpu") if edgetpu is not None else Backend("cpu", 4)
+        cpu = Backend("cpu", min(4, hardware.threads))
+        return Backend("edgetpu") if hardware.edgetpu is not None else cpu
     try:
         return Backend.parse(text)
     except ValueError as error:
@@ -119,9 +121,15 @@ def validate(table: str | Path, *, without: str = "", tell: Tell = lambda text: 
     path = Path(table).expanduser()
     if without not in ("", "model", "family"):
         raise UsageError(f"without = {without!r}", hint="known: model, family")
+    _tell_broken(prediction_data(), tell)
     if not without:
         return _validate(path)
     return _cross_validate(path, tell, families=without == "family")
+
+
+def _tell_broken(data: PredictionData, tell: Tell) -> None:
+    for line in data.warnings():
+        tell(line)
 
 
 def calibrate(table: str | Path, *, tell: Tell = lambda text: None) -> Calibration:
@@ -134,7 +142,9 @@ def calibrate(table: str | Path, *, tell: Tell = lambda text: None) -> Calibrati
     from harness.calibration.table import read_table
 
     path = Path(table).expanduser()
-    cases = cases_of(read_table(path), Devices(prediction_data()))
+    data = prediction_data()
+    _tell_broken(data, tell)
+    cases = cases_of(read_table(path), Devices(data))
     if not any(case.ok for case in cases):
         raise UsageError(
             f"{path}: no row can be predicted", hint=f"harness validate {path} says why of each"
@@ -143,12 +153,17 @@ def calibrate(table: str | Path, *, tell: Tell = lambda text: None) -> Calibrati
 
 
 def calibrate_device(
-    run: str, device: str, *, like: str | None = None, store: str | Store | None = None
+    run: str,
+    device: str,
+    *,
+    like: str | None = None,
+    simulated: bool = False,
+    store: str | Store | None = None,
 ) -> OwnFit:
     """Fit a device's own factors to what a run measured on it.
 
-    ``like`` is the profile or board with its parts, by default its own profile.
-    Raises ``UsageError``, ``StoreError``.
+    ``like`` is the profile or board with its parts, by default its own profile; ``simulated``
+    also takes what was modelled, not measured. Raises ``UsageError``, ``StoreError``.
     """
     from harness.api.runs import load
     from harness.calibration.own import calibrate_own, cases_of_run
@@ -156,5 +171,5 @@ def calibrate_device(
 
     records = load(run, store=store or DEFAULT_STORE).view.jobs
     devices = Devices(prediction_data())
-    cases = cases_of_run(records, devices, device, like or device)
+    cases = cases_of_run(records, devices, device, like or device, simulated=simulated)
     return calibrate_own(cases, devices.parameters(), device)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.calibration.naming import Devices, Setting, Unreadable, setting_of
+from harness.calibration.reading import is_nothing
 from harness.calibration.table import Published, dtype_of
 from harness.errors import HarnessError
 from harness.simulation.architectures import find
@@ -75,7 +76,7 @@ def _shape(row: Published) -> tuple[int, ...] | None:
 def _stored(row: Published, dtype: str) -> str:
     """``uint8`` for files of the older scheme of quantization, whose names say quant."""
     low = row.dtype.lower()
-    older = low == "uint8" or (not low and "quant" in row.model.lower())
+    older = low == "uint8" or (is_nothing(low) and "quant" in row.model.lower())
     return "uint8" if older and dtype == "int8" else dtype
 
 

@@ -7,15 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.calibration.reading import Unreadable, threads_of
 from harness.calibration.table import Published, dtype_of
 from harness.config.prediction import PredictionData
 from harness.domain import Backend
 from harness.simulation.prediction import Core, Hardware, Parameters, Runtime, hardware_of
 from harness.simulation.prediction.hardware import CoreType
-
-
-class Unreadable(ValueError):  # noqa: N818  (it is a finding, told in a row's status)
-    """Why a row cannot be predicted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +24,28 @@ class Setting:
     runtime: Runtime
 
 
+#: What is written in several ways, made one; what is not of a name, taken out.
+_WAYS = tuple(
+    (re.compile(form), instead)
+    for form, instead in (
+        (r"\b(?:32|64)[ -]?bit\b|\b\d{1,2} ?gb\b|@|\b\d(?:\.\d+)? ?ghz\b|\b\d{3,4} ?mhz\b", " "),
+        (r"\braspberry[ _-]?pi|\brpi|^pi(?=[ _-]?\d)", "raspberry pi "),  # RPi4, Pi 4B
+        (r"\bi[. ]?mx[ -]?(?=\d)", "imx "),
+        (r"\bsd[ -]?(?=\d{3}\b)", "snapdragon "),
+        (r"\b(pixel|snapdragon|galaxy)(?=\d)", r"\1 "),  # Pixel4
+        (r"(?<=\d)xl\b", " xl"),
+        (r"(?<=\d[ab])xl\b", " xl"),
+        (r"\bdevboard\b", "dev board"),
+        (r"(?<=[a-z0-9])\+(?!\w)", " plus "),
+    )
+)
+
+
 def words(text: str) -> tuple[str, ...]:
-    """Words of a name in lower case: ``Raspberry Pi 3B+`` is ``raspberry pi 3b plus``."""
-    low = re.sub(r"(?<=[a-z0-9])\+(?!\w)", " plus ", text.lower())
+    """Words of a name in lower case: ``RPi3B+`` is ``raspberry pi 3b plus``."""
+    low = text.strip().lower().replace("_", " ")
+    for form, instead in _WAYS:
+        low = form.sub(instead, low)
     return tuple(re.findall(r"[a-z0-9]+", low))
 
 
@@ -46,12 +62,16 @@ class Devices:
         self._aliases: dict[tuple[str, ...], str] = {}
         tables: Mapping[str, Any] = {**data.boards, **data.devices}
         for name, table in tables.items():
+            if name in data.broken:
+                continue
             found = hardware_of(name, table, types)
             if name in data.boards and name not in data.devices:
                 found = _uncalibrated(found)
             self.hardware[name] = found
             for alias in (*table.get("names", ()), name):
                 self._aliases[words(alias)] = name
+        # What is meant for a broken profile must not be taken for another device.
+        self._aliases.update({words(name): name for name in data.broken})
 
     def parameters(self) -> Parameters:
         """What was fitted, of all and of each device."""
@@ -70,6 +90,8 @@ class Devices:
             found = self._find(words(soc), soc)
         if found is None:
             raise Unreadable(f"no profile, and no known cores, for the device {text[:60]!r}")
+        if found in self.data.broken:
+            raise Unreadable(f"the profile of {found} is wrong: {self.data.broken[found].one_line}")
         return self.hardware[found]
 
     def _find(self, said: tuple[str, ...], text: str) -> str | None:
@@ -98,7 +120,7 @@ class Devices:
                     continue
                 # "pixel" is not "pixel 7", "pixel 4" is not "pixel 4 a".
                 following = said[end] if end < len(said) else ""
-                if re.fullmatch(r"\d+[a-z]?|[ab]|plus|pro|max", following) and not (
+                if re.fullmatch(r"\d+(?!x$)[a-z]?|[ab]|plus|pro|max", following) and not (
                     alias[-1].isalpha() and following == "4g"
                 ):
                     continue
@@ -116,17 +138,29 @@ def _uncalibrated(hardware: Hardware) -> Hardware:
 #: Words of a backend -> accelerator, the first that is found.
 _ACCELERATORS = (
     (r"google-?edgetpu|tensor tpu|neural core|pixel \d+ edge ?tpu", "npu"),
-    (r"edge ?tpu|coral", "edgetpu"),
-    (r"gpu|opencl|opengl", "gpu"),
-    (r"nnapi", "nnapi"),
+    (r"edge[ _-]?tpu|coral|\btpu\b", "edgetpu"),
+    (r"gpu|opencl|opengl|vulkan|adreno|\bmali\b", "gpu"),
+    (r"nn[ _-]?api", "nnapi"),
     (r"hexagon|dsp", "nnapi"),
-    (r"cpu|xnnpack|tflite|tf ?lite|litert|ruy|default|interpreter", "cpu"),
+    (r"\bnpu\b|neural", "npu"),
+    (r"cpu|xnn[ _-]?pack|tflite|tf ?lite|tensorflow ?lite|litert|ruy|default|interpreter"
+     r"|threads?\b|\bneon\b|cortex", "cpu"),
+)  # fmt: skip
+
+#: Runtimes whose kernels are others than those that were fitted.
+_FOREIGN = re.compile(
+    r"onnx|\bort\b|torch|ncnn|\bmnn\b|tensorrt|\btrt\b|openvino|\btvm\b|core ?ml|snpe|\bqnn\b|"
+    r"paddle|tengine|arm ?nn|rknn|hailo|ethos|vela|tim-?vx|vx[ _-]delegate|cmsis|tflite ?micro|tflm"
 )
 
 
 def setting_of(published: Published, devices: Devices) -> Setting:
     """Device, backend and runtime of a row; raises ``Unreadable``."""
     low = published.backend.lower()
+    if foreign := _FOREIGN.search(low):
+        raise Unreadable(
+            f"no such backend: {published.backend[:60]!r}: {foreign[0]} is not TensorFlow Lite"
+        )
     accelerator = next((name for form, name in _ACCELERATORS if re.search(form, low)), None)
     if accelerator is None:
         raise Unreadable(f"no such backend: {published.backend[:60]!r}")
@@ -135,35 +169,32 @@ def setting_of(published: Published, devices: Devices) -> Setting:
     if said and said[-1] == "cpu":
         accelerator = "cpu"
     hardware = devices.named(published.device, published.soc)
+    # "Raspberry Pi 4" with "Coral USB", or with an Edge TPU, which it has over USB alone.
+    beside = f"{hardware.name}-coral-usb"
+    if accelerator == "edgetpu" and hardware.edgetpu is None and beside in devices.hardware:
+        hardware = devices.hardware[beside]
     # The TPU of a Pixel is asked for as an edgetpu too.
     if accelerator == "edgetpu" and hardware.edgetpu is None and "npu" in hardware.accelerators:
         accelerator = "npu"
     if accelerator == "npu" and "npu" not in hardware.accelerators:
         accelerator = "nnapi" if "nnapi" in hardware.accelerators else "npu"
     text = f"{published.backend} ; {published.notes}"
+    if stated := re.search(r"32[ -]?bit|armv7|armhf|@.*hz", published.device.lower()):
+        text += f" ; {stated[0]}"
     runtime = Runtime.parse(text)
     if published.source.startswith("coral") and accelerator == "cpu":
         runtime = Runtime.parse(f"TFLite 1.15 ; {published.notes}")
     hardware = _clocked(hardware, text, accelerator)
-    threads = _threads(published, hardware, accelerator)
+    threads = _threads(published, hardware) if accelerator == "cpu" else 1
     return Setting(hardware, Backend(accelerator, threads), runtime)
 
 
-def _threads(published: Published, hardware: Hardware, accelerator: str) -> int:
-    try:
-        threads = int(float(published.threads))
-    except (ValueError, OverflowError):
-        threads = 0
-    found = re.search(r"\b(\d{1,2}) threads?\b|\bthreads?[ =:]{1,2}(\d{1,2})\b|\bx ?(\d{1,2})$",
-                      f"{published.notes} ; {published.backend}".lower())  # fmt: skip
-    if threads < 1 and found:
-        threads = int(next(group for group in found.groups() if group))
-    if threads < 1 and re.search(r"multi-?thread", published.notes.lower()):
-        threads = hardware.big
-    if threads < 1:
-        # Phones' published figures are of four threads; what says nothing ran the default: one.
-        threads = 4 if accelerator == "cpu" and len(hardware.cores) > 1 else 1
-    return min(threads, 256)
+def _threads(published: Published, hardware: Hardware) -> int:
+    found = threads_of(published.threads, published.backend, published.notes, hardware)
+    if found is not None:
+        return found
+    # Phones' published figures are of four threads; what says nothing ran the default: one.
+    return min(4, hardware.threads) if len(hardware.cores) > 1 else 1
 
 
 def _clocked(hardware: Hardware, text: str, accelerator: str) -> Hardware:

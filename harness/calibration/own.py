@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, log
+from math import exp, inf, log
 from pathlib import Path
 
 from harness.cache import cache_dir
@@ -12,10 +12,11 @@ from harness.calibration.cases import Case
 from harness.calibration.fitting import fit, predicted_seconds
 from harness.calibration.naming import Devices, Setting
 from harness.calibration.table import Published
+from harness.config.devices import device_files
 from harness.domain import DeviceKind, JobStatus
 from harness.errors import UnsupportedError, UsageError
 from harness.simulation import read_graph
-from harness.simulation.prediction import Parameters, Prepared, Runtime
+from harness.simulation.prediction import Hardware, Parameters, Prepared, Runtime
 from harness.store.records import JobRecord
 
 #: What a device's own factors may be where its cores are only like those that were measured.
@@ -37,18 +38,20 @@ class OwnFit:
 
 
 def cases_of_run(
-    records: Sequence[JobRecord], devices: Devices, device: str, like: str
+    records: Sequence[JobRecord],
+    devices: Devices,
+    device: str,
+    like: str,
+    *,
+    simulated: bool = False,
 ) -> tuple[Case, ...]:
     """What a run measured on a device, with the files that it ran, of this machine's cache.
 
-    ``like`` is the profile or board whose parts the device has. Raises ``UsageError`` where
-    there is nothing to calibrate with.
+    ``like`` is the profile or board whose parts the device has; ``simulated`` also takes what was
+    modelled, not measured. Raises ``UsageError`` where there is nothing to calibrate with, where
+    the device's own profile has other parts, and for emulated measurements.
     """
-    hardware = devices.hardware.get(like)
-    if hardware is None:
-        devices.data.table(like)  # says what there is
-        raise AssertionError
-    hardware = replace(hardware, name=device, calibrated=True)
+    hardware = replace(_parts(devices, device, like), name=device, calibrated=True)
     found = []
     here = [record for record in records if record.job.device == device]
     if not here:
@@ -56,6 +59,12 @@ def cases_of_run(
         raise UsageError(f"the run has no jobs on {device}", hint="it has: " + ", ".join(known))
     if any(record.job.kind is DeviceKind.EMULATED for record in here):
         raise UsageError(f"{device} is emulated: its latency says nothing of a device")
+    if not simulated and any(record.job.kind is DeviceKind.SIMULATED for record in here):
+        raise UsageError(
+            f"what the run has of {device} was simulated, not measured: a rehearsal, or a "
+            "simulated device",
+            hint="name a run on the real device, or take it all the same with --simulated",
+        )
     for record in here:
         median = record.measurements.get("latency_median")
         if record.status is not JobStatus.OK or median is None or not record.variant_sha256:
@@ -63,6 +72,12 @@ def cases_of_run(
         path = _file(record)
         if path is None:
             continue
+        if not 0 < median.value < inf:
+            raise UsageError(
+                f"{record.job.label} on {device} has a median latency of {median.value:g} ms: "
+                "nothing can be fitted to that",
+                hint="its clock is too coarse or its time wrong; run without that variant",
+            )
         runtime = Runtime.parse(f"litert {record.runtime_version or ''}")
         published = Published(
             number=record.id, model=record.job.model, dtype=record.job.recipe, device=device,
@@ -84,6 +99,27 @@ def cases_of_run(
             hint="calibrate where the run was made: variants are kept in the harness's cache",
         )
     return tuple(found)
+
+
+def _parts(devices: Devices, device: str, like: str) -> Hardware:
+    """The parts to fit with: those of ``like``, which the device's own profile must not deny."""
+    table = devices.data.table(like)
+    own = devices.data.devices.get(device)
+    devices.data.refuse_broken(device)
+    if own is not None and like != device:
+        other = sorted(
+            key
+            for key in ("cores", "memory_gbs", "gpu", "nnapi", "npu", "edgetpu")
+            if own.get(key) != table.get(key)
+        )
+        if other:
+            raise UsageError(
+                f"the profile of {device} has a [prediction] table of its own, whose "
+                f"{', '.join(other)} differ from those of {like}",
+                hint="leave --like out to calibrate with its own parts, or take [prediction] out "
+                f"of {device_files()[device]} to have those of {like}",
+            )
+    return devices.hardware[like]
 
 
 def _file(record: JobRecord) -> Path | None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.calibration.reading import Unreadable, is_nothing, type_of
 from harness.errors import UsageError
 
 NEEDED = ("model", "device", "backend", "latency_ms")
@@ -96,8 +98,11 @@ def _row(number: int, row: Mapping[str, str | None]) -> Published:
             shape = tuple(sizes)
         else:
             problem = problem or f"input_shape is none: {cell('input_shape')[:40]!r}"
-    if re.search(r"16x8|int16|int4|w4", cell("dtype").lower()):
-        problem = problem or f"the type {cell('dtype')[:40]!r} is not predicted"
+    if not is_nothing(cell("dtype")):
+        try:
+            type_of(cell("dtype"))
+        except Unreadable as error:
+            problem = problem or str(error)
     return Published(
         number=number,
         model=cell("model"),
@@ -115,16 +120,18 @@ def _row(number: int, row: Mapping[str, str | None]) -> Published:
 
 
 def dtype_of(published: Published) -> str:
-    """``float32`` or ``int8``, from the column, the model's name or the backend.
+    """``float32``, ``int8`` or ``dynamic_int8``: of the column, else the model's name or backend.
 
     Names of quantized files say so; an Edge TPU runs integers only. ``uint8/int8`` is ``int8``.
     """
-    low = published.dtype.lower()
-    if re.search(r"u?int8|quant|i8|8[- ]?bit", low):
-        return "int8"
-    if re.search(r"float|fp(32|16)|f32|f16|half", low):
+    if not is_nothing(published.dtype):
+        with suppress(Unreadable):  # which the row's problem tells
+            return type_of(published.dtype)
+    text = f"{published.model} {published.backend}".lower().replace("_", " ")
+    if re.search(r"dynamic|\bdrq\b|hybrid", text):
+        return "dynamic_int8"
+    if re.search(r"\bf(?:p|loat)?[ -]?16\b", published.model.lower().replace("_", " ")):
         return "float32"
-    text = f"{published.model} {published.backend}".lower()
-    if re.search(r"quant|u?int8|edge ?tpu", text.replace("_", " ")):
+    if re.search(r"quant|u?int8|\bw8a8\b|edge ?tpu|\bptq\b|\bqat\b|\btpu\b", text):
         return "int8"
     return "float32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 from harness.cache import whole_file
 from harness.calibration.calibrating import Calibration
 from harness.calibration.own import OwnFit
+from harness.calibration.tables import with_table
 from harness.config.devices import device_files, own_devices
 from harness.config.paths import profiles_dir
-from harness.config.prediction import forget, prediction_data
+from harness.config.prediction import forget, prediction_data, prediction_table
 from harness.config.processors import processors_dir
-from harness.errors import UsageError
+from harness.errors import ConfigError, UsageError
 from harness.simulation.prediction import FORM, prior_of
 
 _HEADER = "[prediction.fitted]"
@@ -56,21 +57,21 @@ def device_values(values: Mapping[str, float], device: str) -> dict[str, float]:
 
 
 def with_fitted(text: str, fitted: Mapping[str, float], why: str) -> str:
-    """A profile's text with its ``[prediction.fitted]`` table made anew, at its end."""
-    kept = text
-    at = re.search(rf"^{re.escape(_HEADER)}[ \t]*$", text, re.MULTILINE)
-    if at:
-        before = text[: at.start()].rstrip("\n")
-        while before.rsplit("\n", 1)[-1].startswith(_OURS):
-            before = before.rsplit("\n", 1)[0].rstrip("\n")
-        following = re.search(r"^\[", text[at.end() :], re.MULTILINE)
-        after = text[at.end() + following.start() :] if following else ""
-        kept = before + "\n" + (f"\n{after}" if after else "")
-    if not fitted:
-        return kept
-    lines = [f"{_OURS} harness calibrate from {why}: factors of this device alone.", _HEADER]
-    lines += [f'"{name}" = {value:.4g}' for name, value in fitted.items()]
-    return kept.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
+    """A profile's text with its ``[prediction.fitted]`` table made anew, at its end.
+
+    Nothing else in it changes. Raises ``UsageError`` for a profile in which that cannot be done.
+    """
+    lines = []
+    if fitted:
+        lines = [f"{_OURS} harness calibrate from {why}: factors of this device alone.", _HEADER]
+        lines += [f'"{name}" = {value:.4g}' for name, value in fitted.items()]
+    try:
+        return with_table(text, ("prediction", "fitted"), lines, _OURS)
+    except ValueError as error:
+        raise UsageError(
+            f"{_HEADER} cannot be written into the profile: {error}",
+            hint="write its [prediction] as a table of its own, and calibrate again",
+        ) from None
 
 
 def changed_files(calibration: Calibration, table: str) -> dict[Path, str]:
@@ -82,8 +83,10 @@ def changed_files(calibration: Calibration, table: str) -> dict[Path, str]:
         assert case.setting is not None
         name = case.setting.hardware.name
         rows[name] = rows.get(name, 0) + 1
+    known = prediction_data().devices
     for name, path in device_files().items():
-        if name in rows:
+        # A board's rows are of no profile, even where one has its name.
+        if name in rows and name in known:
             why = f"{rows[name]} of its rows in {table}"
             text = path.read_text(encoding="utf-8")
             found[path] = with_fitted(text, device_values(values, name), why)
@@ -94,27 +97,35 @@ def own_profile(found: OwnFit, like: str, run: str) -> dict[Path, str]:
     """The user's own profile of a device with its factors: his own, or made of what there is.
 
     Of a profile that is shipped, a copy among the user's own; of none, a new one of this
-    machine's transport, to be completed by hand.
+    machine's transport, to be completed by hand. Factors that the run says nothing of, as those of
+    other accelerators, stay. Raises ``UsageError``, ``ConfigError`` for a wrong profile.
     """
     files = device_files()
+    data = prediction_data()
+    data.refuse_broken(found.device)
+    before: Mapping[str, float] = {}
     target = own_devices() / f"{found.device}.toml"
     text = ""
     if found.device in files:
         text = files[found.device].read_text(encoding="utf-8")
         if files[found.device].parent != profiles_dir() / "devices":
             target = files[found.device]
-    if "[prediction]" not in text:
-        table = prediction_data().table(like)
+    if found.device in data.devices:
+        before = data.devices[found.device]["fitted"]
+    else:
+        table = data.table(like)
         text = text.rstrip("\n") + ("\n\n" if text else f'name = "{found.device}"\n'
-            'transport = "local"\n\n') + _prediction_text(table, like)  # fmt: skip
-    values = device_values(found.values, found.device)
+            'transport = "local"\n\n') + _prediction_text(
+            table, like, names=like == found.device)  # fmt: skip
+    values = dict(sorted({**before, **device_values(found.values, found.device)}.items()))
     count = len(found.cases)
     kinds = " and ".join(sorted({case.published.source for case in found.cases}))
     why = f"{count} measurement{'s' if count != 1 else ''} ({kinds}) of run {run}"
     return {target: with_fitted(text, values, why)}
 
 
-def _prediction_text(table: Mapping[str, Any], like: str) -> str:
+def _prediction_text(table: Mapping[str, Any], like: str, *, names: bool) -> str:
+    """``names`` for the board itself: tables call it as before."""
     cores = ", ".join(
         f'{{ type = "{core["type"]}", count = {core["count"]}, ghz = {core["ghz"]} }}'
         for core in table["cores"]
@@ -127,6 +138,8 @@ def _prediction_text(table: Mapping[str, Any], like: str) -> str:
     ]
     if "family" in table:
         lines.insert(1, f'family = "{table["family"]}"')
+    if names and table.get("names"):
+        lines.insert(1, f"names = {json.dumps(list(table['names']))}")
     for name in ("gpu", "nnapi", "npu", "edgetpu"):
         if name in table:
             inner = ", ".join(f"{key} = {json.dumps(value)}" for key, value in table[name].items())
@@ -149,7 +162,10 @@ def difference(files: Mapping[Path, str]) -> str:
 
 
 def write(files: Mapping[Path, str]) -> list[Path]:
-    """Write what is different, each file whole; returns which. Raises ``UsageError``."""
+    """Write what is different, each file whole; returns which.
+
+    A file takes the place of the one before only if it reads as it should. Raises ``UsageError``.
+    """
     written = []
     for path, text in files.items():
         if path.is_file() and path.read_text(encoding="utf-8") == text:
@@ -159,6 +175,7 @@ def write(files: Mapping[Path, str]) -> list[Path]:
             with whole_file(path) as part:
                 part.write_text(text, encoding="utf-8")
                 part.chmod(0o644)
+                _read_again(part, path, text)
         except OSError as error:
             raise UsageError(
                 f"cannot write {path}: {error.strerror}",
@@ -167,3 +184,16 @@ def write(files: Mapping[Path, str]) -> list[Path]:
         written.append(path)
     forget()
     return written
+
+
+def _read_again(part: Path, path: Path, text: str) -> None:
+    """Raises ``UsageError`` where a file just written is not what predictions can read."""
+    try:
+        if path.name != "fitted.toml":
+            prediction_table(part)
+        if tomllib.loads(part.read_text(encoding="utf-8")) == tomllib.loads(text):
+            return
+        what = "it does not read as it was written"
+    except (ValueError, ConfigError) as error:
+        what = str(error).replace(str(part), str(path))
+    raise UsageError(f"{path} is left as it was, for the new one would be wrong: {what}")

@@ -34,6 +34,13 @@ def calibrate(
             metavar="NAME",
         ),
     ] = None,
+    simulated: Annotated[
+        bool,
+        typer.Option(
+            "--simulated",
+            help="With --from-run: also take what a simulated device, or a rehearsal, gave.",
+        ),
+    ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Write the profiles; without it a diff is printed.")
     ] = False,
@@ -65,15 +72,17 @@ def calibrate(
     from harness.calibration import writing
 
     if table is not None:
-        if device or like:
-            raise UsageError("--device and --like go with --from-run")
+        if device or like or simulated:
+            raise UsageError("--device, --like and --simulated go with --from-run")
         found = harness.calibrate(table, tell=tell)
         files = writing.changed_files(found, table.name)
     else:
         assert from_run is not None
         if device is None:
             raise UsageError("--from-run needs --device: whose measurements?")
-        own = harness.calibrate_device(from_run, device, like=like, store=store)
+        own = harness.calibrate_device(
+            from_run, device, like=like, simulated=simulated, store=store
+        )
         from harness.calibration.own import percent
 
         count = len(own.cases)

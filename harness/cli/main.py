@@ -111,15 +111,21 @@ def main() -> None:
         finally:
             streams.flush()
     except SystemExit as end:
-        if not isinstance(end.__context__, BrokenPipeError):
+        broken = end.__context__
+        if not isinstance(broken, BrokenPipeError):
             raise
-        _nobody_reads()  # the command line's library has made a 1 of it
+        # The command line's library has made a 1 of it, even of its own errors that nobody reads.
+        status = getattr(broken.__context__, "exit_code", None)
+        if isinstance(status, int):
+            streams.say("")
+            sys.exit(status)
+        _nobody_reads()
     except BrokenPipeError:
         _nobody_reads()
     except HarnessError as error:
         if os.environ.get("HARNESS_DEBUG"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        streams.say(f"error: {error}")
         sys.exit(error.exit_code)
     except Exception as error:
         if os.environ.get("HARNESS_DEBUG"):
@@ -127,10 +133,10 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
             streams.abandon()
             where = error.filename or "the output"
-            print(f"error: cannot write {where}: {error.strerror}", file=sys.stderr)
+            streams.say(f"error: cannot write {where}: {error.strerror}")
             sys.exit(3)
-        print(f"error: a defect of the harness: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  see all of it with: harness --debug ...", file=sys.stderr)
+        streams.say(f"error: a defect of the harness: {type(error).__name__}: {error}")
+        streams.say("  see all of it with: harness --debug ...")
         sys.exit(3)
 
 

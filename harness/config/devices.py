@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.config.faults import check_fault
 from harness.config.paths import profiles_dir
-from harness.config.processors import refuse_unknown_cores, resolved
+from harness.config.processors import refuse_unknown_parts, resolved
 from harness.config.schema import DeviceFile, transports_of
 from harness.config.toml_source import Path_, TomlSource
 from harness.domain import Backend, Device, DeviceKind
@@ -134,6 +134,8 @@ def device_from(
             f"device {name}: power_meter and power_meter_accuracy_percent go together",
             hint="what the meter's data sheet says, such as power_meter_accuracy_percent = 1.0",
         )
+    if file.prediction is not None:
+        refuse_unknown_parts(source, file.prediction, (*where, "prediction"))
     simulation: dict[str, Any] = {}
     if simulated:
         if file.simulation is None:
@@ -159,7 +161,6 @@ def device_from(
                 (*where, "simulation", "idle_w"), f"device {name}: idle_w is above load_w"
             )
         if file.prediction is not None:
-            refuse_unknown_cores(source, file.prediction, (*where, "prediction"))
             table = file.prediction.model_dump(exclude_none=True)
             simulation["prediction"] = resolved(name, table)
         for accelerator in file.accelerators:

@@ -8,6 +8,10 @@ from pydantic import Field
 
 from harness.config.strict import Strict
 
+#: What a device may have of its own in ``[prediction.fitted]``, each a factor about 1.
+FACTORS = ("cpu.float", "cpu.int8", "memory", "gpu.rate", "gpu.invoke", "nnapi.rate",
+           "nnapi.invoke", "npu.rate", "npu.invoke")  # fmt: skip
+
 _Name = Annotated[str, Field(min_length=1, max_length=60)]
 
 

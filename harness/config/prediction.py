@@ -16,7 +16,7 @@ from harness.config import processors
 from harness.config.devices import device_files
 from harness.config.hardware import PredictionFile
 from harness.config.toml_source import TomlSource
-from harness.errors import UsageError, suggest
+from harness.errors import ConfigError, UsageError, suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class PredictionData:
     """Everything that predictions need, checked.
 
     ``devices`` and ``boards``: name -> a ``[prediction]`` table; ``cores``: type -> float_macs,
-    int8_macs; ``fitted``: parameters of no single device; ``spreads`` of intervals.
+    int8_macs; ``fitted``: parameters of no single device; ``spreads`` of intervals. ``broken``:
+    name -> what is wrong with the profile, which stops only predictions of that device.
     """
 
     devices: Mapping[str, Mapping[str, Any]]
@@ -32,9 +33,27 @@ class PredictionData:
     cores: Mapping[str, Mapping[str, Any]]
     fitted: Mapping[str, float] = field(default_factory=dict)
     spreads: Mapping[str, float] = field(default_factory=dict)
+    broken: Mapping[str, ConfigError] = field(default_factory=dict)
+
+    def refuse_broken(self, name: str) -> None:
+        """Raises the ``ConfigError`` of a device whose profile is wrong."""
+        if name in self.broken:
+            wrong = self.broken[name]
+            raise ConfigError(wrong.message, hint=wrong.hint)
+
+    def warnings(self) -> list[str]:
+        """A line for each profile that is wrong, so that no prediction can be of it."""
+        return [
+            f"warning: {name} cannot be predicted: {wrong.one_line}"
+            for name, wrong in sorted(self.broken.items())
+        ]
 
     def table(self, name: str) -> Mapping[str, Any]:
-        """The ``[prediction]`` table of a device or board; raises ``UsageError``."""
+        """The ``[prediction]`` table of a device or board; raises ``UsageError``.
+
+        ``ConfigError`` where its profile is wrong.
+        """
+        self.refuse_broken(name)
         found = self.devices.get(name) or self.boards.get(name)
         if found is None:
             known = [*self.devices, *self.boards]
@@ -49,10 +68,18 @@ class PredictionData:
 
 
 def prediction_data() -> PredictionData:
-    """Read and check all of it; raises ``ConfigError``, with file and line."""
+    """Read and check all of it; raises ``ConfigError``, with file and line.
+
+    A wrong profile of one device does not: it is among the ``broken``.
+    """
     fitted = processors.fitted()
+    processors.cores()
+    devices, broken = _devices(
+        tuple(sorted((name, path, _age(path)) for name, path in device_files().items()))
+    )
     return PredictionData(
-        devices=_devices(tuple(sorted((n, str(p)) for n, p in device_files().items()))),
+        devices=devices,
+        broken=broken,
         boards=processors.boards(),
         cores=processors.cores(),
         fitted=fitted.parameters,
@@ -66,18 +93,42 @@ def forget() -> None:
     processors.forget()
 
 
+def _age(path: Path) -> int:
+    """Changes when a profile does: who mends it need not start anew."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 @cache
-def _devices(files: tuple[tuple[str, str], ...]) -> Mapping[str, Mapping[str, Any]]:
+def _devices(
+    files: tuple[tuple[str, Path, int], ...],
+) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, ConfigError]]:
     devices: dict[str, Mapping[str, Any]] = {}
-    for name, path in files:
-        # A broken profile is told of by the command that uses it, not by every prediction.
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-        if "[prediction" not in text:
+    broken: dict[str, ConfigError] = {}
+    for name, path, _ in files:
+        try:
+            found = prediction_table(path)
+        except ConfigError as error:
+            broken[name] = error
             continue
-        source = TomlSource(Path(path))
-        if not isinstance(source.data.get("prediction"), dict):
-            continue
-        checked = source.validate(PredictionFile, source.data["prediction"], ("prediction",))
-        processors.refuse_unknown_cores(source, checked, ("prediction",))
-        devices[name] = checked.model_dump(exclude_none=True)
-    return devices
+        if found is not None:
+            devices[name] = found
+    return devices, broken
+
+
+def prediction_table(path: Path) -> Mapping[str, Any] | None:
+    """The checked ``[prediction]`` table of a profile, ``None`` without; raises ``ConfigError``."""
+    try:
+        # Most profiles have none, and are not taken apart for that.
+        if b"prediction" not in path.read_bytes():
+            return None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    source = TomlSource(path)
+    if "prediction" not in source.data:
+        return None
+    checked = source.validate(PredictionFile, source.data["prediction"], ("prediction",))
+    processors.refuse_unknown_parts(source, checked, ("prediction",))
+    return checked.model_dump(exclude_none=True)

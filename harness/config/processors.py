@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from harness.config.hardware import PredictionFile
+from harness.config.hardware import FACTORS, PredictionFile
 from harness.config.paths import profiles_dir
 from harness.config.strict import Strict
 from harness.config.toml_source import TomlSource
@@ -91,7 +91,7 @@ def _boards(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     source = TomlSource(folder / "boards.toml")
     found = source.validate(BoardsFile, source.data, ())
     for name, board in found.board.items():
-        refuse_unknown_cores(source, board, ("board", name))
+        refuse_unknown_parts(source, board, ("board", name))
     return {name: board.model_dump(exclude_none=True) for name, board in found.board.items()}
 
 
@@ -103,10 +103,20 @@ def _fitted(folder: Path) -> FittedFile:
     return _whole(path, FittedFile)
 
 
-def refuse_unknown_cores(
+def refuse_unknown_parts(
     source: TomlSource, table: PredictionFile, where: tuple[str | int, ...]
 ) -> None:
-    """Raises ``ConfigError`` for a type of core that ``cores.toml`` does not have."""
+    """Raises ``ConfigError`` for a type of core that ``cores.toml`` does not have.
+
+    The same for a fitted factor that no prediction reads, see ``hardware.FACTORS``.
+    """
+    for name in table.fitted:
+        if name not in FACTORS:
+            raise source.error(
+                (*where, "fitted", name),
+                f"unknown factor {name!r} of a device",
+                hint=f"known: {', '.join(FACTORS)}",
+            )
     known = cores()
     for position, core in enumerate(table.cores):
         if core.type not in known:

@@ -46,6 +46,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 class Backend:
     """An accelerator, on the CPU a number of threads, and options.
 
+    Threads other than 1 of what has none raise ``ValueError``, as all else that is wrong does.
+
     ``cpu x4``, ``edgetpu``, ``nnapi(accelerator=qti-dsp)``, ``cpu x2 (runner=benchmark_model)``.
     """
 
@@ -58,6 +60,11 @@ class Backend:
             raise ValueError(f"unknown accelerator {self.accelerator!r}")
         if not 1 <= self.threads <= 256:
             raise ValueError(f"threads must be 1 to 256, not {self.threads}")
+        if self.threads != 1 and self.accelerator not in _THREADED:
+            raise ValueError(
+                f"{self.accelerator} takes no threads: write {self.accelerator!r}; "
+                f"{' and '.join(_THREADED)} take them"
+            )
         known = ("runner", *OPTIONS.get(self.accelerator, ()))
         for key, value in self.options:
             if key not in known:

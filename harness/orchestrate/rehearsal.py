@@ -6,12 +6,12 @@ Only what is modelled is told: clocks, bytes, power. What no model knows is assu
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.domain import Backend, Device, DeviceKind, Policy, Suite, TrialStatus
+from harness.domain import Backend, Device, DeviceKind, Policy, Stage, Suite, TrialStatus
 from harness.errors import UsageError
 from harness.orchestrate.lanes import group_of
 from harness.store import JobRecord, Store, TrialRecord
@@ -24,6 +24,9 @@ AGENT_SECONDS = 1.0
 
 #: The phases whose values are times, ns, see ``devices.messages``.
 _TIMES = ("first", "warmup", "measure", "query", "service", "idle", "sustained", "interval")
+
+#: Agents after which no device rests (``lane.py``): they time nothing.
+_SWEEPS = (Stage.ACCURACY.value, Stage.CHECK.value)
 
 #: What a real device gets of the one that stands for it.
 _ENDING = " (simulated)"
@@ -104,7 +107,7 @@ def night(
         device.name: _of_device(
             device,
             stand_in,
-            [job for job in jobs if job.job.device == device.name],
+            _weighed(device, real, jobs),
             real.policy,
             store,
             push_bytes[device.name],
@@ -119,16 +122,38 @@ def night(
         "seconds": round(max(groups.values(), default=0.0), 1),
         "bytes": sum(row["bytes"] for row in rows.values()),
         "joules": round(sum(filter(None, known)), 1) if any(known) else None,
-        "failed": sum(job.status.value != "ok" for job in jobs),
+        "failed": sum(
+            times
+            for device in real.devices
+            for job, times in _weighed(device, real, jobs)
+            if job.status.value != "ok"
+        ),
         "devices": rows,
         "assumed": {"link_mb_per_s": dict(LINK_MBS), "agent_start_seconds": AGENT_SECONDS},
     }
 
 
+def _weighed(device: Device, real: Suite, jobs: Sequence[JobRecord]) -> list[tuple[JobRecord, int]]:
+    """The jobs of a device's rehearsal, and for how many of the real night each stands.
+
+    What differs by its runner or options alone, as ``cpu x4`` and ``cpu x4
+    (runner=benchmark_model)``, is modelled once and will be run each.
+    """
+    asked = Counter(
+        (backend.accelerator, backend.threads)
+        for backend in dict.fromkeys(real.backends or (device.default_backend,))
+    )
+    return [
+        (job, asked[job.job.backend.accelerator, job.job.backend.threads] or 1)
+        for job in jobs
+        if job.job.device == device.name
+    ]
+
+
 def _of_device(
     device: Device,
     stand_in: Device,
-    jobs: Sequence[JobRecord],
+    jobs: Sequence[tuple[JobRecord, int]],
     policy: Policy,
     store: Store,
     size: int,
@@ -138,18 +163,19 @@ def _of_device(
     profile = stand_in.simulation
     busy = rest = added = 0.0
     count = 0
-    for job in jobs:
+    for job, times in jobs:
         backend = job.job.backend
         share = min(1.0, backend.threads / profile.get("cores", backend.threads))
         share = share if backend.accelerator == "cpu" else 1.0
         for trial in store.trials(job.id, with_samples=True):
             if trial.status is TrialStatus.OK:
-                count += 1
-                seconds = _seconds(trial)
+                count += times
+                seconds = _seconds(trial) * times
                 busy += seconds
                 added += seconds * share * (profile.get("load_w", 0) - profile.get("idle_w", 0))
-                rest += AGENT_SECONDS
-                rest += policy.cooldown_seconds if trial.purpose != "accuracy" else 0.0
+                rest += AGENT_SECONDS * times
+                if trial.purpose not in _SWEEPS:
+                    rest += policy.cooldown_seconds * times
     whole = push + busy + rest
     joules = round(profile["idle_w"] * whole + added, 1) if "idle_w" in profile else None
     return {

@@ -116,7 +116,7 @@ def resolve(
         connect_timeout=_seconds("ConnectTimeout", first("connecttimeout")) or 10.0,
         alive_interval=_seconds("ServerAliveInterval", first("serveraliveinterval"))
         or ALIVE_INTERVAL,
-        alive_count=max(1, _whole("ServerAliveCountMax", first("serveralivecountmax") or "3")),
+        alive_count=_count("ServerAliveCountMax", first("serveralivecountmax") or "3"),
     )
 
 
@@ -125,6 +125,16 @@ def _whole(key: str, text: str, least: int = 0) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not least <= int(text) <= 65535:
         raise ConfigError(f"ssh's configuration: {key} {text[:60]!r} is no number that it takes")
     return int(text)
+
+
+def _count(key: str, text: str) -> int:
+    """A count as OpenSSH takes it, an ``int`` of C; no more than 65535 of it counts here.
+
+    Raises ``ConfigError``.
+    """
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > 2**31 - 1:
+        raise ConfigError(f"ssh's configuration: {key} {text[:60]!r} is no number that it takes")
+    return min(max(1, int(text)), 65535)
 
 
 def _seconds(key: str, text: str | None) -> float:

@@ -106,7 +106,9 @@ def test_little_cores_add_less_than_big_ones(
     assert hardware.big == 4 and hardware.threads == 8
     gained = 1 - of(8) / of(4)
     assert 0 < gained < 0.35  # four A55 beside four A75: less than a third more
-    assert of(8) == of(200)
+    with pytest.raises(UnsupportedError, match="pixel-3 has 8 cores, not 9") as error:
+        of(9)
+    assert error.value.hint == "predict cpu x8"
 
 
 def test_what_does_not_fit_on_an_edge_tpu_is_streamed(devices: Devices) -> None:

@@ -39,3 +39,16 @@ def abandon() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
+
+
+def say(text: str) -> None:
+    """Write a line to stderr; where that is closed, full, or read by nobody, go on without.
+
+    What is said there last is an error, whose exit status must not become another's.
+    """
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)

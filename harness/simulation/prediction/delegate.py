@@ -4,6 +4,8 @@
     per operator:  its start + multiply-accumulates / (peak x share(class))
                    + bytes of activations and weights / memory
 
+A neural processor is taken for an Edge TPU of its own peak: activations stay in its memory and
+shapes fill its cells as they do there (``tpu``); every published row of one is of a Pixel's.
 What it does not take runs on the processor, between the pieces.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.simulation.prediction import tpu
 from harness.simulation.prediction.classes import ARITHMETIC, CLASSES, Numbers, Work
 from harness.simulation.prediction.hardware import Accelerator, Hardware, Runtime
 from harness.simulation.prediction.parameters import Parameters
@@ -32,6 +35,9 @@ def seconds(
     # A GPU computes integers as floats.
     integer = ~work.wide if name != "gpu" else np.zeros(len(work.macs), dtype=bool)
     peak = np.where(integer, accelerator.int8_gmacs, accelerator.float_gmacs) * 1e9 * own
+    if name == "npu":
+        inner: Numbers = tpu.inner_seconds(work, peak, parameters)
+        return inner + parameters("npu.operator") * 1e-6
     half = name == "gpu" and runtime.half
     if name == "gpu" and not runtime.half:
         peak = peak * parameters("gpu.full")

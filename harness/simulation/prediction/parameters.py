@@ -114,16 +114,17 @@ def _accelerators() -> dict[str, Prior]:
     for kind, shares, launch, invoke in (
         ("gpu", (0.25, 0.25, 0.06, 0.05), 8.0, 800.0),
         ("nnapi", (0.2, 0.2, 0.06, 0.05), 10.0, 1500.0),
-        ("npu", (0.25, 0.25, 0.05, 0.05), 2.0, 300.0),
+        ("npu", (), 2.0, 300.0),  # its shares and memory are those of an Edge TPU
         ("edgetpu", (0.4, 0.4, 0.06, 0.05), 0.5, 250.0),
     ):
-        for name, share in zip(_ARITHMETIC, shares, strict=True):
-            found[f"{kind}.{name}"] = Prior(
-                share, 0.35, 0.003, 1.0, "share of the accelerator's peak rate"
+        if shares:
+            for name, share in zip(_ARITHMETIC, shares, strict=True):
+                found[f"{kind}.{name}"] = Prior(
+                    share, 0.35, 0.003, 1.0, "share of the accelerator's peak rate"
+                )
+            found[f"{kind}.memory"] = Prior(
+                0.4, 0.4, 0.02, 1.5, "share of its memory's rate that activations move at"
             )
-        found[f"{kind}.memory"] = Prior(
-            0.4, 0.4, 0.02, 1.5, "share of its memory's rate that activations move at"
-        )
         found[f"{kind}.operator"] = Prior(launch, 0.5, 0.05, 100.0, "microseconds per operator")
         found[f"{kind}.invoke"] = Prior(
             invoke, 0.4, 20.0, 5000.0, "microseconds to hand a partition over and wait for it"
@@ -153,9 +154,14 @@ def prior_of(name: str) -> Prior:
         return _factor(0.15, "rate of this link, against what the profile states")
     if parts[0] == "device":
         # A processor's parts are known better than what is behind a driver.
-        sigma = {"cpu": 0.12, "memory": 0.12, "npu": 0.6}.get(parts[2], 0.25)
+        sigma = {"cpu": 0.12, "memory": 0.12, "npu": 0.6}.get(_part(parts), 0.25)
         return _factor(sigma, "speed of this device, against its parts")
     raise KeyError(name)
+
+
+def _part(parts: list[str]) -> str:
+    """Of a device's parameter, what it is of; a device's name may have dots itself."""
+    return parts[-1] if parts[-1] == "memory" else parts[-2]
 
 
 class Parameters:

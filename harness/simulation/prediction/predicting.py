@@ -22,7 +22,7 @@ from harness.simulation.prediction.parameters import Parameters
 from harness.simulation.prediction.partitions import Partition, divide, partition
 
 #: Version of the model's form; goes where its numbers go.
-FORM = "classes-1"
+FORM = "classes-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,15 @@ def seconds(
     name = backend.accelerator
     overhead = processor.invoke_seconds(hardware, parameters)
     if name in ("cpu", "xnnpack"):
-        threads = min(backend.threads, hardware.threads)
-        return processor.seconds(work, hardware, threads, runtime, parameters), overhead, None
+        if backend.threads > hardware.threads:
+            most = hardware.threads
+            raise UnsupportedError(
+                f"{hardware.name} has {most} core{'s' if most != 1 else ''}, not "
+                f"{backend.threads}: more threads than cores are not predicted",
+                hint=f"predict cpu x{most}",
+            )
+        taken = processor.seconds(work, hardware, backend.threads, runtime, parameters)
+        return taken, overhead, None
     if compiled(prepared.graph):
         raise UnsupportedError(
             f"this file went through the Edge TPU compiler: {COMPILED} hides its operators",

@@ -26,6 +26,8 @@ def modelled_seconds(
     }
     hardware = hardware_of(table["name"], table, types)
     prepared = Prepared(graph)
+    if backend.accelerator == "cpu":  # [simulation] may have more cores than [prediction]
+        backend = Backend("cpu", min(backend.threads, hardware.threads))
     taken, overhead, away = seconds(
         prepared, hardware, backend, Runtime(), Parameters(table["parameters"])
     )

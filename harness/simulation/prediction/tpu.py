@@ -38,13 +38,24 @@ def fit(work: Work) -> Numbers:
 
 def seconds(work: Work, hardware: Hardware, chip: EdgeTpu, parameters: Parameters) -> Numbers:
     """Seconds of each mapped operator on the chip."""
+    taken = inner_seconds(work, np.float64(MACS_PER_CYCLE * chip.mhz * 1e6), parameters)
+    total: Numbers = taken + parameters("edgetpu.operator") * 1e-6
+    return total
+
+
+def inner_seconds(work: Work, peak: Numbers | np.float64, parameters: Parameters) -> Numbers:
+    """Seconds of arithmetic and of activations, on a chip that starts ``peak`` MAC a second.
+
+    One such chip or another has this structure, and its on-chip memory goes with its cells: the
+    neural processors of Pixel phones too, which Google calls Edge TPUs (NNAPI's driver of a
+    Pixel 6 is ``google-edgetpu``). What is fitted is so of all of their rows.
+    """
     shares = np.array(
         [parameters(f"edgetpu.{kind}") if kind in ARITHMETIC else 1.0 for kind in CLASSES]
     )
-    hertz = chip.mhz * 1e6
-    compute = work.macs / (MACS_PER_CYCLE * hertz * shares[work.classes] * fit(work))
-    carry = work.moved / (_CHIP_BYTES * hertz * parameters("edgetpu.memory"))
-    total: Numbers = compute + carry + parameters("edgetpu.operator") * 1e-6
+    compute = work.macs / (peak * shares[work.classes] * fit(work))
+    chip_bytes = peak / MACS_PER_CYCLE * _CHIP_BYTES * parameters("edgetpu.memory")
+    total: Numbers = compute + work.moved / chip_bytes
     return total
 
 

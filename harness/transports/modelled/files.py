@@ -18,6 +18,9 @@ from harness.cache import cache_dir, whole_file
 from harness.transports.modelled.content import content_of
 from harness.transports.transport import Completed, Upload
 
+#: Bytes that the pool keeps for devices to come; the least recently used go first.
+POOL_BYTES = 4 * 2**30
+
 #: Parts that nobody has touched for so many seconds are of a push that was given up.
 _STALE = 3600
 
@@ -52,12 +55,41 @@ def place(file: Upload, progress: Callable[[int], None]) -> bool:
     except OSError:
         with whole_file(kept) as part:
             shutil.copyfile(file.local, part)
+        prune(kept.parent, keep=kept.name)
     with contextlib.suppress(OSError):
         Path(file.remote).unlink(missing_ok=True)
         os.link(kept, file.remote)
         progress(size)
         return True
     return False
+
+
+def prune(pool: Path, most: int | None = None, keep: str = "") -> None:
+    """Let go what no device has a link to, until all that the pool holds is ``most`` bytes.
+
+    ``POOL_BYTES`` by default. What devices have would not be freed by that, and each of them has a
+    limit of its own (``work_dir_mb``). Parts of a push that was given up go too; ``keep`` stays.
+    """
+    most = POOL_BYTES if most is None else most
+    held = 0
+    unused: list[tuple[int, str, int]] = []
+    with contextlib.suppress(OSError), os.scandir(pool) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                if entry.name.startswith(".part-"):
+                    if time.time() - status.st_ctime > _STALE:
+                        os.unlink(entry.path)
+                    continue
+                held += status.st_size
+                if status.st_nlink == 1 and entry.name != keep:
+                    unused.append((status.st_atime_ns, entry.path, status.st_size))
+    for _, path, size in sorted(unused):
+        if held <= most:
+            break
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            held -= size
 
 
 def _is_hex(text: str) -> bool:

@@ -1,18 +1,22 @@
 """A variant over a dataset: really run once, and shared by hash among simulated devices.
 
-What a runtime makes of a variant and of samples hangs on them alone, not on the modelled clock. So
-the outputs that the agent's own ``run_sweep`` sent are kept as the lines that they were, and
-another device of the same runtime sends the same. Its times are its own.
+What a runtime makes of a variant and of samples hangs on them and on the processor that really
+computes, whose instructions choose the kernels: never on the modelled clock, nor on the modelled
+processor, which computes nothing. So the outputs that the agent's own ``run_sweep`` sent are kept
+as the lines that they were, and another device of the same runtime sends the same. Its times are
+its own.
 """
 
 from __future__ import annotations
 
 import json
+import platform
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,7 +33,7 @@ from harness.errors import HarnessError
 from harness.transports.modelled.content import content_of, host_runtime
 
 #: Changes when the same request would give other lines.
-VERSION = 1
+VERSION = 2
 
 #: Longer recordings are not kept: every device then runs the dataset for itself.
 MOST_BYTES = 64 * 1024 * 1024
@@ -97,8 +101,25 @@ def _recording(request: Mapping[str, Any]) -> Path | None:
         return None
     host = host_runtime()
     asked = [request.get(key) for key in ("count", "outputs", "preprocessing", "reset_variables")]
-    key = json_sha256([VERSION, AGENT_VERSION, host.name, host.version, contents, asked])
+    made = [VERSION, AGENT_VERSION, host.name, host.version, _processor()]
+    key = json_sha256([*made, contents, asked])
     return cache_dir("host", "sweeps") / f"{key}.jsonl"
+
+
+@lru_cache(1)
+def _processor() -> tuple[str, ...]:
+    """This machine's processor: the cache may be one that several machines share.
+
+    XNNPACK chooses its kernels by the instructions that there are, and sums of floats differ by
+    the kernel.
+    """
+    found = [platform.machine()]
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        # x86 and Arm: the model, and the instructions, which a virtual machine may hide.
+        names = ("model name", "CPU part", "flags", "Features")
+        found += sorted({line for line in text.splitlines() if line.startswith(names)})
+    return tuple(found)
 
 
 @contextmanager
