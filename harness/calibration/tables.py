@@ -115,5 +115,9 @@ def _check(old: str, new: str, where: tuple[str, ...], lines: list[str]) -> None
         wanted = wanted.get(key, {})
     if lines:
         inner[where[-1]] = deepcopy(wanted)
-    if tomllib.loads(new) != expected:
+    try:
+        same = tomllib.loads(new) == expected
+    except ValueError:
+        same = False
+    if not same:
         raise ValueError(f"{'.'.join(where)} is written in a way that cannot be changed here")
