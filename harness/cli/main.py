@@ -115,12 +115,10 @@ def main() -> None:
         if not isinstance(broken, BrokenPipeError):
             raise
         # The command line's library has made a 1 of it, even of its own errors that nobody reads.
-        status = getattr(broken.__context__, "exit_code", None)
-        if isinstance(status, int):
-            streams.say("")
-            sys.exit(status)
+        _keep_status(broken)
         _nobody_reads()
-    except BrokenPipeError:
+    except BrokenPipeError as broken:
+        _keep_status(broken)
         _nobody_reads()
     except HarnessError as error:
         if os.environ.get("HARNESS_DEBUG"):
@@ -130,6 +128,8 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("HARNESS_DEBUG"):
             raise
+        if isinstance(error, OSError):
+            _keep_status(error)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
             streams.abandon()
             where = error.filename or "the output"
@@ -138,6 +138,18 @@ def main() -> None:
         streams.say(f"error: a defect of the harness: {type(error).__name__}: {error}")
         streams.say("  see all of it with: harness --debug ...")
         sys.exit(3)
+
+
+def _keep_status(unsaid: OSError) -> None:
+    """Leave with the exit status of the error that could not be told, where it was one."""
+    error: BaseException | None = unsaid
+    while error is not None:
+        status = getattr(error, "exit_code", None)
+        if isinstance(status, int) and status:
+            streams.abandon()
+            streams.say("")
+            sys.exit(status)
+        error = error.__context__
 
 
 def _nobody_reads() -> NoReturn:

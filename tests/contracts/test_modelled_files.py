@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.devices.store_reply import StoreReply, parse
-from harness.transports.modelled import files
+from harness.transports.modelled import files, sweeps
 from harness.transports.scripts import script
 from harness.transports.transport import Place, Upload
 
@@ -93,3 +94,55 @@ def test_devices_share_a_file_and_not_its_damage(
     again = tmp_path / "cache" / "one" / "parts" / f"{name_of(GOOD)}.{TOKEN}"
     assert files.place(Upload(local, str(again), 0, wanted), lambda _: None)
     assert again.read_bytes() == GOOD and local.read_bytes() == GOOD
+
+
+def test_the_pool_keeps_what_devices_have_and_no_more_than_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for number in range(10):
+        (pool / f"{number:064x}").write_bytes(bytes(1000))
+        os.utime(pool / f"{number:064x}", (number, 1))
+    os.link(pool / f"{0:064x}", tmp_path / "blob")  # the oldest, and a device has it
+    (pool / ".part-old").write_bytes(bytes(5000))
+    (pool / ".part-new").write_bytes(b"")
+    files.prune(pool, 4500, keep=f"{1:064x}")
+    # Of ten, four: the one a device has, the one that is being placed, and the last two used.
+    left = {path.name for path in pool.iterdir() if not path.name.startswith(".")}
+    assert left == {f"{number:064x}" for number in (0, 1, 8, 9)}
+    monkeypatch.setattr(files, "_STALE", -1)
+    files.prune(pool, 10**6)
+    assert len(list(pool.iterdir())) == 4
+    files.prune(pool, 0)
+    assert [path.name for path in pool.iterdir()] == [f"{0:064x}"]
+    files.prune(tmp_path / "nowhere", 0)
+    assert (tmp_path / "blob").read_bytes() == bytes(1000)
+
+
+def test_a_placed_file_bounds_the_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "POOL_BYTES", 2500)
+    for number in range(5):
+        local = tmp_path / f"{number}"
+        local.write_bytes(bytes([number]) * 1000)
+        sha = hashlib.sha256(local.read_bytes()).hexdigest()
+        remote = tmp_path / "remote"
+        upload = Upload(local=local, remote=str(remote), place=Place(str(remote), sha))
+        assert files.place(upload, lambda done: None)
+        assert remote.read_bytes() == local.read_bytes()
+    pool = tmp_path / "cache" / "host" / "simulated" / "pool"
+    assert sum(path.stat().st_size for path in pool.iterdir()) <= 2500
+
+
+def test_outputs_are_shared_by_what_computed_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that another machine fills too: its kernels, so its outputs, may be others."""
+    for name in ("model", "samples"):
+        (tmp_path / name).write_bytes(name.encode())
+    request = {name: {"path": str(tmp_path / name)} for name in ("model", "samples")}
+    here = sweeps._recording(request)
+    assert here == sweeps._recording(request)
+    monkeypatch.setattr(sweeps, "_processor", lambda: ("another",))
+    assert sweeps._recording(request) != here

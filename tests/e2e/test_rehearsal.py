@@ -89,3 +89,33 @@ def test_faults_are_for_no_rehearsal(cli: Cli, tmp_path: Path) -> None:
     suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"])
     done = cli("run", str(suite), "--simulate", "--fault", "pixel-3: crash")
     assert done.returncode == 2 and "rehearses a night without faults" in done.stderr
+
+
+def test_no_cooldown_follows_a_check_and_runners_count_each(
+    cli: Cli, tmp_path: Path, digits: dict[str, Path]
+) -> None:
+    """Where no accuracy is measured, a sweep checks the outputs; the tool's job is its own."""
+    tool = tmp_path / "benchmark_model"
+    tool.write_text("never run")
+    rows = {}
+    for name, backends in (
+        ("one", '["cpu x4"]'),
+        ("two", '["cpu x4", "cpu x4 (runner=benchmark_model)"]'),
+    ):
+        path = write_suite(
+            tmp_path / f"{name}.toml", devices=["board"], trials=2,
+            device=BOARD + f'benchmark_model = "{tool}"\n',
+            policy='cooldown_seconds = 100.0\nmeasure = ["latency"]',
+        )  # fmt: skip
+        path.write_text(f"backends = {backends}\n" + path.read_text())
+        done = cli("run", str(path), "--simulate", "--format", "json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert len(found["rows"]) == 1
+        rows[name] = found["rehearsal"]["devices"]["board"]
+    # Two latency trials with their cooldowns, a check without.
+    assert rows["one"]["trials"] == 3
+    assert 200 < rows["one"]["seconds"] < 250
+    assert rows["two"]["trials"] == 6
+    assert 400 < rows["two"]["seconds"] < 500
+    assert rows["two"]["joules"] > 1.9 * rows["one"]["joules"]

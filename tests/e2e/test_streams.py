@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,29 @@ def test_closed_streams_are_no_defect_and_keep_the_store_whole(tmp_path: Path, c
     assert ran.returncode == 0, ran.stderr
     table = shell(f"{HARNESS} table {store} --format csv", tmp_path)
     assert table.returncode == 0 and "float32" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("predict mobilenet_v1_1.0_224 --device nothing", 2),  # an error of ours
+        ("predict --nonsense", 2),  # one of the command line's library
+    ],
+)
+@pytest.mark.parametrize("stderr", ["nobody", "/dev/full"])
+def test_an_error_that_nobody_can_read_keeps_its_status(
+    tmp_path: Path, command: str, status: int, stderr: str
+) -> None:
+    if stderr == "nobody":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(stderr, os.O_WRONLY)
+    try:
+        done = subprocess.run(
+            [*HARNESS.split(), *command.split()], cwd=tmp_path, stdout=subprocess.PIPE,
+            stderr=writer, timeout=100, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert done.returncode == status

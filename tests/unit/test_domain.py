@@ -18,6 +18,15 @@ def test_backends_are_read_and_written(text: str, accelerator: str, threads: int
     assert Backend.parse(str(backend)) == backend
 
 
+@pytest.mark.parametrize("accelerator", ["gpu", "npu", "nnapi", "hexagon", "edgetpu"])
+def test_threads_of_what_has_none_are_refused(accelerator: str) -> None:
+    with pytest.raises(ValueError, match=f"{accelerator} takes no threads"):
+        Backend(accelerator, 5)
+    with pytest.raises(ValueError, match="takes no threads"):
+        Backend.parse(f"{accelerator} x5")
+    assert str(Backend(accelerator)) == accelerator
+
+
 @pytest.mark.parametrize("text", ["", "cpu x0", "cpu x999", "tpu", "cpu 4", "cpu x4; rm -rf /"])
 def test_what_is_no_backend_is_refused(text: str) -> None:
     with pytest.raises(ValueError):

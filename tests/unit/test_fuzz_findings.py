@@ -199,3 +199,11 @@ source = "digits"
         dataset = Dataset("d", "coco", path=tmp_path, annotations=path, image_size=(2, 2))
         with pytest.raises(DatasetError, match="no plain file"):
             coco.load(dataset, "evaluation")
+
+
+def test_openssh_takes_more_lost_replies_than_16_bits_count(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host board\n ServerAliveCountMax 2147483647\n")
+    assert ssh_config.resolve("board", config=str(config)).alive_count == 65535
+    config.write_text("Host board\n ServerAliveCountMax 70000\n")
+    assert ssh_config.resolve("board", config=str(config)).alive_count == 65535
