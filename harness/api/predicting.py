@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,14 +33,15 @@ def predict(
     device: str,
     backend: str | Backend = "",
     *,
-    dtype: str = "float32",
+    dtype: str = "",
     input_size: int | None = None,
     runtime: str = "",
 ) -> Prediction:
     """The latency of one inference, with its interval, in milliseconds.
 
     ``model`` is a ``.tflite`` file or a published architecture by name, built in ``dtype``
-    (``float32``, ``int8``, ``uint8``) at ``input_size`` (its published one by default).
+    (``float32``, ``int8``, ``uint8``; by default what the backend is made for) at ``input_size``
+    (its published one by default).
     ``runtime`` is free text, as ``TFLite 2.5 CPU, 32-bit OS``; by default a present LiteRT on a
     64-bit system. Raises ``UsageError`` and ``ModelError`` for what is unknown, and
     ``UnsupportedError`` for what cannot run there.
@@ -56,14 +58,16 @@ def predict(
             data.table(device)
             raise AssertionError from None
     chosen = backend if isinstance(backend, Backend) else _backend(backend, hardware)
-    return _predict(
-        _graph(model, dtype, input_size),
-        hardware,
-        chosen,
-        Runtime.parse(runtime),
-        devices.parameters(),
-        data.spreads,
+    graph, words = _graph(model, dtype or _usual(chosen), input_size)
+    found = _predict(
+        graph, hardware, chosen, Runtime.parse(runtime), devices.parameters(), data.spreads
     )
+    return replace(found, model=words)
+
+
+def _usual(backend: Backend) -> str:
+    """The type that an accelerator is made for; an Edge TPU takes no other."""
+    return "int8" if backend.accelerator in ("edgetpu", "npu") else "float32"
 
 
 def _backend(text: str, hardware: Hardware) -> Backend:
@@ -76,12 +80,13 @@ def _backend(text: str, hardware: Hardware) -> Backend:
         raise UsageError(str(error)) from None
 
 
-def _graph(model: str | Path, dtype: str, input_size: int | None) -> Graph:
+def _graph(model: str | Path, dtype: str, input_size: int | None) -> tuple[Graph, str]:
+    """The graph, and in words what it is of."""
     from harness.simulation import architectures
 
     path = Path(model).expanduser()
     if path.is_file():
-        return read_graph(path)
+        return read_graph(path), path.name
     if str(model).endswith(".tflite") or "/" in str(model):
         raise UsageError(f"there is no file {model}")
     if dtype not in ("float32", "int8", "uint8"):
@@ -98,7 +103,8 @@ def _graph(model: str | Path, dtype: str, input_size: int | None) -> Graph:
             raise UsageError(f"an input of {input_size} pixels is none", hint="8 to 4096")
         shape = (1, input_size, input_size, found.input_shape[-1])
     try:
-        return found.graph(dtype, shape)
+        size = "" if input_size is None else f", {input_size} x {input_size}"
+        return found.graph(dtype, shape), f"{found.name}, {dtype}{size}"
     except ValueError as error:
         raise ModelError(f"{found.name}: {error}") from None
 

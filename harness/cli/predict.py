@@ -33,8 +33,13 @@ def predict(
     ] = "",
     dtype: Annotated[
         str,
-        typer.Option("--dtype", help="Of an architecture: float32, int8 or uint8.", metavar="TYPE"),
-    ] = "float32",
+        typer.Option(
+            "--dtype",
+            help="Of an architecture: float32, int8 or uint8; by default int8 on an Edge TPU, "
+            "float32 elsewhere.",
+            metavar="TYPE",
+        ),
+    ] = "",
     input_size: Annotated[
         int | None,
         typer.Option("--input-size", help="Of an architecture: pixels, if not the published."),

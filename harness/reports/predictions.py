@@ -45,7 +45,10 @@ def prediction_parts(found: Prediction, *, operators: bool = False) -> Iterator[
         f"  {_ms(found.low_ms)} to {_ms(found.high_ms)} (predicted; the truth is in here nine "
         "times of ten)",
     )
-    yield Text(plain(f"{found.device}, {found.backend}"), style="dim")
+    yield Text(
+        plain("; ".join(filter(None, (found.model, f"{found.device}, {found.backend}")))),
+        style="dim",
+    )
     table = _table(("", False), ("where", False), ("count", True), ("MMAC", True),
                    ("ms", True), ("share", True))  # fmt: skip
     if operators:
@@ -79,7 +82,8 @@ def _classes(found: Prediction) -> dict[tuple[str, str], list[Any]]:
 def _markdown_prediction(found: Prediction) -> str:
     lines = [
         f"{_ms(found.latency_ms)} ms ({_ms(found.low_ms)} to {_ms(found.high_ms)}) on "
-        f"{found.device}, {found.backend}, predicted",
+        f"{found.device}, {found.backend}, predicted"
+        + (f": {escape(found.model)}" if found.model else ""),
         "",
         "| class | where | count | ms | share |",
         "|---|---|--:|--:|--:|",

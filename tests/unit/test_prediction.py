@@ -273,3 +273,10 @@ def test_a_wrong_prediction_table_is_shown_with_its_line(
     known = harness.predict("mobilenet_v1_1.0_224", "raspberry-pi-4", "cpu x4")
     assert 1.1 * known.latency_ms < found.latency_ms < 2.5 * known.latency_ms
     assert json.loads(json.dumps(found.as_dict()))["latency_ms"] == found.latency_ms
+
+
+def test_where_no_type_is_named_it_is_what_the_backend_is_made_for() -> None:
+    edge = harness.predict("mobilenet_v1_0.25_128", "coral-usb")
+    assert edge.model == "mobilenet_v1_0.25_128, int8" and edge.backend == "edgetpu"
+    other = harness.predict("mobilenet_v1_0.25_128", "raspberry-pi-4", input_size=96)
+    assert other.model == "mobilenet_v1_0.25_128, float32, 96 x 96"

@@ -43,6 +43,7 @@ class Prediction:
 
     The interval from ``low_ms`` to ``high_ms`` is meant to hold the truth nine times of ten.
     ``overhead_ms`` is what of it no operator takes: calls, transfers, streamed parameters.
+    ``model`` is what it was asked for, in words.
     """
 
     device: str
@@ -52,10 +53,12 @@ class Prediction:
     high_ms: float
     overhead_ms: float
     operators: tuple[OperatorTime, ...]
+    model: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON values."""
         return {
+            "model": self.model,
             "device": self.device,
             "backend": self.backend,
             "latency_ms": self.latency_ms,
