@@ -125,7 +125,7 @@ def _backend(device: Device, text: str | None) -> Backend:
     cores = device.simulation.get("cores")
     if backend.accelerator == "cpu" and cores is not None and backend.threads > cores:
         raise UsageError(f"device {device.name} has {cores} cores, not {backend.threads}")
-    if backend.runner == "benchmark_model" and not device.link.get("benchmark_model"):
+    if device.runner(backend) == "benchmark_model" and not device.link.get("benchmark_model"):
         raise UsageError(
             f"device {device.name}: {backend} is run by benchmark_model, and none is set",
             hint="set benchmark_model of this device to the binary's path or URL",

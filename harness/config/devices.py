@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.config.faults import check_fault
 from harness.config.paths import profiles_dir
-from harness.config.processors import refuse_unknown_parts, resolved
+from harness.config.processors import ACCELERATORS, refuse_unknown_parts, resolved
 from harness.config.schema import DeviceFile, transports_of
 from harness.config.toml_source import Path_, TomlSource
 from harness.domain import Backend, Device, DeviceKind
@@ -39,6 +39,9 @@ _NEEDED = {
     "cpu": ("float_gmacs", "int8_gmacs", "int16_gmacs", "thread_scaling", "cores",
             "bandwidth_gbs", "op_overhead_us", "invoke_overhead_us"),
     "edgetpu": ("edgetpu_mhz", "edgetpu_link_mbs", "edgetpu_cache_mb", "edgetpu_invoke_us"),
+    "gpu": ("gpu_init_ms",),
+    "nnapi": ("nnapi_init_ms",),
+    "npu": ("npu_init_ms",),
 }  # fmt: skip
 
 
@@ -176,6 +179,14 @@ def device_from(
                     f"device {name}: {accelerator} cannot be simulated yet",
                     hint="simulated: " + ", ".join(_NEEDED),
                 )
+            if accelerator in ACCELERATORS and accelerator not in simulation.get("prediction", {}):
+                raise source.error(
+                    (*where, "accelerators"),
+                    f"device {name}: {accelerator} is simulated by the predictor, and [prediction] "
+                    f"does not say what its {accelerator} is",
+                    hint=f"{accelerator} = {{ type = ..., float_gmacs = ..., int8_gmacs = ... }}: "
+                    "see docs/predicting.md",
+                )
     elif file.simulation is not None:
         raise source.error((*where, "simulation"), f"device {name} is not simulated")
     backend = Backend.parse(file.default_backend or file.accelerators[0])
@@ -200,7 +211,6 @@ def device_from(
         raise source.error(
             (*where, "benchmark_model"), f"device {name} is simulated: no tool can run there"
         )
-    refuse_runner(source, (*where, "default_backend"), name, backend, link)
     device = Device(
         name=name,
         kind=kind,
@@ -212,6 +222,7 @@ def device_from(
         simulation=simulation,
         faults=tuple(file.faults or ()),
     )
+    refuse_runner(source, (*where, "default_backend"), device, backend)
     for position, text in enumerate(device.faults):
         try:
             check_fault(device, text)
@@ -222,14 +233,18 @@ def device_from(
     return device
 
 
-def refuse_runner(
-    source: TomlSource, where: Path_, name: str, backend: Backend, link: Mapping[str, Any]
-) -> None:
-    """The ``benchmark_model`` tool is the user's to bring."""
-    if backend.runner == "benchmark_model" and not link.get("benchmark_model"):
+def refuse_runner(source: TomlSource, where: Path_, device: Device, backend: Backend) -> None:
+    """The ``benchmark_model`` tool is the user's to bring; what is simulated has no options."""
+    if device.kind is DeviceKind.SIMULATED and set(backend.options) - {("runner", "agent")}:
         raise source.error(
             where,
-            f"device {name}: {backend} is run by benchmark_model, and none is set",
+            f"device {device.name} is simulated: options of {backend.accelerator} are not modelled",
+            hint=f"write {backend.accelerator}; harness run --simulate leaves them out by itself",
+        )
+    if device.runner(backend) == "benchmark_model" and not device.link.get("benchmark_model"):
+        raise source.error(
+            where,
+            f"device {device.name}: {backend} is run by benchmark_model, and none is set",
             hint="set benchmark_model of this device to the binary's path or URL",
         )
 

@@ -53,6 +53,10 @@ class FittedFile(Strict):
     spreads: dict[str, _Positive]
 
 
+#: What a ``[prediction]`` table may have beside its processors and an Edge TPU.
+ACCELERATORS = ("gpu", "nnapi", "npu")
+
+
 def processors_dir() -> Path:
     """The folder of what devices share; ``$HARNESS_PROCESSORS`` in place of the shipped one."""
     own = os.environ.get("HARNESS_PROCESSORS")
@@ -133,6 +137,8 @@ def resolved(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     starts = ["kernel.xnnpack.", "memory.", *(f"core.{kind}." for kind in kinds)]
     if "edgetpu" in table:
         starts += ["edgetpu.", f"link.{table['edgetpu']['link']}."]
+    chips = [name for name in ACCELERATORS if name in table]
+    starts += [f"{name}." for name in chips]
     parameters = {
         key: value
         for key, value in fitted().parameters.items()
@@ -150,7 +156,7 @@ def resolved(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
             **parameters,
             **{f"device.{name}.{key}": value for key, value in table["fitted"].items()},
         },
-        **({"edgetpu": table["edgetpu"]} if "edgetpu" in table else {}),
+        **{key: table[key] for key in ("edgetpu", *chips) if key in table},
     }
 
 

@@ -341,7 +341,7 @@ def _backends(
             )
         for device in devices:
             refuse_threads(source, ("backends", position), device.name, backend, device.simulation)
-            refuse_runner(source, ("backends", position), device.name, backend, device.link)
+            refuse_runner(source, ("backends", position), device, backend)
         found.append(backend)
     return tuple(dict.fromkeys(found))
 

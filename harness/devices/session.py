@@ -202,7 +202,7 @@ class Session:
         Raises ``AgentError``, ``UnsupportedError`` or ``TransportError``.
         """
         backend = Backend.parse(request.get("backend", "cpu"))
-        if backend.runner == "benchmark_model":
+        if self.device.runner(backend) == "benchmark_model":
             if self._tool is None:
                 raise AgentSetupError(f"{self.device.name}: benchmark_model was not pushed")
             return self._tool.ask(

@@ -49,3 +49,7 @@ class Device:
     link: Mapping[str, Any] = field(default_factory=dict)
     simulation: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+
+    def runner(self, backend: Backend) -> str:
+        """What runs models there: one of ``RUNNERS``; a simulated device has its agent alone."""
+        return "agent" if self.kind is DeviceKind.SIMULATED else backend.runner

@@ -137,14 +137,14 @@ class Lane(LaneSession):
     def _push(self) -> None:
         if self._session.stage is not Stage.CONNECT or not self._session.linked:
             self._reconnect()
-        runners = {item.job.backend.runner for item in self.left()}
+        runners = {self.device.runner(item.job.backend) for item in self.left()}
         if "benchmark_model" in runners:
             try:
                 find_tool(self.device)
             except HarnessError as error:
                 # The agent's jobs can do without it.
                 for item in self.left():
-                    if item.job.backend.runner == "benchmark_model":
+                    if self.device.runner(item.job.backend) == "benchmark_model":
                         self._fail(item, error, Stage.PUSH)
                 runners.discard("benchmark_model")
         shared = {item.ready.data.samples.sha256: item.ready.data.samples for item in self.left()}

@@ -28,6 +28,11 @@ Parameters (a profile's ``[simulation]`` table; the source of each stands in the
     edgetpu_link_mbs          MB/s over its link: inputs, outputs, streamed parameters
     edgetpu_cache_mb          parameters it holds on chip, MB
     edgetpu_invoke_us         per inference: driver and link
+    gpu_init_ms, nnapi_init_ms, npu_init_ms
+                              preparing a delegate: compiling its kernels, on top of loading
+
+A GPU, and what is behind NNAPI or another delegate, has no model here: its times come from the
+predictor.
 """
 
 from __future__ import annotations
@@ -40,10 +45,13 @@ from harness.domain import Backend
 from harness.errors import UnsupportedError
 from harness.simulation.edgetpu import compiled
 from harness.simulation.graph import Graph, Operator
-from harness.simulation.prediction.simulated import modelled_seconds
+from harness.simulation.prediction.simulated import modelled
 
 #: Version of the model's form; goes into every simulated record.
 MODEL_VERSION = "roofline-2"
+
+#: Accelerators whose times are the predictor's alone.
+DELEGATES = ("gpu", "nnapi", "npu")
 
 _EDGETPU_MACS_PER_CYCLE = 4096
 
@@ -55,6 +63,8 @@ class Estimate:
     ``operator_ns`` has the part of ``invoke_ns`` that each operator of the graph takes, in their
     order; what is left of it is overhead of the invoke call, and transfers to an accelerator.
     ``delegated`` says of each whether the accelerator takes it; empty where that is not modelled.
+    ``partitions`` are the pieces that the accelerator gets, ``delegate_ns`` what preparing it takes
+    beside ``init_ns``.
     """
 
     init_ns: int
@@ -63,6 +73,8 @@ class Estimate:
     memory_bytes: int
     operator_ns: tuple[float, ...] = ()
     delegated: tuple[bool, ...] = ()
+    partitions: int = 0
+    delegate_ns: int = 0
 
 
 def estimate(
@@ -73,7 +85,14 @@ def estimate(
     Raises ``UnsupportedError`` for what the device cannot run by nature (an Edge TPU runs
     full-integer models only) and ``KeyError`` for a profile without a needed parameter.
     """
-    if backend.accelerator == "edgetpu":
+    upload_s = 0.0
+    if backend.accelerator in DELEGATES:
+        if "prediction" not in profile:
+            raise UnsupportedError(f"no {backend.accelerator} is modelled without [prediction]")
+        if compiled(graph):
+            raise UnsupportedError("this file is compiled for an Edge TPU", hint="backend edgetpu")
+        seconds, parts = 0.0, []
+    elif backend.accelerator == "edgetpu":
         seconds = _edgetpu(graph, profile)
         parts = [_edgetpu_compute(operator.macs, profile) for operator in graph.operators]
         upload = min(graph.weight_bytes, profile["edgetpu_cache_mb"] * 1e6)
@@ -82,14 +101,13 @@ def estimate(
         gain = 1 + profile["thread_scaling"] * (min(backend.threads, profile["cores"]) - 1)
         parts = [_cpu(operator, gain, profile) for operator in graph.operators]
         seconds = profile["invoke_overhead_us"] * 1e-6 + sum(parts)
-        upload_s = 0.0
     delegated: tuple[bool, ...] = ()
+    partitions = 0
     if "prediction" in profile and not compiled(graph):
         threads = min(backend.threads, profile.get("cores", backend.threads))
-        seconds, predicted, delegated = modelled_seconds(
-            graph, Backend(backend.accelerator, threads), profile["prediction"]
-        )
-        parts = list(predicted)
+        found = modelled(graph, Backend(backend.accelerator, threads), profile["prediction"])
+        seconds, parts, delegated = found.seconds, list(found.operators), found.delegated
+        partitions = found.partitions
     # Cold caches and lazily packed weights; an Edge TPU first gets its parameters.
     first = seconds + upload_s if backend.accelerator == "edgetpu" else seconds * 3
     init = profile["init_ms"] * 1e-3 + profile["init_ms_per_mb"] * 1e-3 * size_bytes / 1e6
@@ -101,6 +119,8 @@ def estimate(
         int(memory),
         tuple(part * 1e9 for part in parts),
         delegated,
+        partitions,
+        int(profile.get(f"{backend.accelerator}_init_ms", 0.0) * 1e6),
     )
 
 

@@ -31,7 +31,7 @@ Told = Callable[[str, NDArray[np.int64], NDArray[np.int64]], None]
 
 def loadable(device: Device, item: LaneJob) -> bool:
     """An emulated device has no time, and ``benchmark_model`` no such mode."""
-    return device.kind is not DeviceKind.EMULATED and item.job.backend.runner == "agent"
+    return device.kind is not DeviceKind.EMULATED and device.runner(item.job.backend) == "agent"
 
 
 def interval(seconds: float) -> float:

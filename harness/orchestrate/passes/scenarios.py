@@ -23,9 +23,10 @@ def run(asking: Asking) -> tuple[Answer, Mapping[str, Any]]:
     """Ask for the scenario of this part; its raw latencies reach the store as they arrive."""
     policy, name = asking.policy, asking.device.name
     scenario = Scenario.parse(policy.scenarios[asking.part])
-    if asking.item.job.backend.runner != "agent":
+    runner = asking.device.runner(asking.item.job.backend)
+    if runner != "agent":
         raise UnsupportedError(
-            f"{name}: {asking.item.job.backend.runner} answers no queries",
+            f"{name}: {runner} answers no queries",
             hint="scenarios need a backend of the agent, such as cpu x1",
         )
     data = asking.item.ready.data

@@ -31,6 +31,9 @@ NNAPI = frozenset({
 
 SUPPORTED = {"gpu": GPU, "nnapi": NNAPI, "npu": NNAPI}
 
+#: Neither the GPU delegate nor NNAPI computes in 16-bit integers.
+_UNKNOWN = "int16"
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -49,7 +52,15 @@ class Partition:
 def divide(graph: Graph, accelerator: str) -> Partition:
     """The partition that TensorFlow Lite makes for an accelerator (``graph_info.cc``)."""
     known = SUPPORTED[accelerator]
-    return partition(graph, [op.name in known and not op.custom for op in graph.operators])
+    return partition(
+        graph,
+        [
+            op.name in known
+            and not op.custom
+            and all(graph.tensors[i].dtype != _UNKNOWN for i in (*op.used, *op.made))
+            for op in graph.operators
+        ],
+    )
 
 
 def partition(graph: Graph, supported: list[bool]) -> Partition:

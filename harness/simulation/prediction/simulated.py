@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from harness.domain import Backend
@@ -12,10 +13,22 @@ from harness.simulation.prediction.parameters import Parameters
 from harness.simulation.prediction.predicting import Prepared, seconds
 
 
-def modelled_seconds(
-    graph: Graph, backend: Backend, table: Mapping[str, Any]
-) -> tuple[float, tuple[float, ...], tuple[bool, ...]]:
-    """Seconds of one inference, of each operator, and which of them the accelerator takes.
+@dataclass(frozen=True, slots=True)
+class Modelled:
+    """One inference: ``seconds`` of it, and of each operator; where the operators run.
+
+    ``delegated`` says of each whether the accelerator takes it, ``partitions`` into how many pieces
+    that cuts the graph: 0 on a processor.
+    """
+
+    seconds: float
+    operators: tuple[float, ...]
+    delegated: tuple[bool, ...]
+    partitions: int
+
+
+def modelled(graph: Graph, backend: Backend, table: Mapping[str, Any]) -> Modelled:
+    """One inference on a device.
 
     ``table`` is the profile's, as ``harness.config.processors.resolved`` gives it. Raises
     ``UnsupportedError`` for what cannot run there.
@@ -32,5 +45,8 @@ def modelled_seconds(
         prepared, hardware, backend, Runtime(), Parameters(table["parameters"])
     )
     parts = tuple(float(each) for each in taken)
-    placed = (False,) * len(parts) if away is None else tuple(bool(each) for each in away)
-    return sum(parts) + overhead, parts, placed
+    if away is None:
+        return Modelled(sum(parts) + overhead, parts, (False,) * len(parts), 0)
+    name = backend.accelerator
+    pieces = (prepared.mapped if name == "edgetpu" else prepared.divided(name)).pieces
+    return Modelled(sum(parts) + overhead, parts, tuple(bool(each) for each in away), pieces)

@@ -38,6 +38,7 @@ class _ModelledInterpreter:
         noise: Iterator[float],
         *,
         thermal: Thermal | None = None,
+        delegated: dict[str, Any] | None = None,
     ) -> None:
         self._real = real
         self._thermal = thermal
@@ -46,13 +47,15 @@ class _ModelledInterpreter:
         self._times = self._all_times(noise)
         #: How much longer than the cost model says the newest inference took.
         self.slower = 1.0
+        #: Who runs which operators, see the agent's ``delegation``.
+        self.delegated = delegated
         clock.advance(cost.init_ns * 0.4)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     def allocate_tensors(self) -> None:
-        self._clock.advance(self._cost.init_ns * 0.6)
+        self._clock.advance(self._cost.init_ns * 0.6 + self._cost.delegate_ns)
         self._real.allocate_tensors()
 
     def times(self) -> Iterator[float]:
@@ -114,8 +117,9 @@ class ModelledRuntime:
         self.version = f"{MODEL_VERSION} over {self._host.name} {self._host.version}"
         self._device, self._clock, self._system, self._seed = device, clock, system, seed
 
-    def delegated(self, _interpreter: Any) -> None:
-        """The cost model places no operators."""
+    def delegated(self, interpreter: _ModelledInterpreter) -> dict[str, Any] | None:
+        """``delegated`` of PROTOCOL.md; ``None`` where the cost model places no operators."""
+        return interpreter.delegated
 
     def failure(self, _error: Exception) -> None:
         """There is no accelerator that could fail."""
@@ -146,8 +150,25 @@ class ModelledRuntime:
             thermal = self._system.thermal = Thermal(self._device.simulation, share, self._seed())
             self._clock.rested = thermal.rest
         return _ModelledInterpreter(
-            real, cost, self._clock, _noise(self._device.simulation, self._seed()), thermal=thermal
+            real,
+            cost,
+            self._clock,
+            _noise(self._device.simulation, self._seed()),
+            thermal=thermal,
+            delegated=_delegated(cost, accelerator),
         )
+
+
+def _delegated(cost: Estimate, accelerator: str) -> dict[str, Any] | None:
+    """As a delegate's own list of operators says it; nothing is told of a processor."""
+    if not cost.partitions:
+        return None
+    return {
+        "accelerator": accelerator,
+        "nodes": sum(cost.delegated),
+        "total": len(cost.delegated),
+        "partitions": cost.partitions,
+    }
 
 
 def _noise(profile: Mapping[str, Any], seed: int) -> Iterator[float]:
