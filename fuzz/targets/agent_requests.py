@@ -18,6 +18,7 @@ from harness.config.devices import find_device
 from harness.domain import Device
 from harness.transports.modelled.clock import ModelledClock
 from harness.transports.modelled.runtime import ModelledRuntime
+from harness.transports.modelled.state import DeviceBody
 from harness.transports.modelled.system import ModelledSystem
 
 #: Readings of the clock in one answer; a request may ask for hours.
@@ -53,14 +54,16 @@ def _device() -> Device:
 
 def _run(data: bytes) -> None:
     device, clock = _device(), _Clock()
-    system = _System(device)
+    system, body = _System(device), DeviceBody(device)
     lines: list[bytes] = []
     code = agent.serve(
         lambda: data.split(b"\n")[0],
         lines.append,
         clock,
         system,
-        find=lambda _wanted: ModelledRuntime(device, clock, system, lambda: 1),
+        find=lambda _wanted: ModelledRuntime(
+            device, clock, system, lambda: 1, lambda request: body.begin(request, 1)
+        ),
     )
     said = [wire.decode(line) for line in lines]
     assert said[0]["type"] == "hello"

@@ -34,6 +34,20 @@ POWER_PARAMETERS = ("idle_w", "load_w")
 THERMAL_PARAMETERS = ("ambient_c", "thermal_resistance_kw", "heat_capacity_jk", "throttle_c",
                       "clock_mhz", "throttled_mhz")  # fmt: skip
 
+#: What means nothing without another parameter.
+_TOGETHER = {
+    "min_mhz": "clock_mhz",
+    "governor": "governors",
+    "governors": "governor",
+    "gpu_w": "idle_w",
+    "nnapi_w": "idle_w",
+    "npu_w": "idle_w",
+    "edgetpu_w": "idle_w",
+    "battery_wh": "battery_percent",
+    "battery_percent": "battery_wh",
+    "charging_w": "battery_wh",
+}
+
 #: Parameters that a simulated device needs for each accelerator it offers.
 _NEEDED = {
     "cpu": ("float_gmacs", "int8_gmacs", "int16_gmacs", "thread_scaling", "cores",
@@ -162,6 +176,21 @@ def device_from(
         if simulation.get("idle_w", 0) > simulation.get("load_w", 0):
             raise source.error(
                 (*where, "simulation", "idle_w"), f"device {name}: idle_w is above load_w"
+            )
+        for key, needs in _TOGETHER.items():
+            if key in simulation and needs not in simulation:
+                raise source.error(
+                    (*where, "simulation", key),
+                    f"device {name}: [simulation] has {key}, which needs {needs} too",
+                )
+        if simulation.get("governor") not in simulation.get("governors", [None]):
+            raise source.error(
+                (*where, "simulation", "governor"),
+                f"device {name}: {simulation.get('governor')} is none of its governors",
+            )
+        if simulation.get("min_mhz", 0) > simulation.get("throttled_mhz", 0):
+            raise source.error(
+                (*where, "simulation", "min_mhz"), f"device {name}: min_mhz is above throttled_mhz"
             )
         if file.prediction is not None:
             table = file.prediction.model_dump(exclude_none=True)

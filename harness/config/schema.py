@@ -138,6 +138,17 @@ class SimulationFile(_Strict):
     throttle_c: float | None = Field(default=None, gt=0, le=150)
     clock_mhz: float | None = Field(default=None, gt=0)
     throttled_mhz: float | None = Field(default=None, gt=0)
+    min_mhz: float | None = Field(default=None, gt=0)
+    governor: str | None = Field(default=None, pattern="^[a-z_]{1,32}$")
+    governors: Annotated[list[str], Field(min_length=1, max_length=20)] | None = None
+    gpu_w: float | None = Field(default=None, ge=0)
+    nnapi_w: float | None = Field(default=None, ge=0)
+    npu_w: float | None = Field(default=None, ge=0)
+    edgetpu_w: float | None = Field(default=None, ge=0)
+    battery_percent: float | None = Field(default=None, ge=0, le=100)
+    battery_wh: float | None = Field(default=None, gt=0)
+    charging_w: float | None = Field(default=None, ge=0)
+    ram_mb: float | None = Field(default=None, gt=0)
 
 
 Accelerator = Literal["cpu", "gpu", "npu", "nnapi", "hexagon", "xnnpack", "edgetpu"]

@@ -68,11 +68,15 @@ class Readiness:
     """Readiness of one device in one session, by one Policy.
 
     A Policy that asks for nothing costs nothing on a device that has no battery and does not tell
-    whether it is throttled: no command is run for it.
+    whether it is throttled: no command is run for it. ``now`` is the clock of its waiting, in
+    seconds.
     """
 
-    def __init__(self, transport: Transport, policy: Policy) -> None:
+    def __init__(
+        self, transport: Transport, policy: Policy, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._transport = transport
+        self._now = now
         self._policy = policy
         self._governor: Process | None = None
         self._governor_missed = ""
@@ -122,7 +126,7 @@ class Readiness:
         """
         if not self._asked and self._tells is False:
             return Ready()
-        began = time.monotonic()
+        began = self._now()
         while True:
             state = self._look()
             self._tells = any(
@@ -130,7 +134,7 @@ class Readiness:
                 for told in (state.battery_percent, state.throttled, state.thermal_status)
             )
             missed = self._missed(state)
-            waited = time.monotonic() - began
+            waited = self._now() - began
             if (
                 not self._may_pass(missed, state)
                 or waited >= self._policy.ready_timeout

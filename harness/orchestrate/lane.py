@@ -252,20 +252,22 @@ class Lane(LaneSession):
                 self._store.append_samples(trial_id, seq, phase, at, values)
                 seq += 1
 
-            ready = self._ready()
+            request = {
+                **self._request(item, f"latency/{index}", action="latency"),
+                "threads": item.job.backend.threads,
+                "warmup_runs": policy.warmup_runs,
+                "warmup_seconds": policy.warmup_seconds,
+                **self._steadiness(),
+                "min_runs": policy.min_runs,
+                "min_seconds": policy.min_seconds,
+                "max_runs": policy.max_runs,
+                "max_seconds": policy.max_seconds,
+                # How a modelled device came to this trial; the others rest in real time.
+                **({} if self.real else {"cooldown_seconds": policy.cooldown_seconds}),
+            }
+            ready = self._ready(request)
             answer = self._session.ask(
-                {
-                    **self._request(item, f"latency/{index}", action="latency"),
-                    **({"cores": list(ready.cores)} if ready.cores else {}),
-                    "threads": item.job.backend.threads,
-                    "warmup_runs": policy.warmup_runs,
-                    "warmup_seconds": policy.warmup_seconds,
-                    **self._steadiness(),
-                    "min_runs": policy.min_runs,
-                    "min_seconds": policy.min_seconds,
-                    "max_runs": policy.max_runs,
-                    "max_seconds": policy.max_seconds,
-                },
+                {**request, **({"cores": list(ready.cores)} if ready.cores else {})},
                 on_message,
                 purpose=Stage.LATENCY,
                 silence=policy.silence_timeout,
@@ -308,7 +310,8 @@ class Lane(LaneSession):
             return
 
         def ask(trial_id: int) -> None:
-            ready = self._ready()
+            asked = self._request(item, f"{name}/{part}")
+            ready = self._ready({**asked, "threads": item.job.backend.threads})
             cores = {"cores": list(ready.cores)} if ready.cores else {}
             asking = Asking(
                 self.device, self._session, self._store, policy, item, part, trial_id,

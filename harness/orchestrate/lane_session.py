@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -112,26 +113,36 @@ class LaneSession:
     def _get_ready(self) -> None:
         """What the Policy sets for as long as the link lasts.
 
-        A modelled device is always so, unless its faults say otherwise.
+        A modelled device that tells nothing of itself is always so.
         """
         if not self.real and not getattr(self._session.transport, "tells_state", False):
             return
         if self._readiness is not None:
             self._readiness.close()
-        self._readiness = Readiness(self._session.transport, self._policy)
+        link = self._session.transport
+        self._readiness = Readiness(link, self._policy, getattr(link, "waited_s", time.monotonic))
         self._readiness.open()
 
-    def _ready(self) -> Ready:
-        """The device as the Policy wants it for a trial, after waiting for it if need be."""
+    def _ready(self, request: Mapping[str, Any]) -> Ready:
+        """The device as the Policy wants it for a trial, after waiting for it if need be.
+
+        A modelled device is told what it will be asked for, and waited for in its own time.
+        """
         if self._readiness is None:
             return Ready()
         told = False
+        rest = getattr(self._session.transport, "rest", None)
+        if expect := getattr(self._session.transport, "expect", None):
+            expect(request)
 
         def pause(seconds: float, why: str) -> None:
             nonlocal told
             if not told:
                 self._tell(Preparing(f"{self.device.name}: waiting: {why}"))
                 told = True
+            if rest is not None:
+                rest(seconds)
+                return
             self._session.hold(seconds)
             self._stopped.wait(seconds)
 

@@ -8,16 +8,16 @@ really run; a sweep really runs the variant on this machine, so accuracies are t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.cache import cache_dir
 from harness.domain import Device
 from harness.transports.local import LocalTransport, copy_bounded
-from harness.transports.modelled import SimulatedProcess, files
+from harness.transports.modelled import DeviceBody, GovernorProcess, SimulatedProcess, files
 from harness.transports.scripts import script
-from harness.transports.transport import Completed, Upload
+from harness.transports.transport import Completed, Process, Upload
 
 
 class SimulatedTransport:
@@ -28,6 +28,24 @@ class SimulatedTransport:
 
     def __init__(self, device: Device) -> None:
         self._device = device
+        self._body = DeviceBody(device)
+
+    @property
+    def tells_state(self) -> bool:
+        """Whether there is heat, a governor or a battery to look at before a trial."""
+        return self._body.tells
+
+    def expect(self, request: Mapping[str, Any]) -> None:
+        """Be the device that this request will find: see ``DeviceBody``."""
+        self._body.expect(request)
+
+    def rest(self, seconds: float) -> None:
+        """Wait, in modelled time."""
+        self._body.rest(seconds)
+
+    def waited_s(self) -> float:
+        """The modelled seconds that were waited."""
+        return self._body.waited_s
 
     @property
     def runs_on_host(self) -> bool:
@@ -62,6 +80,8 @@ class SimulatedTransport:
             return Completed(127, b"", f"{argv[0]}: a simulated device has no programs".encode())
         if argv[:3] == ["sh", "-c", script("store.sh")]:
             return files.answer(argv[4:])  # as the script would, without a process for it
+        if argv[:3] == ["sh", "-c", script("state.sh")]:
+            return Completed(0, self._body.state(), b"")
         return LocalTransport(self._device).run(argv, stdin=stdin, timeout=timeout)
 
     def put(self, uploads: Sequence[Upload], progress: Callable[[int], None]) -> None:
@@ -73,11 +93,12 @@ class SimulatedTransport:
         """See ``Transport``."""
         return copy_bounded(remote, local, limit)
 
-    def start(self, argv: Sequence[str]) -> SimulatedProcess:
+    def start(self, argv: Sequence[str]) -> Process:
         """See ``Transport``."""
-        del argv
-        return SimulatedProcess(self._device)
+        if argv[:3] == ["sh", "-c", script("governor.sh")]:
+            return GovernorProcess(self._body, self._device.simulation, argv[4])
+        return SimulatedProcess(self._device, self._body)
 
-    def stay(self, argv: Sequence[str]) -> SimulatedProcess:
+    def stay(self, argv: Sequence[str]) -> Process:
         """See ``Transport``."""
         return self.start(argv)

@@ -7,9 +7,9 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.domain import Device
 from harness.domain.fault import Fault, FaultKind
@@ -48,13 +48,25 @@ class FaultyTransport:
         #: Whether others may have this device, so that a session needs a lease.
         self.has_lease = self._plan.uses(FaultKind.BUSY, FaultKind.STOLEN)
         #: Whether it tells of a battery, so that it must be looked at before a trial.
-        self.tells_state = self._plan.uses(FaultKind.BATTERY)
+        self.tells_state = self._plan.uses(FaultKind.BATTERY) or self._inner.tells_state
         self._battery: float | None = None
         self._emptied = self._is_cut = self._stolen = False
         self._down = 0.0
         self._busy: int | None = 0
         self._place, self._token = secrets.token_hex(8), 0
         self._lease: LeaseProcess | None = None
+
+    def expect(self, request: Mapping[str, Any]) -> None:
+        """See ``SimulatedTransport``."""
+        self._inner.expect(request)
+
+    def rest(self, seconds: float) -> None:
+        """See ``SimulatedTransport``."""
+        self._inner.rest(seconds)
+
+    def waited_s(self) -> float:
+        """See ``SimulatedTransport``."""
+        return self._inner.waited_s()
 
     @property
     def runs_on_host(self) -> bool:
@@ -129,10 +141,16 @@ class FaultyTransport:
         """See ``Transport``; what it says of its battery is what the fault says."""
         self._check()
         if _script(argv) == "state.sh":
-            told = [] if self._battery is None else [
-                f"battery.level {self._battery:.0f}", "battery.status 3", "power.usb 0"
-            ]  # fmt: skip
-            return Completed(0, "".join(f"{line}\n" for line in told).encode(), b"")
+            told = self._inner.run(argv, stdin=stdin, timeout=timeout)
+            if self._battery is None:
+                return told
+            kept = [
+                line
+                for line in told.stdout.decode().splitlines()
+                if not line.startswith(("battery.", "power."))
+            ]
+            kept += [f"battery.level {self._battery:.0f}", "battery.status 3", "power.usb 0"]
+            return Completed(0, "".join(f"{line}\n" for line in kept).encode(), b"")
         return self._inner.run(argv, stdin=stdin, timeout=timeout)
 
     def put(self, files: Sequence[Upload], progress: Callable[[int], None]) -> None:
@@ -166,6 +184,8 @@ class FaultyTransport:
     def start(self, argv: Sequence[str]) -> Process:
         """See ``Transport``."""
         self._check()
+        if _script(argv) == "governor":
+            return self._inner.start(argv)
         if _script(argv) not in ("", "guard.sh"):
             return EndedProcess(127, "sh: not found")
         faults = self._plan.reached("start")

@@ -5,5 +5,6 @@ No transport: ``simulated`` is the link to such a device.
 
 from harness.transports.modelled import files
 from harness.transports.modelled.process import SimulatedProcess
+from harness.transports.modelled.state import DeviceBody, GovernorProcess
 
-__all__ = ["SimulatedProcess", "files"]
+__all__ = ["DeviceBody", "GovernorProcess", "SimulatedProcess", "files"]

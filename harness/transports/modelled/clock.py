@@ -35,7 +35,9 @@ class ModelledClock:
 
     def sleep_until(self, when_ns: int) -> None:
         """Nothing happens until then."""
-        self._now = max(self._now, when_ns)
+        if when_ns > self._now:
+            self.rested((when_ns - self._now) * 1e-9)
+            self._now = when_ns
 
     def resolution_ns(self) -> int:
         """The step of the clock."""

@@ -18,6 +18,7 @@ from harness.domain import Device
 from harness.errors import AgentTimeoutError
 from harness.transports.modelled.clock import ModelledClock
 from harness.transports.modelled.runtime import ModelledRuntime
+from harness.transports.modelled.state import DeviceBody
 from harness.transports.modelled.sweeps import MODELLED_ACTIONS
 from harness.transports.modelled.system import ModelledSystem
 
@@ -29,8 +30,8 @@ class SimulatedProcess:
     that waits for a request.
     """
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, device: Device, body: DeviceBody) -> None:
+        self._device, self._body = device, body
         self._request = b""
         self._seed = 0
         self._stderr = ""
@@ -41,10 +42,13 @@ class SimulatedProcess:
         self._aside: list[bytes] = []
 
     def _serve(self) -> bytes:
-        clock, system = ModelledClock(), ModelledSystem(self._device)
+        clock, system = ModelledClock(), ModelledSystem(self._device, self._body.governor)
 
         def find(_wanted: str | None) -> ModelledRuntime:
-            return ModelledRuntime(self._device, clock, system, lambda: self._seed)
+            return ModelledRuntime(
+                self._device, clock, system, lambda: self._seed,
+                lambda request: self._body.begin(request, self._seed),
+            )  # fmt: skip
 
         code = 1
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from device_agents.python.failures import AgentFailure
+from device_agents.python.failures import AgentFailure, out_of_memory
 from harness.domain import Backend, Device
 from harness.errors import ModelError, UnsupportedError
 from harness.simulation import Estimate
@@ -69,9 +69,12 @@ class _ModelledInterpreter:
 
     def invoke(self) -> None:
         took = next(self._times)
-        if self._thermal is not None:
-            took *= self._thermal.slowdown
-            self._thermal.work(took * 1e-9)
+        heat = self._thermal
+        if heat is not None:
+            took = took * heat.slowdown if heat.loaded else heat.begin(took)
+            heat.pending += took
+            if heat.pending >= heat.until:
+                heat.settle()
         self._clock.advance(took)
         self.slower = took / max(1, self._cost.invoke_ns)
 
@@ -112,10 +115,12 @@ class ModelledRuntime:
         clock: ModelledClock,
         system: ModelledSystem,
         seed: Callable[[], int],
+        begin: Callable[[Mapping[str, Any]], Thermal],
     ) -> None:
         self._host = host_runtime()
         self.version = f"{MODEL_VERSION} over {self._host.name} {self._host.version}"
         self._device, self._clock, self._system, self._seed = device, clock, system, seed
+        self._begin = begin
 
     def delegated(self, interpreter: _ModelledInterpreter) -> dict[str, Any] | None:
         """``delegated`` of PROTOCOL.md; ``None`` where the cost model places no operators."""
@@ -139,15 +144,17 @@ class ModelledRuntime:
         except (UnsupportedError, ModelError) as error:
             kind = "unsupported" if isinstance(error, UnsupportedError) else "bad_model"
             raise AgentFailure(kind, "load", error.message, error.hint or "") from None
+        has = self._device.simulation.get("ram_mb")
+        if has is not None and cost.memory_bytes > has * 1e6:
+            needs = f"it would need {cost.memory_bytes / 1e6:.0f} of {has:.0f} MB"
+            raise out_of_memory("load", needs)
         real = LazyInterpreter(content)
         self._profiled = [operator.name for operator in graph.operators], cost, accelerator
         self._system.memory = cost.memory_bytes
         self._system.threads = threads if accelerator == "cpu" else 1
         thermal = None
-        if purpose == "sustained":
-            cores = self._device.simulation.get("cores", threads)
-            share = min(1.0, threads / cores) if accelerator == "cpu" else 1.0
-            thermal = self._system.thermal = Thermal(self._device.simulation, share, self._seed())
+        if purpose != "sweep":
+            thermal = self._system.thermal = self._begin(request)
             self._clock.rested = thermal.rest
         return _ModelledInterpreter(
             real,

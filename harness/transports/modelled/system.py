@@ -14,12 +14,12 @@ from harness.simulation.version import profile_version
 class ModelledSystem:
     """What the agent can observe of a device that is not there."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, governor: str = "") -> None:
         self._device = device
+        self.governor = governor
         self.memory = int(device.simulation["memory_mb"] * 1e6)
         self.threads = 1
-        #: Heat is followed under sustained load only: other trials are as of a device that is
-        #: kept cool, at rest's temperature and the full clock.
+        #: That of its process, once it has been asked for something.
         self.thermal = Thermal(device.simulation, 0.0, 0)
 
     def describe(self) -> dict[str, Any]:
@@ -31,6 +31,7 @@ class ModelledSystem:
             "cpu_count": self._device.simulation.get("cores", 1),
             "cpu_model": self._device.title,
             "profile": profile_version(self._device.simulation),
+            **({"governor": self.governor} if self.governor else {}),
         }
 
     def peak_memory_bytes(self) -> int:
