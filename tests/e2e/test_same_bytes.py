@@ -19,14 +19,50 @@ from harness.orchestrate.stop import Stop
 from harness.store import Store
 from tests.support import write_suite
 
-DEVICES = ["raspberry-pi-4", "pixel-3", "coral-usb"]
+DEVICES = ["raspberry-pi-4", "pixel-3", "coral-usb", "hot-phone"]
+
+#: On its GPU, of a metal so thin that it throttles within milliseconds, on a battery.
+HOT_PHONE = """
+[device.hot-phone]
+transport = "simulated"
+accelerators = ["gpu"]
+
+[device.hot-phone.simulation]
+cores = 4
+init_ms = 3.0
+init_ms_per_mb = 4.0
+memory_mb = 34.0
+noise_percent = 3.0
+trial_noise_percent = 2.0
+gpu_init_ms = 350.0
+idle_w = 1.0
+load_w = 6.0
+gpu_w = 4.0
+ambient_c = 25.0
+thermal_resistance_kw = 10.0
+heat_capacity_jk = 0.004
+throttle_c = 50.0
+clock_mhz = 2000.0
+throttled_mhz = 1000.0
+min_mhz = 500.0
+governor = "schedutil"
+governors = ["schedutil", "performance"]
+battery_percent = 20.0
+battery_wh = 0.01
+
+[device.hot-phone.prediction]
+cores = [{ type = "cortex-a75", count = 4, ghz = 2.0 }]
+memory_gbs = 15.0
+source = "a test"
+gpu = { type = "test", float_gmacs = 700.0, int8_gmacs = 700.0 }
+"""
 
 
 @pytest.fixture
 def suite(tmp_path: Path, digits: dict[str, Path]) -> Suite:
     path = write_suite(
         tmp_path / "suite.toml", devices=DEVICES, recipes=["float32", "int8"], trials=5,
-        policy="max_trials = 8\nprecision = 0.002",
+        policy='max_trials = 8\nprecision = 0.002\ngovernor = "performance"', device=HOT_PHONE,
     )  # fmt: skip
     return load_suite(path, known_names())
 
@@ -80,5 +116,7 @@ def test_exports_are_the_same_bytes(suite: Suite, tmp_path: Path) -> None:
     first = whole(suite, tmp_path / "first.db", 1)
     assert first["csv"].count("\n") >= 6 and '"kind": "simulated"' in first["json"]
     assert '"profile": null' not in first["json"]  # of jobs that failed too
+    assert '"backend": "gpu"' in first["json"] and "frequency_changed" in first["json"]
+    assert "low_battery" in first["json"]
     assert whole(suite, tmp_path / "side_by_side.db", 3) == first
     assert in_pieces(suite, tmp_path / "in_pieces.db", 9) == first

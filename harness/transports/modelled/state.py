@@ -4,7 +4,7 @@ What an agent finds is a function of its own job alone, so that a run gives the 
 whatever order its jobs go, interrupted or not: a latency trial begins where a device is that had
 done this job's earlier trials, each as long as its Policy and the cost model say, with the Policy's
 ``cooldown_seconds`` and ``BETWEEN_S`` of rest after each. Every other agent begins at rest. See
-docs/adr/0019-heat-of-a-job-of-its-own.md.
+docs/adr/0020-heat-of-a-job-of-its-own.md.
 """
 
 from __future__ import annotations
