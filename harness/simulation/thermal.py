@@ -50,6 +50,9 @@ SENSOR_NOISE_C = 0.15
 #: How late a governor sees a load: ``ondemand``'s usual sampling period (assumed of all).
 RAMP_S = 0.01
 
+#: More changes of the clock than minutes between two readings hold: then it stays as it is.
+_MOST_SWITCHES = 100_000
+
 _NEVER = math.inf
 
 POWER_PARAMETERS = ("idle_w", "load_w")
@@ -228,7 +231,9 @@ class Thermal:
         return float(profile["ambient_c"] + self.power_w * profile["thermal_resistance_kw"])
 
     def _go(self, seconds: float) -> None:
-        while seconds > 0:
+        for _ in range(_MOST_SWITCHES):
+            if not seconds > 0:
+                break
             until = self._to_switch()
             step = min(seconds, until)
             seconds -= step

@@ -109,7 +109,8 @@ def test_a_device_without_cooling_throttles(tmp_path: Path, digits: dict[str, Pa
     assert AdvisoryKind.FREQUENCY_CHANGED not in told  # throttling says it already
     assert {end[1] for end in ends(trials, "frequency_mhz")} == {1000.0}
     for cool, hot in ends(trials, "temperature_c"):
-        assert cool < 60 and 67 < hot < 71
+        # At the lower clock, 2 + 4 / 1.5 W: 71.7 °C in the end.
+        assert cool < 60 and 67 < hot < 72.5
 
 
 def test_one_that_is_cooled_does_not(tmp_path: Path, digits: dict[str, Path]) -> None:

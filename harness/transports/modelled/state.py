@@ -56,10 +56,12 @@ class DeviceBody:
         found = _TRIAL.search(identity)
         before = min(int(found[1]), _MOST_TRIALS) if found else 0
         seconds = self._trial_seconds(request) if before else 0.0
+        cooldown = request.get("cooldown_seconds", 0.0)
+        pause = BETWEEN_S + (cooldown if isinstance(cooldown, int | float) else 0.0)
         for _ in range(before):
             heat.work(seconds)
-            heat.rest(BETWEEN_S + float(request.get("cooldown_seconds", 0.0)))
-            self._use(seconds + BETWEEN_S + float(request.get("cooldown_seconds", 0.0)))
+            heat.rest(pause)
+            self._use(seconds + pause)
 
     def begin(self, request: Mapping[str, Any], seed: int) -> Thermal:
         """The heat that an agent's process begins with."""
