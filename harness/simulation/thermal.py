@@ -101,6 +101,7 @@ class Thermal:
         *,
         accelerator: str = "cpu",
         temperature_c: float | None = None,
+        hot: bool = False,
         governor: str = "",
     ) -> None:
         self._profile = profile
@@ -127,7 +128,7 @@ class Thermal:
             rise = profile["idle_w"] * profile["thermal_resistance_kw"]
             cool = profile["ambient_c"] + rise
             self.temperature_c = cool if temperature_c is None else temperature_c
-            self._hot = self.temperature_c >= profile["throttle_c"]
+            self._hot = hot or self.temperature_c >= profile["throttle_c"]
         self._rested = RAMP_S
         self._choose()
 
