@@ -13,7 +13,7 @@ from harness.calibration.cases import Case
 from harness.calibration.fitting import Fit, fit, predicted_seconds
 from harness.errors import UnsupportedError
 from harness.simulation.prediction import Parameters
-from harness.simulation.prediction.interval import UNKNOWN, place_of, spread_of
+from harness.simulation.prediction.interval import UNKNOWN, few, place_of, spread_of
 
 #: Steps of a fit that starts where the fit of all rows ended.
 _FEW = 8
@@ -104,15 +104,22 @@ def spreads_of(cases: Sequence[Case], residuals: Sequence[float]) -> dict[str, f
 
     Those of few rows lean on what is wider: the family on its accelerator, that on all.
     """
-    groups: dict[tuple[str, str], list[float]] = {}
+    groups: dict[tuple[str, str], list[tuple[str, float]]] = {}
     for case, residual in zip(cases, residuals, strict=True):
-        groups.setdefault(group_of(case), []).append(residual)
+        groups.setdefault(group_of(case), []).append((case.architecture, residual))
     everything = spread_of(residuals, UNKNOWN)
     found: dict[str, float] = {}
     for place in sorted({place for place, _ in groups}):
         of_place = [r for (each, _), rs in groups.items() if each == place for r in rs]
-        found[place] = spread_of(of_place, max(everything, float(np.std(of_place))))
+        sizes = _widened(of_place)
+        found[place] = spread_of(sizes, max(everything, float(np.std(sizes))))
         for (each, family), members in sorted(groups.items()):
             if each == place and family:
-                found[f"{place}.{family}"] = spread_of(members, found[place])
+                found[f"{place}.{family}"] = spread_of(_widened(members), found[place])
     return found
+
+
+def _widened(members: Sequence[tuple[str, float]]) -> list[float]:
+    """Residuals, larger for being of few models."""
+    factor = few(len({model for model, _ in members}))
+    return [factor * residual for _, residual in members]

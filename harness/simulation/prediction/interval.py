@@ -41,6 +41,18 @@ def interval(
     return latency / exp(spread), latency * exp(spread)
 
 
+def few(models: int) -> float:
+    """By how much intervals are wider for being of so few models: Student's t over the normal.
+
+    All rows of a model err alike, so it is models that count, of which the spread is known from a
+    handful. Fewer than three are taken for three.
+    """
+    from scipy.special import ndtri, stdtrit  # takes longer to import than all the rest
+
+    half = (1 + COVERAGE) / 2
+    return float(stdtrit(max(models, 3) - 1, half) / ndtri(half))
+
+
 def spread_of(residuals: Sequence[float], prior: float, weight: float = 4.0) -> float:
     """The 90 % quantile of residuals (logarithms of truth over prediction), by size.
 

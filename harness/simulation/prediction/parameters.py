@@ -122,8 +122,10 @@ def _accelerators() -> dict[str, Prior]:
                 found[f"{kind}.{name}"] = Prior(
                     share, 0.35, 0.003, 1.0, "share of the accelerator's peak rate"
                 )
+            # What an Edge TPU's memory gives is told by no data sheet.
+            known = (1.0, 0.7, 0.1, 8.0) if kind == "edgetpu" else (0.4, 0.4, 0.02, 1.5)
             found[f"{kind}.memory"] = Prior(
-                0.4, 0.4, 0.02, 1.5, "share of its memory's rate that activations move at"
+                *known, "share of its memory's rate that activations move at"
             )
         found[f"{kind}.operator"] = Prior(launch, 0.5, 0.05, 100.0, "microseconds per operator")
         found[f"{kind}.invoke"] = Prior(

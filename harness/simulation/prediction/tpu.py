@@ -22,8 +22,9 @@ CELLS = 64
 LANES = 4
 MACS_PER_CYCLE = TILES * CELLS * LANES
 
-#: Bytes per cycle that sixteen tiles' narrow memories give (assumed: 32 each).
-_CHIP_BYTES = TILES * 32
+#: Bytes per cycle at which activations pass the tiles (assumed: one for each lane, as operands of
+#: multiplications come).
+_CHIP_BYTES = TILES * LANES
 
 
 def fit(work: Work) -> Numbers:
