@@ -80,9 +80,17 @@ def test_who_stands_for_whom(tmp_path: Path, digits: dict[str, Path]) -> None:
 def test_a_device_without_a_simulation_is_told(
     cli: Cli, tmp_path: Path, digits: dict[str, Path]
 ) -> None:
-    done = cli("run", str(write_suite(tmp_path / "suite.toml")), "--simulate")
+    own = '\n[device.odd]\ntransport = "local"\ntitle = "an odd machine"\n'
+    suite = write_suite(tmp_path / "suite.toml", devices=["odd"], device=own)
+    done = cli("run", str(suite), "--simulate")
     assert done.returncode == 2 and 'simulate_as = "NAME"' in done.stderr
     assert "pixel-3" in done.stderr and not (tmp_path / "results").exists()
+
+
+def test_this_machine_can_be_rehearsed(cli: Cli, tmp_path: Path, digits: dict[str, Path]) -> None:
+    done = cli("run", str(write_suite(tmp_path / "suite.toml")), "--simulate", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert {row["kind"] for row in json.loads(done.stdout)["rows"]} == {"simulated"}
 
 
 def test_faults_are_for_no_rehearsal(cli: Cli, tmp_path: Path) -> None:
