@@ -17,7 +17,8 @@ from tests.e2e.rows import rows_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-#: Recipe -> bytes (None: not known beforehand) and the range of its top-1.
+#: Recipe -> bytes (None: not known beforehand) and the range of its top-1. That of int16x8, whose
+#: kernels are slow, is held against two devices at once: see test_mlperf_tiny.
 RESNET8: dict[str, tuple[int | None, float, float]] = {
     "float32": (318_292, 0.7624, 0.7624),
     "float16": (166_300, 0.7624, 0.7624),
@@ -25,7 +26,6 @@ RESNET8: dict[str, tuple[int | None, float, float]] = {
     "int8": (95_568, 0.755, 0.765),
     "uint8_io": (95_928, 0.755, 0.765),
     "int8_float_io": (95_904, 0.755, 0.765),
-    "int16x8": (100_632, 0.755, 0.765),
     "weight_only_int8": (None, 0.755, 0.765),
     "weight_only_int4": (None, 0.55, 0.70),
     "dynamic_int4": (None, 0.55, 0.70),
