@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.calibration.naming import Devices, Unreadable
+from harness.calibration.naming import FOREIGN, Devices, Unreadable
 from harness.calibration.validation import Validation
 from harness.calibration.validation import cross_validate as _cross_validate
 from harness.calibration.validation import validate as _validate
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 Tell = Callable[[str], None]
+
+#: What a runtime in words says of itself.
+_OURS = re.compile(
+    r"tflite|tf lite|tensorflow|litert|xnnpack|runtime|android|bit|armv7|armhf|arm32"
+)
 
 
 def predict(
@@ -58,10 +64,8 @@ def predict(
             data.table(device)
             raise AssertionError from None
     chosen = backend if isinstance(backend, Backend) else _backend(backend, hardware)
-    graph, words = _graph(model, dtype or _usual(chosen), input_size)
-    found = _predict(
-        graph, hardware, chosen, Runtime.parse(runtime), devices.parameters(), data.spreads
-    )
+    graph, words = _graph(model, dtype, _usual(chosen), input_size)
+    found = _predict(graph, hardware, chosen, _runtime(runtime), devices.parameters(), data.spreads)
     return replace(found, model=words)
 
 
@@ -75,16 +79,38 @@ def _backend(text: str, hardware: Hardware) -> Backend:
         cpu = Backend("cpu", min(4, hardware.threads))
         return Backend("edgetpu") if hardware.edgetpu is not None else cpu
     try:
-        return Backend.parse(text)
+        backend = Backend.parse(text)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if backend.options:
+        raise UsageError(
+            f"{text}: options of a backend are not modelled",
+            hint=f"write {Backend(backend.accelerator, backend.threads)}",
+        )
+    return backend
 
 
-def _graph(model: str | Path, dtype: str, input_size: int | None) -> tuple[Graph, str]:
+def _runtime(text: str) -> Runtime:
+    low = text.lower()
+    if text.strip() and (FOREIGN.search(low) or not _OURS.search(low)):
+        raise UsageError(
+            f"unknown runtime {text[:80]!r}",
+            hint="it is TensorFlow Lite: write 'TFLite 2.5, 32-bit OS', 'LiteRT 2' or 'XNNPACK'",
+        )
+    return Runtime.parse(text)
+
+
+def _graph(model: str | Path, asked: str, usual: str, input_size: int | None) -> tuple[Graph, str]:
     """The graph, and in words what it is of."""
     from harness.simulation import architectures
 
     path = Path(model).expanduser()
+    dtype = asked or usual
+    if path.is_file() and (asked or input_size is not None):
+        raise UsageError(
+            f"{path.name} has its own types and sizes",
+            hint="--dtype and --input-size are of architectures by name",
+        )
     if path.is_file():
         return read_graph(path), path.name
     if str(model).endswith(".tflite") or "/" in str(model):

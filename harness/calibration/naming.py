@@ -148,7 +148,7 @@ _ACCELERATORS = (
 )  # fmt: skip
 
 #: Runtimes whose kernels are others than those that were fitted.
-_FOREIGN = re.compile(
+FOREIGN = re.compile(
     r"onnx|\bort\b|torch|ncnn|\bmnn\b|tensorrt|\btrt\b|openvino|\btvm\b|core ?ml|snpe|\bqnn\b|"
     r"paddle|tengine|arm ?nn|rknn|hailo|ethos|vela|tim-?vx|vx[ _-]delegate|cmsis|tflite ?micro|tflm"
 )
@@ -157,7 +157,7 @@ _FOREIGN = re.compile(
 def setting_of(published: Published, devices: Devices) -> Setting:
     """Device, backend and runtime of a row; raises ``Unreadable``."""
     low = published.backend.lower()
-    if foreign := _FOREIGN.search(low):
+    if foreign := FOREIGN.search(low):
         raise Unreadable(
             f"no such backend: {published.backend[:60]!r}: {foreign[0]} is not TensorFlow Lite"
         )

@@ -67,9 +67,19 @@ def read_table(path: Path) -> tuple[Published, ...]:
     if missing:
         raise UsageError(
             f"{path}: columns are missing: {', '.join(missing)}",
-            hint=f"needed: {', '.join(NEEDED)}; used: dtype, threads, input_shape, soc, notes",
+            hint=_separated(text)
+            or f"needed: {', '.join(NEEDED)}; used: dtype, threads, input_shape, soc, notes",
         )
     return tuple(_row(number, row) for number, row in enumerate(rows, start=2))
+
+
+def _separated(text: str) -> str:
+    """What is to be said of a table whose columns something else separates than commas."""
+    header = text.split("\n", 1)[0]
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if sign in header and "," not in header:
+            return f"its columns are separated by {name}: save it with commas"
+    return ""
 
 
 def _row(number: int, row: Mapping[str, str | None]) -> Published:

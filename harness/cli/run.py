@@ -75,6 +75,11 @@ def run(
     from harness.cli.shared.interrupts import stop_on_signals
 
     output.check_format(format)
+    if simulate and dry_run:
+        raise UsageError(
+            "--dry-run shows the plan of the real night, --simulate rehearses it",
+            hint="leave one of them out",
+        )
     if dry_run:
         from harness.cli.shared import dry
 

@@ -29,6 +29,9 @@ _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb
 #: What is no path of this machine, in such a key.
 _ELSEWHERE = ("device:", "https://", "http://")
 
+#: The least time constant, s. Faster ones change the clock more often than inferences end.
+LEAST_TAU_S = 1.0
+
 #: Parameters that stand together, see ``harness/simulation/thermal.py``.
 POWER_PARAMETERS = ("idle_w", "load_w")
 THERMAL_PARAMETERS = ("ambient_c", "thermal_resistance_kw", "heat_capacity_jk", "throttle_c",
@@ -168,6 +171,15 @@ def device_from(
                         (*where, "simulation"),
                         f"device {name}: [simulation] has {given[0]}, which needs {key} too",
                     )
+        if all(key in simulation for key in THERMAL_PARAMETERS):
+            tau = simulation["thermal_resistance_kw"] * simulation["heat_capacity_jk"]
+            if tau < LEAST_TAU_S:
+                raise source.error(
+                    (*where, "simulation", "heat_capacity_jk"),
+                    f"device {name}: heats up within {tau:.2g} s, which no device does",
+                    hint="thermal_resistance_kw x heat_capacity_jk, seconds, are at least "
+                    f"{LEAST_TAU_S:g}; a bare board's are some hundred",
+                )
         if simulation.get("throttled_mhz", 0) > simulation.get("clock_mhz", 0):
             raise source.error(
                 (*where, "simulation", "throttled_mhz"),

@@ -14,6 +14,7 @@ from typing import Any
 from harness.domain import Backend, Device, DeviceKind, Policy, Stage, Suite, TrialStatus
 from harness.errors import UsageError
 from harness.orchestrate.lanes import group_of
+from harness.simulation.thermal import full_load_w
 from harness.store import JobRecord, Store, TrialRecord
 
 #: Assumed: MB/s of a push by its link; USB 2 and a board's network do better on a good day.
@@ -158,7 +159,7 @@ def _of_device(
     store: Store,
     size: int,
 ) -> dict[str, Any]:
-    """Energy is ``idle_w`` all the time, and of what full load adds the share of the cores used."""
+    """Energy is ``idle_w`` all the time, and what full load adds: of cores the share that works."""
     push = size / 1e6 / LINK_MBS.get(device.transport, LINK_MBS["ssh"])
     profile = stand_in.simulation
     busy = rest = added = 0.0
@@ -172,7 +173,8 @@ def _of_device(
                 count += times
                 seconds = _seconds(trial) * times
                 busy += seconds
-                added += seconds * share * (profile.get("load_w", 0) - profile.get("idle_w", 0))
+                if "idle_w" in profile:
+                    added += seconds * share * full_load_w(profile, backend.accelerator)
                 rest += AGENT_SECONDS * times
                 if trial.purpose not in _SWEEPS:
                     rest += policy.cooldown_seconds * times

@@ -10,7 +10,8 @@ def text(night: Mapping[str, Any]) -> str:
     """A line for the whole, one per device, and one for what was assumed."""
     devices = night["devices"]
     width = max(len(name) for name in devices)
-    lines = [f"predicted for the real devices: {_totals(night)}"]
+    partly = any(row["joules"] is None for row in devices.values())
+    lines = [f"predicted for the real devices: {_totals(night, 'at least ' if partly else '')}"]
     for name, row in devices.items():
         lines.append(f"  {name:<{width}}  {row['trials']} agent processes, {_totals(row)}")
     rates = ", ".join(
@@ -23,10 +24,10 @@ def text(night: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _totals(row: Mapping[str, Any]) -> str:
+def _totals(row: Mapping[str, Any], least: str = "") -> str:
     parts = [duration(row["seconds"]), f"{row['bytes'] / 1e6:.1f} MB to push"]
     if row["joules"] is not None:
-        parts.append(f"{row['joules']:,.0f} J")
+        parts.append(f"{least}{row['joules']:,.0f} J")
     return ", ".join(parts)
 
 

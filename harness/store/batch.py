@@ -168,7 +168,11 @@ class Batch:
         self._bytes, self._oldest = self._bytes_left(), None
         if not rows and not sealed:
             return
-        ids = self._store.write(rows, sealed)
+        try:
+            ids = self._store.write(rows, sealed)
+        except BaseException:
+            self._waiting.clear()  # what was not written is not told
+            raise
         for item, written in zip(rows, ids, strict=True):
             self._fresh.discard(item.job_id)
             for record, real in zip(item.trials, written, strict=True):

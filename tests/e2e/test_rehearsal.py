@@ -93,6 +93,12 @@ def test_this_machine_can_be_rehearsed(cli: Cli, tmp_path: Path, digits: dict[st
     assert {row["kind"] for row in json.loads(done.stdout)["rows"]} == {"simulated"}
 
 
+def test_a_plan_is_no_rehearsal(cli: Cli, tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"])
+    done = cli("run", str(suite), "--simulate", "--dry-run")
+    assert done.returncode == 2 and "leave one of them out" in done.stderr
+
+
 def test_faults_are_for_no_rehearsal(cli: Cli, tmp_path: Path) -> None:
     suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"])
     done = cli("run", str(suite), "--simulate", "--fault", "pixel-3: crash")

@@ -12,7 +12,7 @@ import pytest
 import harness
 from harness.devices.lock import HostLock
 from harness.domain import Backend, DeviceKind, Fence, Job, JobStatus, Stage, TrialStatus
-from harness.errors import DeviceBusyError, LeaseLostError, SealedError
+from harness.errors import DeviceBusyError, LeaseLostError, SealedError, StoreFullError
 from harness.store import Batch, Conclusion, JobStore, Store, batch
 from tests.support import write_suite
 
@@ -114,6 +114,26 @@ def test_what_is_told_of_a_sealed_job_waits_for_the_database(store: Store) -> No
         assert told == ["begun", "sealed", "more"]
         assert store.jobs("first")[0].status is JobStatus.OK
     assert [item.index for item in store.trials(second)] == [0, 1, 2]
+
+
+def test_what_could_not_be_written_is_not_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = job(store, "run")
+    told: list[str] = []
+    target = Batch(store, [number])
+    measure(target, number)
+    target.once_written(lambda: told.append("sealed"))
+
+    def full(*_: object) -> None:
+        raise StoreFullError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write", full)
+        with pytest.raises(StoreFullError):
+            target.flush()
+    target.flush()
+    assert told == []
 
 
 def test_a_session_that_was_followed_writes_nothing_and_can_say_so(store: Store) -> None:

@@ -275,6 +275,21 @@ def test_a_wrong_prediction_table_is_shown_with_its_line(
     assert json.loads(json.dumps(found.as_dict()))["latency_ms"] == found.latency_ms
 
 
+def test_what_is_not_predicted_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.tflite"
+    file.write_bytes(b"any")
+    for arguments, options, why in (
+        (("mobilenet_v1_0.25_128", "pixel-3"), {"runtime": "PyTorch"}, "unknown runtime 'PyTorch'"),
+        (("mobilenet_v1_0.25_128", "pixel-3"), {"runtime": "garbage"}, "unknown runtime"),
+        (("mobilenet_v1_0.25_128", "pixel-3", "nnapi(accelerator=x)"), {}, "not modelled"),
+        (("mobilenet_v1_0.25_128", "pixel-3", "cpu x4 (runner=benchmark_model)"), {}, "modelled"),
+        ((file, "pixel-3"), {"dtype": "int8"}, "has its own types"),
+        ((file, "pixel-3"), {"input_size": 96}, "has its own types"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            harness.predict(*arguments, **options)
+
+
 def test_where_no_type_is_named_it_is_what_the_backend_is_made_for() -> None:
     edge = harness.predict("mobilenet_v1_0.25_128", "coral-usb")
     assert edge.model == "mobilenet_v1_0.25_128, int8" and edge.backend == "edgetpu"

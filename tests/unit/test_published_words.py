@@ -11,8 +11,9 @@ import pytest
 import harness
 from harness.calibration.naming import Devices, Unreadable, setting_of
 from harness.calibration.reading import type_of
+from harness.calibration.table import read_table
 from harness.domain import Backend
-from harness.errors import UnsupportedError
+from harness.errors import UnsupportedError, UsageError
 from tests.unit.test_calibration import devices, row, table
 
 __all__ = ["devices", "table"]  # fixtures
@@ -119,3 +120,12 @@ def test_what_is_something_else_is_no_default(
 
 def test_a_32_bit_system_may_stand_with_the_device(devices: Devices) -> None:
     assert setting_of(row("Raspberry Pi 4 (32-bit)", "XNNPACK"), devices).runtime.bits == 32
+
+
+def test_another_separator_is_named(tmp_path: Path) -> None:
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        path = tmp_path / "table.csv"
+        path.write_text(sign.join(("model", "device", "backend", "latency_ms")) + "\n")
+        with pytest.raises(UsageError) as caught:
+            read_table(path)
+        assert f"separated by {name}" in str(caught.value.hint)

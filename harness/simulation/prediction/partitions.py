@@ -31,8 +31,13 @@ NNAPI = frozenset({
 
 SUPPORTED = {"gpu": GPU, "nnapi": NNAPI, "npu": NNAPI}
 
-#: Neither the GPU delegate nor NNAPI computes in 16-bit integers.
-_UNKNOWN = "int16"
+#: Types that they do not compute in: none takes 16-bit integers, the neural processors of phones
+#: take integers alone (NNAPI's driver ``google-edgetpu``).
+_UNKNOWN = {
+    "gpu": {"int16"},
+    "nnapi": {"int16"},
+    "npu": {"int16", "float32", "float16"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,13 @@ class Partition:
 
 def divide(graph: Graph, accelerator: str) -> Partition:
     """The partition that TensorFlow Lite makes for an accelerator (``graph_info.cc``)."""
-    known = SUPPORTED[accelerator]
+    known, unknown = SUPPORTED[accelerator], _UNKNOWN[accelerator]
     return partition(
         graph,
         [
             op.name in known
             and not op.custom
-            and all(graph.tensors[i].dtype != _UNKNOWN for i in (*op.used, *op.made))
+            and all(graph.tensors[i].dtype not in unknown for i in (*op.used, *op.made))
             for op in graph.operators
         ],
     )
