@@ -30,7 +30,7 @@ _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb
 _ELSEWHERE = ("device:", "https://", "http://")
 
 #: The least time constant, s. Faster ones change the clock more often than inferences end.
-LEAST_TAU_S = 1.0
+LEAST_TAU_S = 0.01
 
 #: Parameters that stand together, see ``harness/simulation/thermal.py``.
 POWER_PARAMETERS = ("idle_w", "load_w")

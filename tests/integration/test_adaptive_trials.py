@@ -240,9 +240,12 @@ def wait_for(tmp_path: Path, count: int) -> str:
 
 @pytest.mark.slow
 def test_kill_9_during_an_added_trial(tmp_path: Path, cli: Cli, digits: dict[str, Path]) -> None:
-    """On this machine: whatever its noise, nobody gets to a precision of a millionth."""
+    """On this machine: whatever its noise, nobody gets to a precision of a millionth.
+
+    Of two trials the medians may be equal to the nanosecond by chance, of three they are not.
+    """
     path = write_suite(
-        tmp_path / "suite.toml", recipes=["float32", "int8"], trials=2,
+        tmp_path / "suite.toml", recipes=["float32", "int8"], trials=3,
         policy="max_trials = 6\nprecision = 0.000001\n",
     )  # fmt: skip
     path.write_text(path.read_text().replace("min_seconds = 0.01", "min_seconds = 0.3"))
