@@ -55,7 +55,7 @@ class Devices:
     def __init__(self, data: PredictionData) -> None:
         self.data = data
         types = {
-            kind: CoreType(kind, core["float_macs"], core["int8_macs"])
+            kind: CoreType(kind, core["float_macs"], core["int8_macs"], core["scalar"])
             for kind, core in data.cores.items()
         }
         self.hardware: dict[str, Hardware] = {}

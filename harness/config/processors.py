@@ -24,10 +24,11 @@ _T = TypeVar("_T", bound=Strict)
 
 
 class CoreFile(Strict):
-    """A type of core: what its SIMD units can start in one cycle, and where that is from."""
+    """A type of core: what it can do in one cycle, and where that is from."""
 
     float_macs: _Positive
     int8_macs: _Positive
+    scalar: _Positive = 1.0
     source: str
 
 
@@ -64,7 +65,7 @@ def processors_dir() -> Path:
 
 
 def cores() -> Mapping[str, Mapping[str, Any]]:
-    """Type of core -> ``float_macs``, ``int8_macs``, ``source``; raises ``ConfigError``."""
+    """Type of core -> its numbers as ``CoreFile`` has them; raises ``ConfigError``."""
     return _cores(processors_dir())
 
 
@@ -150,7 +151,8 @@ def resolved(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         "cores": table["cores"],
         "memory_gbs": table["memory_gbs"],
         "core_types": {
-            kind: [known[kind]["float_macs"], known[kind]["int8_macs"]] for kind in kinds
+            kind: [known[kind][each] for each in ("float_macs", "int8_macs", "scalar")]
+            for kind in kinds
         },
         "parameters": {
             **parameters,

@@ -208,8 +208,13 @@ def test_operators_have_the_classes_of_their_arithmetic() -> None:
     found = {CLASSES[kind] for kind in work.classes}
     assert found >= {
         OperatorClass.CONVOLUTION, OperatorClass.POINTWISE, OperatorClass.DEPTHWISE,
-        OperatorClass.RESIZE, OperatorClass.POOLING, OperatorClass.ELEMENTWISE,
+        OperatorClass.MOVEMENT, OperatorClass.POOLING, OperatorClass.ELEMENTWISE,
         OperatorClass.POSTPROCESSING,
+    }  # fmt: skip
+    assert OperatorClass.RESIZE not in found  # it copies its nearest neighbours
+    segmenter = work_of(prepared("deeplab_v3", "int8").graph)
+    assert {CLASSES[kind] for kind in segmenter.classes} >= {
+        OperatorClass.RESIZE, OperatorClass.SEARCH,
     }  # fmt: skip
     assert work.comparisons.sum() > 0
     regular = work_of(prepared("ssd_mobilenet_v2_300").graph, regular_nms=True)

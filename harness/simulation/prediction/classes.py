@@ -27,6 +27,7 @@ class OperatorClass(StrEnum):
     RESIZE = "resize"
     MOVEMENT = "movement"
     ACTIVATION = "activation"
+    SEARCH = "search"
     POSTPROCESSING = "postprocessing"
     FREE = "free"
 
@@ -44,13 +45,16 @@ ARITHMETIC = (
 _DENSE = {"FULLY_CONNECTED", "BATCH_MATMUL", "UNIDIRECTIONAL_SEQUENCE_LSTM", "RNN", "SVDF",
           "BIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", "EMBEDDING_LOOKUP"}  # fmt: skip
 _POOLING = {"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "MEAN", "SUM", "REDUCE_MAX",
-            "REDUCE_MIN", "REDUCE_PROD", "ARG_MAX", "ARG_MIN", "L2_NORMALIZATION",
+            "REDUCE_MIN", "REDUCE_PROD", "L2_NORMALIZATION",
             "LOCAL_RESPONSE_NORMALIZATION"}  # fmt: skip
-_RESIZE = {"RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"}
+_RESIZE = {"RESIZE_BILINEAR"}
+#: They look at values one by one, in no kernel by SIMD.
+_SEARCH = {"ARG_MAX", "ARG_MIN", "TOPK_V2"}
 _MOVEMENT = {"CONCATENATION", "PAD", "PADV2", "MIRROR_PAD", "SLICE", "STRIDED_SLICE", "SPLIT",
              "SPLIT_V", "TRANSPOSE", "PACK", "UNPACK", "GATHER", "GATHER_ND", "TILE",
              "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND",
-             "BROADCAST_TO", "REVERSE_V2", "CAST", "TOPK_V2", "SELECT", "SELECT_V2"}  # fmt: skip
+             "RESIZE_NEAREST_NEIGHBOR", "BROADCAST_TO", "REVERSE_V2", "CAST", "SELECT",
+             "SELECT_V2"}  # fmt: skip
 _ACTIVATION = {"SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "TANH", "ELU", "GELU", "EXP", "SQRT",
                "RSQRT", "POW", "SIN", "COS", "LOG"}  # fmt: skip
 #: They change a shape, or unpack a constant once when the model is loaded.
@@ -76,6 +80,7 @@ def class_of(operator: Operator, subgraph: Subgraph, still: set[int]) -> Operato
     for names, found in (
         (_POOLING, OperatorClass.POOLING),
         (_RESIZE, OperatorClass.RESIZE),
+        (_SEARCH, OperatorClass.SEARCH),
         (_MOVEMENT, OperatorClass.MOVEMENT),
         (_ACTIVATION, OperatorClass.ACTIVATION),
         (_FREE, OperatorClass.FREE),

@@ -22,13 +22,14 @@ class Core:
 class CoreType:
     """Multiply-accumulates per cycle that a core's SIMD units can start, by data type.
 
-    ``int8_macs`` has the rate of dot-product instructions where the core knows them.
+    ``int8_macs`` has the rate of dot-product instructions where the core knows them; ``scalar``
+    is what it does in one cycle of code that is not SIMD, against a Cortex-A72.
     """
 
     kind: str
     float_macs: float
     int8_macs: float
-    in_order: bool = False
+    scalar: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

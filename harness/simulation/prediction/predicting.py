@@ -14,7 +14,7 @@ from harness.domain import Backend
 from harness.errors import UnsupportedError
 from harness.simulation.edgetpu import COMPILED, compiled, map_operators
 from harness.simulation.elements import Graph
-from harness.simulation.prediction import delegate, processor, tpu
+from harness.simulation.prediction import delegate, package, processor, tpu
 from harness.simulation.prediction.classes import CLASSES, Numbers, Work, work_of
 from harness.simulation.prediction.hardware import Hardware, Runtime
 from harness.simulation.prediction.interval import interval
@@ -22,7 +22,7 @@ from harness.simulation.prediction.parameters import Parameters
 from harness.simulation.prediction.partitions import Partition, divide, partition
 
 #: Version of the model's form; goes where its numbers go.
-FORM = "classes-2"
+FORM = "classes-3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +99,13 @@ class Prepared:
 
     @cached_property
     def parameter_bytes(self) -> float:
-        """Bytes of weights of the operators that are mapped to an Edge TPU, each once."""
-        tensors = self.graph.tensors
-        sizes = {
-            tensors[index].buffer: tensors[index].constant_bytes
-            for operator in self.graph.operators
-            if self.mapped.delegated[operator.index]
-            for index in operator.used
-        }
-        return float(sum(sizes.values()))
+        """Bytes of parameters of what is mapped to an Edge TPU, as its compiler lays them out."""
+        return package.parameter_bytes(self.graph, self.mapped.delegated)
+
+    @cached_property
+    def instruction_bytes(self) -> float:
+        """Bytes of instructions that an Edge TPU is sent for each inference."""
+        return package.instruction_bytes(self.graph, self.mapped.delegated)
 
     def divided(self, accelerator: str) -> Partition:
         """What an accelerator takes."""
@@ -191,12 +189,12 @@ def _edgetpu(
     work = prepared.work
     taken = np.zeros(len(work.macs))
     chip = hardware.edgetpu
-    taken[part.delegated] = tpu.seconds(work.chosen(part.delegated), hardware, chip, parameters)
+    taken[part.delegated] = tpu.seconds(work.chosen(part.delegated), chip, parameters)
     rest = ~part.delegated
     if rest.any():
         taken[rest] = processor.seconds(work.chosen(rest), hardware, 1, runtime, parameters)
     call, streamed = tpu.link_seconds(
-        hardware, chip, part.bytes, prepared.parameter_bytes, parameters
+        chip, part.bytes + prepared.instruction_bytes, prepared.parameter_bytes, parameters
     )
     return taken, overhead + call + streamed, part.delegated
 

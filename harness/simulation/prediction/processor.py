@@ -25,6 +25,7 @@ from harness.simulation.prediction.parameters import Parameters
 _ARITHMETIC = np.array([kind in ARITHMETIC for kind in CLASSES])
 _FREE = CLASSES.index(OperatorClass.FREE)
 _POST = CLASSES.index(OperatorClass.POSTPROCESSING)
+_SEARCH = CLASSES.index(OperatorClass.SEARCH)
 
 
 def seconds(
@@ -62,8 +63,8 @@ def _seconds(
     count = len(used)
     peak = sum(_peak(core, hardware, arithmetic, kernel, parameters) for core in used)
     one = _peak(first, hardware, arithmetic, kernel, parameters)
-    clocks = sum(_clock(core, parameters) for core in used)
-    clock = _clock(first, parameters)
+    clocks = sum(_clock(core, hardware, parameters) for core in used)
+    clock = _clock(first, hardware, parameters)
     serial = parameters(f"{base}.serial") if count > 1 else 0.0
     speed = _device(hardware, f"cpu.{arithmetic}", parameters)
     if runtime.generation < 2023:
@@ -82,7 +83,7 @@ def _seconds(
             cycles[index] = parameters(f"{base}.element.{name}")
     arithmetical = _ARITHMETIC[work.classes]
     shared = arithmetical | (kernel == Kernel.XNNPACK)
-    shared &= work.classes != _POST
+    shared &= (work.classes != _POST) & (work.classes != _SEARCH)  # XNNPACK has neither
 
     whole = 1.0 / (serial / one + (1.0 - serial) / peak)
     rate = whole * speed / narrow * 1e9
@@ -117,7 +118,8 @@ def _seconds(
 
 def invoke_seconds(hardware: Hardware, parameters: Parameters) -> float:
     """What one invoke call takes apart from its operators."""
-    return parameters("kernel.invoke") * 1e3 / (_clock(hardware.cores[0], parameters) * 1e9)
+    clock = _clock(hardware.cores[0], hardware, parameters)
+    return parameters("kernel.invoke") * 1e3 / (clock * 1e9)
 
 
 def fastest(hardware: Hardware, threads: int) -> list[Core]:
@@ -141,6 +143,7 @@ def _peak(
     return macs * core.ghz * factor
 
 
-def _clock(core: Core, parameters: Parameters) -> float:
+def _clock(core: Core, hardware: Hardware, parameters: Parameters) -> float:
     """GHz for work by element, weighed by what the core does in one cycle."""
-    return core.ghz * parameters(f"core.{core.kind}.element")
+    scalar = hardware.core_types[core.kind].scalar
+    return core.ghz * scalar * parameters(f"core.{core.kind}.element")

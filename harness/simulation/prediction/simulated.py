@@ -33,10 +33,7 @@ def modelled(graph: Graph, backend: Backend, table: Mapping[str, Any]) -> Modell
     ``table`` is the profile's, as ``harness.config.processors.resolved`` gives it. Raises
     ``UnsupportedError`` for what cannot run there.
     """
-    types = {
-        kind: CoreType(kind, float_macs, int8_macs)
-        for kind, (float_macs, int8_macs) in table["core_types"].items()
-    }
+    types = {kind: CoreType(kind, *per_cycle) for kind, per_cycle in table["core_types"].items()}
     hardware = hardware_of(table["name"], table, types)
     prepared = Prepared(graph)
     if backend.accelerator == "cpu":  # [simulation] may have more cores than [prediction]

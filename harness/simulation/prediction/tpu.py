@@ -1,6 +1,6 @@
 """Time of operators on a Coral Edge TPU.
 
-    call + bytes in and out / link + parameters past the cache / link
+    call + bytes in and out, and of instructions / link + parameters past the cache / link
     per operator: its start + multiply-accumulates / (4096 per cycle x share(class) x fit(shape))
                   + bytes of activations / on-chip memory
 
@@ -14,12 +14,12 @@ from __future__ import annotations
 import numpy as np
 
 from harness.simulation.prediction.classes import ARITHMETIC, CLASSES, Numbers, Work
-from harness.simulation.prediction.hardware import EdgeTpu, Hardware
+from harness.simulation.prediction.hardware import EdgeTpu
+from harness.simulation.prediction.package import LANES
 from harness.simulation.prediction.parameters import Parameters
 
 TILES = 16
 CELLS = 64
-LANES = 4
 MACS_PER_CYCLE = TILES * CELLS * LANES
 
 #: Bytes per cycle at which activations pass the tiles (assumed: one for each lane, as operands of
@@ -37,7 +37,7 @@ def fit(work: Work) -> Numbers:
     return np.maximum(busy, 1e-3)
 
 
-def seconds(work: Work, hardware: Hardware, chip: EdgeTpu, parameters: Parameters) -> Numbers:
+def seconds(work: Work, chip: EdgeTpu, parameters: Parameters) -> Numbers:
     """Seconds of each mapped operator on the chip."""
     taken = inner_seconds(work, np.float64(MACS_PER_CYCLE * chip.mhz * 1e6), parameters)
     total: Numbers = taken + parameters("edgetpu.operator") * 1e-6
@@ -61,13 +61,16 @@ def inner_seconds(work: Work, peak: Numbers | np.float64, parameters: Parameters
 
 
 def link_seconds(
-    hardware: Hardware,
     chip: EdgeTpu,
-    crossing: int,
+    crossing: float,
     parameter_bytes: float,
     parameters: Parameters,
 ) -> tuple[float, float]:
-    """Seconds of the call with its transfers, and of parameters that do not fit on the chip."""
+    """Seconds of the call with its transfers, and of parameters that do not fit on the chip.
+
+    ``crossing`` are bytes of inputs, outputs and instructions; ``parameter_bytes`` all that the
+    chip needs, see ``package``.
+    """
     link = chip.link_mbs * 1e6 * parameters(f"link.{chip.link}.rate")
     call = parameters(f"link.{chip.link}.invoke") * 1e-6
     streamed = max(0.0, parameter_bytes - chip.cache_mib * 2**20)
