@@ -107,19 +107,25 @@ def spreads_of(cases: Sequence[Case], residuals: Sequence[float]) -> dict[str, f
     groups: dict[tuple[str, str], list[tuple[str, float]]] = {}
     for case, residual in zip(cases, residuals, strict=True):
         groups.setdefault(group_of(case), []).append((case.architecture, residual))
-    everything = spread_of(residuals, UNKNOWN)
+    everything = spread_of(residuals, UNKNOWN, len({case.architecture for case in cases}))
     found: dict[str, float] = {}
     for place in sorted({place for place, _ in groups}):
         of_place = [r for (each, _), rs in groups.items() if each == place for r in rs]
         sizes = _widened(of_place)
-        found[place] = spread_of(sizes, max(everything, float(np.std(sizes))))
+        wider = max(everything, float(np.std(sizes)))
+        found[place] = spread_of(sizes, wider, _models(of_place))
         for (each, family), members in sorted(groups.items()):
             if each == place and family:
-                found[f"{place}.{family}"] = spread_of(_widened(members), found[place])
+                own = spread_of(_widened(members), found[place], _models(members))
+                found[f"{place}.{family}"] = own
     return found
 
 
 def _widened(members: Sequence[tuple[str, float]]) -> list[float]:
     """Residuals, larger for being of few models."""
-    factor = few(len({model for model, _ in members}))
+    factor = few(_models(members))
     return [factor * residual for _, residual in members]
+
+
+def _models(members: Sequence[tuple[str, float]]) -> int:
+    return len({model for model, _ in members})

@@ -61,7 +61,7 @@ def _case(
             graph = architecture.graph(_stored(row, dtype), shape)
         except (HarnessError, ValueError) as error:
             return Case(row, dtype, setting, status=f"{architecture.name}: {error}"[:200])
-        graphs[key] = Prepared(graph, regular_nms=_regular(architecture.family, dtype))
+        graphs[key] = Prepared(graph)
     return Case(row, dtype, setting, graphs[key], architecture.name, architecture.family)
 
 
@@ -78,12 +78,3 @@ def _stored(row: Published, dtype: str) -> str:
     low = row.dtype.lower()
     older = low == "uint8" or (is_nothing(low) and "quant" in row.model.lower())
     return "uint8" if older and dtype == "int8" else dtype
-
-
-def _regular(family: str, dtype: str) -> bool:
-    """Whether the detector's post-processing compares boxes class by class.
-
-    Float files of TensorFlow 1's detection zoo do in every published row that there is: some
-    200 ms of theirs does not shrink with threads, as comparing 1,917 boxes in 90 classes takes.
-    """
-    return dtype == "float32" and family.lower().startswith("ssd")

@@ -55,7 +55,9 @@ class Devices:
     def __init__(self, data: PredictionData) -> None:
         self.data = data
         types = {
-            kind: CoreType(kind, core["float_macs"], core["int8_macs"], core["scalar"])
+            kind: CoreType(
+                kind, core["float_macs"], core["int8_macs"], core["scalar"], core["cache_mib"]
+            )
             for kind, core in data.cores.items()
         }
         self.hardware: dict[str, Hardware] = {}

@@ -29,6 +29,7 @@ class CoreFile(Strict):
     float_macs: _Positive
     int8_macs: _Positive
     scalar: _Positive = 1.0
+    cache_mib: _Positive = 1.0
     source: str
 
 
@@ -151,7 +152,7 @@ def resolved(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         "cores": table["cores"],
         "memory_gbs": table["memory_gbs"],
         "core_types": {
-            kind: [known[kind][each] for each in ("float_macs", "int8_macs", "scalar")]
+            kind: [known[kind][each] for each in ("float_macs", "int8_macs", "scalar", "cache_mib")]
             for kind in kinds
         },
         "parameters": {

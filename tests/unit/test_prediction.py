@@ -217,9 +217,6 @@ def test_operators_have_the_classes_of_their_arithmetic() -> None:
         OperatorClass.RESIZE, OperatorClass.SEARCH,
     }  # fmt: skip
     assert work.comparisons.sum() > 0
-    regular = work_of(prepared("ssd_mobilenet_v2_300").graph, regular_nms=True)
-    quick = work_of(prepared("ssd_mobilenet_v2_300").graph)
-    assert regular.comparisons.sum() > 100 * quick.comparisons.sum()
 
 
 @pytest.mark.parametrize(

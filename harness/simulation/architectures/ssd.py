@@ -2,7 +2,7 @@
 
 Sources: arXiv 1512.02325 (SSD), 1801.04381 (SSDLite), and the configurations that the TF
 Object Detection API published: 91 classes with the background, 3 anchors per position of
-the first map and 6 of the others, 1x1 windows (SSD) or separable 3x3 ones (SSDLite).
+the first map and 6 of the others, 1x1 or 3x3 windows (SSD) or separable 3x3 ones (SSDLite).
 """
 
 from __future__ import annotations
@@ -98,10 +98,21 @@ def heads(
     return postprocess(b, boxes, b.unary("LOGISTIC", scores))
 
 
+def _float_zoo(b: Builder, backbone: Backbone, classes: int) -> bool:
+    """Whether it is the float detector over MobileNet V2 of TensorFlow 1's zoo.
+
+    That one has 3x3 windows, and separable layers that extend the pyramid (16.818 million
+    parameters, Open Model Zoo); the quantized files of its name, Coral's among them, have 1x1
+    windows and whole layers (6 million).
+    """
+    return backbone is v2_maps and classes > 2 and b.dtype not in ("int8", "uint8")
+
+
 def _ssd(backbone: Backbone, width: float, classes: int, lite: bool) -> Body:
     def body(b: Builder) -> Sequence[int]:
-        maps = extended(b, backbone(b, b.input, width), width, lite)
-        window = 3 if backbone is _inception_maps else 1
+        zoo = _float_zoo(b, backbone, classes)
+        maps = extended(b, backbone(b, b.input, width), width, lite or zoo)
+        window = 3 if zoo or backbone is _inception_maps else 1
         return heads(b, maps, classes, lite, window=window)
 
     return body

@@ -100,8 +100,7 @@ class Work:
     or fewer; ``outputs``, ``depth`` and ``positions`` are output channels, length of the
     sum behind one output, and output positions of an arithmetic operator (1 elsewhere).
     ``comparisons`` are pairs of boxes that a detection's post-processing holds against each
-    other: every box with each that is kept, and class by class where its NMS is the regular
-    one (``use_regular_nms``; up to 100 kept per class, its default).
+    other: every box with each that is kept.
     """
 
     classes: NDArray[np.int64]
@@ -130,11 +129,7 @@ class Work:
         return self.parts[key]
 
 
-#: Boxes that the regular NMS keeps of each class (``detections_per_class``).
-_PER_CLASS = 100
-
-
-def work_of(graph: Graph, *, regular_nms: bool = False) -> Work:
+def work_of(graph: Graph) -> Work:
     """The work of a graph's main subgraph."""
     part = graph.main
     still = still_tensors(part.tensors, part.operators)
@@ -161,7 +156,7 @@ def work_of(graph: Graph, *, regular_nms: bool = False) -> Work:
             float(channels) if macs else 1.0,
             macs / max(1.0, out) if macs else 1.0,
             max(1.0, out / max(1, channels)) if macs else 1.0,
-            _comparisons(kinds[-1], [tensor.shape for tensor in moving], made, regular_nms),
+            _comparisons(kinds[-1], [tensor.shape for tensor in moving], made),
         ))  # fmt: skip
         types = {tensor.dtype for tensor in (*moving, *made)}
         wide = operator.activation.startswith(("float", "bfloat")) or (
@@ -190,12 +185,9 @@ def work_of(graph: Graph, *, regular_nms: bool = False) -> Work:
     )
 
 
-def _comparisons(
-    kind: int, shapes: Sequence[tuple[int, ...]], made: Sequence[Tensor], regular: bool
-) -> float:
+def _comparisons(kind: int, shapes: Sequence[tuple[int, ...]], made: Sequence[Tensor]) -> float:
     if CLASSES[kind] != OperatorClass.POSTPROCESSING or len(shapes) < 2 or not made:
         return 0.0
     boxes = shapes[1][1] if len(shapes[1]) > 2 else shapes[1][0] if shapes[1] else 0
-    classes = shapes[1][-1]
     kept = made[0].shape[1] if len(made[0].shape) > 1 else 10
-    return float(boxes) * (classes * _PER_CLASS if regular else kept)
+    return float(boxes * kept)

@@ -23,13 +23,15 @@ class CoreType:
     """Multiply-accumulates per cycle that a core's SIMD units can start, by data type.
 
     ``int8_macs`` has the rate of dot-product instructions where the core knows them; ``scalar``
-    is what it does in one cycle of code that is not SIMD, against a Cortex-A72.
+    is what it does in one cycle of code that is not SIMD, against a Cortex-A72. ``cache_mib`` is
+    the last cache that it has for itself or its cluster.
     """
 
     kind: str
     float_macs: float
     int8_macs: float
     scalar: float = 1.0
+    cache_mib: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,15 +53,19 @@ def few(models: int) -> float:
     return float(stdtrit(max(models, 3) - 1, half) / ndtri(half))
 
 
-def spread_of(residuals: Sequence[float], prior: float, weight: float = 4.0) -> float:
+def spread_of(
+    residuals: Sequence[float], prior: float, models: int | None = None, weight: float = 4.0
+) -> float:
     """The 90 % quantile of residuals (logarithms of truth over prediction), by size.
 
-    Few residuals are held to ``prior``, which counts as much as ``weight`` of them.
+    They are of so many ``models`` (each of its own by default). Few are held to ``prior``, which
+    counts as much as ``weight`` models.
     """
     if not len(residuals):
         return prior
+    count = len(residuals) if models is None else models
     sizes = np.abs(np.asarray(residuals, dtype=float))
     # The (n + 1)-th part, as for conformal intervals (V. Vovk et al., 2005).
     rank = min(1.0, COVERAGE * (len(sizes) + 1) / len(sizes))
     own = float(np.quantile(sizes, rank))
-    return (own * len(sizes) + prior * weight) / (len(sizes) + weight)
+    return (own * count + prior * weight) / (count + weight)

@@ -83,6 +83,10 @@ def _kernels() -> dict[str, Prior]:
         found[f"{base}.traffic"] = Prior(
             1.5, 0.4, 0.3, 6.0, "times that an activation crosses the memory bus"
         )
+        found[f"{base}.reread"] = Prior(
+            0.25 if kernel.startswith("xnnpack") else 0.05, 0.7, 0.002, 2.0,
+            "share of weights past the cache that each tile of rows reads again",
+        )  # fmt: skip
         found[f"{base}.operator"] = Prior(
             6.0, 0.6, 0.5, 60.0, "thousand cycles to start one operator"
         )
@@ -91,7 +95,7 @@ def _kernels() -> dict[str, Prior]:
         )
     found["kernel.postprocessing"] = _cycles(8.0, 0.4)
     found["kernel.comparison"] = Prior(
-        20.0, 0.3, 2.0, 200.0, "cycles to hold two boxes against each other"
+        15.0, 0.5, 2.0, 200.0, "cycles to hold two boxes against each other"
     )
     found["kernel.sixteen"] = Prior(
         0.03, 0.4, 0.002, 1.0, "share of the float peak that 16-bit reference kernels reach"

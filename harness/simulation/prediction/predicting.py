@@ -82,15 +82,14 @@ class Prediction:
 class Prepared:
     """A graph taken apart once, for any number of predictions."""
 
-    def __init__(self, graph: Graph, *, regular_nms: bool = False) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._regular_nms = regular_nms
         self._partitions: dict[str, Partition] = {}
 
     @cached_property
     def work(self) -> Work:
         """What its operators do."""
-        return work_of(self.graph, regular_nms=self._regular_nms)
+        return work_of(self.graph)
 
     @cached_property
     def mapped(self) -> Partition:

@@ -25,6 +25,9 @@ from harness.simulation.prediction.parameters import Parameters
 _ARITHMETIC = np.array([kind in ARITHMETIC for kind in CLASSES])
 _FREE = CLASSES.index(OperatorClass.FREE)
 _POST = CLASSES.index(OperatorClass.POSTPROCESSING)
+#: Output positions of a tile (XNNPACK's GEMMs for Arm: 4 to 6).
+_ROWS = 4
+
 _SEARCH = CLASSES.index(OperatorClass.SEARCH)
 
 
@@ -104,8 +107,10 @@ def _seconds(
     lone = all_bytes * parameters("memory.single")
     together = min(all_bytes, lone * count)
     traffic = parameters(f"{base}.traffic")
+    weights = _weights_read(work, hardware.core_types[first.kind].cache_mib * 2**20)
+    weights = work.weights + parameters(f"{base}.reread") * (weights - work.weights)
     moved = np.where(work.classes == _FREE, 0.0, work.moved * traffic) + np.where(
-        arithmetical, work.weights, 0.0
+        arithmetical, weights, 0.0
     )
     carry = moved / np.where(shared, together, lone)
 
@@ -114,6 +119,19 @@ def _seconds(
     overhead = np.where(work.classes == _FREE, 0.2 * start, start) * 1e3 / (clock * 1e9)
     total: Numbers = compute + each + carry + overhead
     return total
+
+
+def _weights_read(work: Work, cache: float) -> Numbers:
+    """Bytes of weights that cross the memory bus where each tile of rows reads them all.
+
+    A micro-kernel takes a few output positions at a time through all weights: those that no cache
+    holds come from memory again for each. So a layer of many weights and positions scales poorly
+    with threads, as the 3x3 predictors of a detector do.
+    """
+    tiles = np.ceil(work.positions / _ROWS)
+    missed = np.maximum(0.0, 1.0 - cache / np.maximum(1.0, work.weights))
+    read: Numbers = work.weights * (1.0 + (tiles - 1.0) * missed)
+    return read
 
 
 def invoke_seconds(hardware: Hardware, parameters: Parameters) -> float:
