@@ -152,7 +152,7 @@ def test_families_build_in_every_type() -> None:
         kinds = 2 if found.family == "ssd_mobilenet_v2" else 1
         assert len({graph.macs for graph in graphs.values()}) == kinds
         counts = {dtype: parameters(graph) for dtype, graph in graphs.items()}
-        assert len(set(counts.values())) == 1, (found.name, counts)
+        assert len(set(counts.values())) == kinds, (found.name, counts)
         plain = graphs["float32"].weight_bytes
         assert graphs["float16"].weight_bytes == pytest.approx(plain / 2, rel=0.1)
         for dtype in ("int8", "uint8", "dynamic_int8"):
