@@ -12,12 +12,14 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from harness.calibration.reading import Unreadable, is_nothing, type_of
 from harness.errors import UsageError
 
 NEEDED = ("model", "device", "backend", "latency_ms")
+_USED = (*NEEDED, "dtype", "threads", "input_shape", "soc", "source", "notes")
 
 #: The most rows and the longest cell that are read.
 _MOST_ROWS = 100_000
@@ -46,7 +48,7 @@ class Published:
 def read_table(path: Path) -> tuple[Published, ...]:
     """The rows of a CSV file.
 
-    Raises ``UsageError`` where there is none, or columns are missing.
+    Raises ``UsageError`` where there is none, or columns are missing or twice there.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -56,13 +58,17 @@ def read_table(path: Path) -> tuple[Published, ...]:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a text file", hint="a table is CSV in UTF-8") from None
+    # Strict: of a quotation mark that is never closed the rest of the table would be one cell.
+    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
     try:
-        reader = csv.DictReader(text.splitlines(keepends=True))
         have = [name.strip().lower() for name in reader.fieldnames or ()]
         reader.fieldnames = have
-        rows = [row for row, _ in zip(reader, range(_MOST_ROWS), strict=False)]
+        rows = list(islice(reader, _MOST_ROWS + 1))
     except csv.Error as error:
-        raise UsageError(f"{path}: not CSV: {error}") from None
+        raise UsageError(
+            f"{path}:{reader.line_num + 1}: not CSV: {error}",
+            hint="is a quotation mark left open?" if "end of data" in str(error) else None,
+        ) from None
     missing = [name for name in NEEDED if name not in have]
     if missing:
         raise UsageError(
@@ -70,6 +76,15 @@ def read_table(path: Path) -> tuple[Published, ...]:
             hint=_separated(text)
             or f"needed: {', '.join(NEEDED)}; used: dtype, threads, input_shape, soc, notes",
         )
+    twice = sorted({name for name in have if name in _USED and have.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"{path}: two columns have one name: {', '.join(twice)}", hint="rename or drop one"
+        )
+    if not rows:
+        raise UsageError(f"{path}: no rows below the names of the columns")
+    if len(rows) > _MOST_ROWS:
+        raise UsageError(f"{path}: more than {_MOST_ROWS:,} rows", hint="split the table")
     return tuple(_row(number, row) for number, row in enumerate(rows, start=2))
 
 

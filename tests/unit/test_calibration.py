@@ -166,6 +166,24 @@ def test_tables_that_are_none(table: Callable[..., Path], tmp_path: Path) -> Non
         harness.calibrate(table("nothing,,,nowhere,,CPU,,1,\n"))
 
 
+@pytest.mark.parametrize(
+    ("header", "rows", "match"),
+    [
+        ("", "", r"no rows below"),
+        (",model", "a,b,c,1,d\n", r"two columns have one name: model"),
+        ("", 'a,b,c,1\n"a,b,c,2\na,b,c,3\n', r"table.csv:3: not CSV: unexpected end of data"),
+        ("", f"a,b,c,1\n{'a' * 200_000},b,c,2\n", r"table.csv:3: not CSV: field larger"),
+        ("", "a,b,c,1\n" * 100_001, r"more than 100,000 rows"),
+    ],
+    ids=["header only", "twice", "open quotation", "long cell", "rows"],
+)
+def test_no_table_is_read_in_part(
+    table: Callable[..., Path], header: str, rows: str, match: str
+) -> None:
+    with pytest.raises(UsageError, match=match):
+        read_table(table(rows, f"model,device,backend,latency_ms{header}\n"))
+
+
 def synthetic(cases: tuple[Case, ...], truth: Parameters) -> tuple[Case, ...]:
     """The same cases, as a device with these parameters would have been measured."""
     return tuple(
