@@ -14,6 +14,7 @@ from harness.recipes.training.pruning import PRUNED, kernels
 from harness.recipes.training.quantization import (
     emulated_fit,
     finished,
+    in_floats,
     require_emulated,
     start,
     with_history,
@@ -64,16 +65,7 @@ def cluster(
     clustered = _strip(fitted.model)
     found = _verify(clustered, chosen, clusters)
     if not qat:
-        return Trained(
-            clustered,
-            fitted.history,
-            fitted.best_epoch,
-            report,
-            needs_calibration=True,
-            deployable=True,
-            reason="",
-            evaluation={**before, **fitted.scores, "unique_weights": found},
-        )
+        return in_floats(fitted, clustered, report, {**before, "unique_weights": found})
     emulated = emulated_fit(
         clustered, layers, objective, data, settings, tell, Phase("qat", 1, 2), "clusters"
     )

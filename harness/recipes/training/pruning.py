@@ -12,6 +12,7 @@ from harness.recipes.training.fit import Phase, fit, steps_per_epoch
 from harness.recipes.training.quantization import (
     emulated_fit,
     finished,
+    in_floats,
     require_emulated,
     start,
     with_history,
@@ -77,16 +78,7 @@ def prune(
     pruned = _strip(fitted.model)
     found = _verify(pruned, chosen, sparsity)
     if not qat:
-        return Trained(
-            pruned,
-            fitted.history,
-            fitted.best_epoch,
-            report,
-            needs_calibration=True,
-            deployable=True,
-            reason="",
-            evaluation={**before, **fitted.scores, "sparsity": found},
-        )
+        return in_floats(fitted, pruned, report, {**before, "sparsity": found})
     emulated = emulated_fit(
         pruned, layers, objective, data, settings, tell, Phase("qat", 1, 2), "sparsity"
     )

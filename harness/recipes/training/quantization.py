@@ -161,6 +161,22 @@ def finished(
     )
 
 
+def in_floats(
+    fitted: Fitted, model: Any, layers: tuple[LayerReport, ...], evaluation: dict[str, Any]
+) -> Trained:
+    """The result of a training without an emulation: ``model`` is still to be quantized."""
+    return Trained(
+        model=model,
+        history=fitted.history,
+        best_epoch=fitted.best_epoch,
+        layers=layers,
+        needs_calibration=True,
+        deployable=True,
+        reason="",
+        evaluation={**evaluation, **fitted.scores},
+    )
+
+
 def with_history(trained: Trained, earlier: list[dict[str, Any]]) -> Trained:
     """The same with an earlier phase's epochs before its own."""
     return replace(trained, history=[*earlier, *trained.history])

@@ -11,6 +11,7 @@ from math import ceil
 
 from harness.simulation.architectures.architecture import Architecture, Body, at_side
 from harness.simulation.architectures.builder import Builder, rounded
+from harness.simulation.architectures.efficientnet_b import STAGES
 from harness.simulation.architectures.mobilenet import bottleneck
 from harness.simulation.architectures.naming import Name
 
@@ -25,18 +26,7 @@ LITE = {
 
 EDGETPU = {"s": (1.0, 1.0, 224), "m": (1.0, 1.1, 240), "l": (1.2, 1.4, 300)}
 
-#: Repeats, window, stride, expansion, filters.
-_LITE_STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
-
-#: As above; and whether expansion and window are one convolution, and no residual.
+#: As ``efficientnet_b.STAGES``; whether expansion and window are one convolution; no residual.
 _EDGETPU_STAGES = (
     (1, 3, 1, 4, 24, True, False),
     (2, 3, 2, 8, 32, True, True),
@@ -52,8 +42,8 @@ def lite_features(b: Builder, x: int, number: int) -> list[int]:
     width, depth, _ = LITE[number]
     x = b.conv(x, 32, 3, 2, "relu6")
     outputs = []
-    for place, (repeats, kernel, first, expansion, filters) in enumerate(_LITE_STAGES):
-        if 0 < place < len(_LITE_STAGES) - 1:
+    for place, (repeats, kernel, first, expansion, filters) in enumerate(STAGES):
+        if 0 < place < len(STAGES) - 1:
             repeats = ceil(repeats * depth)
         for repeat in range(repeats):
             stride = first if repeat == 0 else 1

@@ -26,8 +26,8 @@ _FORMS = {
     7: (2.0, 3.1, 600),
 }
 
-#: Repeats, window, stride, expansion, filters.
-_STAGES = (
+#: Repeats, window, stride, expansion, filters; EfficientNet-Lite's too.
+STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -77,7 +77,7 @@ def _body(number: int) -> Body:
         even = b.shape(x)[1] % 2 == 0
         x = b.conv(b.pad(x, 1 - even, 1), rounded(32 * width), 3, 2, padding="valid")
         x = _swish(b, x)
-        for repeats, kernel, first, expansion, filters in _STAGES:
+        for repeats, kernel, first, expansion, filters in STAGES:
             for repeat in range(ceil(repeats * depth)):
                 stride = first if repeat == 0 else 1
                 x = _block(b, x, rounded(filters * width), expansion, kernel, stride)
