@@ -102,23 +102,33 @@ def left_out(
 def spreads_of(cases: Sequence[Case], residuals: Sequence[float]) -> dict[str, float]:
     """The spread of each accelerator, and of each family of devices on it, where there are rows.
 
-    Those of few rows lean on what is wider: the family on its accelerator, that on all.
+    Those of few models lean on what is wider: a family on its accelerator; that on all
+    accelerators, as drivers and chips hide more than processors do; the processors on themselves.
     """
     groups: dict[tuple[str, str], list[tuple[str, float]]] = {}
     for case, residual in zip(cases, residuals, strict=True):
         groups.setdefault(group_of(case), []).append((case.architecture, residual))
-    everything = spread_of(residuals, UNKNOWN, len({case.architecture for case in cases}))
+    places = sorted({place for place, _ in groups})
     found: dict[str, float] = {}
-    for place in sorted({place for place, _ in groups}):
-        of_place = [r for (each, _), rs in groups.items() if each == place for r in rs]
-        sizes = _widened(of_place)
-        wider = max(everything, float(np.std(sizes)))
-        found[place] = spread_of(sizes, wider, _models(of_place))
-        for (each, family), members in sorted(groups.items()):
-            if each == place and family:
+    for place in places:
+        alike = [r for (each, _), rs in groups.items() if _hidden(each) == _hidden(place)
+                 for r in rs]  # fmt: skip
+        sizes = [residual for _, residual in alike]
+        wider = max(spread_of(sizes, UNKNOWN, _models(alike)), float(np.std(sizes)))
+        families = {family: rs for (each, family), rs in groups.items() if each == place}
+        of_place = [r for rs in families.values() for r in rs]
+        found[place] = spread_of(_widened(of_place), wider, _models(of_place))
+        if len(families) < 2:  # of its only family the same is known
+            continue
+        for family, members in sorted(families.items()):
+            if family:
                 own = spread_of(_widened(members), found[place], _models(members))
                 found[f"{place}.{family}"] = own
     return found
+
+
+def _hidden(place: str) -> bool:
+    return place != "cpu"
 
 
 def _widened(members: Sequence[tuple[str, float]]) -> list[float]:

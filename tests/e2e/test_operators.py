@@ -112,8 +112,10 @@ def test_the_table_lines_up_within_100_columns(cli: Cli, store: str, runs: list[
 
 def test_csv_and_markdown(shown: Shown, runs: list[str]) -> None:
     rows = list(csv.DictReader(io.StringIO(shown(runs[1], "--format", "csv"))))
-    assert len(rows) == 8 + 8 + 10 + 8 and rows[0]["type"] == "CONV_2D"
-    assert rows[0]["shape"] == "1x8x8x48" and float(rows[0]["time_ms"]) > 0
+    assert len(rows) == 8 + 8 + 10 + 8
+    first = [float(row["time_ms"]) for row in rows[:8]]
+    assert first == sorted(first, reverse=True) and first[-1] > 0
+    assert "1x8x8x48" in {row["shape"] for row in rows if row["type"] == "CONV_2D"}
     text = shown(runs[1], "--format", "markdown", "--device", "raspberry-pi-4", "--top", "2")
     assert text.count("| CONV\\_2D | digits\\_cnn/re\\_lu\\_1/Relu |") == 3
     pairs = shown(runs[1], "--recipe", "float32", "--against-recipe", "int8", "--format", "csv")

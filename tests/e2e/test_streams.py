@@ -30,7 +30,14 @@ def test_a_reader_that_left_is_neither_a_passed_nor_a_failed_gate(tmp_path: Path
     assert done.returncode == 141 and done.stderr == ""
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed",
+    [
+        pytest.param(">&-", marks=pytest.mark.slow),
+        pytest.param("2>&-", marks=pytest.mark.slow),
+        "<&- >&- 2>&-",
+    ],
+)
 def test_closed_streams_are_no_defect_and_keep_the_store_whole(tmp_path: Path, closed: str) -> None:
     """The first file to be opened gets a free number: it must not be the one of stdout."""
     assert shell(f"{HARNESS} recipes {closed}", tmp_path).returncode == 0

@@ -42,6 +42,7 @@ from tests.support.lease import SHELLS
 SMALL = [{"max_payload": 4096}, {"max_payload": 4096, "checksums": True, "features": False}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("small", SMALL, ids=["shell protocol", "before Android 7"])
 def test_small_packets_beside_another_phone(
     small: dict[str, Any], opened: Opened, tmp_path: Path

@@ -109,6 +109,7 @@ def kill_over_and_over(folder: Path, kills: int, seed: int) -> int:
         runner.close()
 
 
+@pytest.mark.slow
 def test_kill_9_at_some_moments(tmp_path: Path, digits: dict[str, Path]) -> None:
     assert kill_over_and_over(tmp_path, 4, 1) >= 1
 

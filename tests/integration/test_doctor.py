@@ -215,6 +215,7 @@ def test_acceptance_says_when_this_machines_own_run_fails(
     assert bad["found"].startswith("this machine's own run failed: ")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("digits")
 def test_an_interrupted_acceptance_begins_nothing_more(tmp_path: Path) -> None:
     process = subprocess.Popen(

@@ -226,7 +226,7 @@ def test_a_calibration_of_few_rows_is_whole_and_repeats(
     cases = cases_of(read_table(table(ROWS)), devices)
     found = calibrate(cases)
     assert len(found.unseen) == len(found.strange) == 4
-    assert set(found.spreads) >= {"cpu", "cpu.raspberry-pi", "edgetpu"}
+    assert set(found.spreads) == {"cpu", "edgetpu"}  # of an only family the same is known
     assert all(0 < spread < 2 for spread in found.spreads.values())
     text = writing.shared_text(found, "table.csv")
     assert text == writing.shared_text(calibrate(cases), "table.csv")

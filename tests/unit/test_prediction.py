@@ -21,7 +21,7 @@ from harness.simulation.prediction.classes import CLASSES, OperatorClass, work_o
 from harness.simulation.prediction.hardware import Kernel
 from harness.simulation.prediction.interval import UNKNOWN, spread_of
 from harness.simulation.prediction.partitions import partition
-from harness.simulation.prediction.tpu import MACS_PER_CYCLE, fit
+from harness.simulation.prediction.tpu import MACS_PER_CYCLE, fit, link_seconds
 
 
 def prepared(name: str, dtype: str = "float32") -> Prepared:
@@ -129,6 +129,48 @@ def test_what_does_not_fit_on_an_edge_tpu_is_streamed(devices: Devices) -> None:
     assert predict(large, whole, Backend("edgetpu"), None, parameters).latency_ms < usb3 / 3
 
 
+def test_results_come_over_usb_in_chunks_that_are_a_transfer_each(devices: Devices) -> None:
+    parameters = devices.parameters()
+    chips = {
+        name: devices.hardware[name].edgetpu
+        for name in ("coral-usb", "raspberry-pi-3b-coral-usb", "coral-dev-board")
+    }
+
+    def milliseconds(name: str, returned: int) -> float:
+        chip = chips[name]
+        assert chip is not None
+        call, streamed = link_seconds(chip, 0, returned, 0, parameters)
+        assert streamed == 0
+        return 1e3 * call
+
+    for name, chunk in (("coral-usb", 1024), ("raspberry-pi-3b-coral-usb", 256)):
+        one = milliseconds(name, 1) - milliseconds(name, 0)
+        assert milliseconds(name, chunk) - milliseconds(name, 0) == pytest.approx(one)
+        assert milliseconds(name, chunk + 1) - milliseconds(name, 0) == pytest.approx(2 * one)
+    # 1.7 MB of a detector's boxes: least over PCIe, most over USB 2.
+    board, usb3, usb2 = (
+        milliseconds(name, 1_700_000)
+        for name in ("coral-dev-board", "coral-usb", "raspberry-pi-3b-coral-usb")
+    )
+    assert board < usb3 / 2 < usb2 / 10
+
+
+def test_weights_past_the_cache_keep_threads_from_helping(devices: Devices) -> None:
+    parameters = devices.parameters()
+    hardware = devices.hardware["raspberry-pi-4"]
+
+    def gain(name: str) -> float:
+        graph = prepared(name)
+        one, four = (
+            predict(graph, hardware, Backend("cpu", threads), None, parameters).latency_ms
+            for threads in (1, 4)
+        )
+        return one / four
+
+    # The same backbone: one with 25 MB of weights over 100 positions, one without.
+    assert gain("ssd_mobilenet_v2_300") < gain("ssdlite_mobilenet_v2_300") - 0.2
+
+
 def test_an_edge_tpu_computes_at_no_more_than_its_peak(devices: Devices) -> None:
     hardware, parameters = devices.hardware["coral-usb"], devices.parameters()
     small = prepared("mobilenet_v2_1.0_224", "int8")
@@ -200,7 +242,8 @@ def test_each_cut_of_a_graph_costs_a_transfer() -> None:
     activations = sum(tensor.bytes for tensor in crossing if not tensor.constant)
     assert cut.bytes == whole.bytes + activations
     none = partition(graph, [False] * count)
-    assert (none.pieces, none.bytes) == (0, 0)
+    assert (none.pieces, none.bytes, none.returned) == (0, 0, 0)
+    assert whole.returned == graph.output_bytes < cut.returned < cut.bytes
 
 
 def test_operators_have_the_classes_of_their_arithmetic() -> None:

@@ -46,12 +46,13 @@ class Partition:
 
     ``delegated`` one entry per operator; ``pieces`` how many times it is called; ``bytes``
     what crosses between it and the processor in one inference, the graph's own inputs and
-    outputs included.
+    outputs included; ``returned`` what of that it gives back.
     """
 
     delegated: NDArray[np.bool_]
     pieces: int
     bytes: int
+    returned: int
 
 
 def divide(graph: Graph, accelerator: str) -> Partition:
@@ -77,6 +78,7 @@ def partition(graph: Graph, supported: list[bool]) -> Partition:
         before = taken
     makers = {i: op.index for op in graph.operators for i in op.made}
     crossing: set[int] = set()
+    returned: set[int] = set()
     for operator in graph.operators:
         here = supported[operator.index]
         for index in operator.used:
@@ -86,9 +88,14 @@ def partition(graph: Graph, supported: list[bool]) -> Partition:
             there = supported[maker] if maker is not None else False
             if here != there:
                 crossing.add(index)
-    crossing.update(
+            if there and not here:
+                returned.add(index)
+    returned.update(
         index for index in graph.main.outputs if index in makers and supported[makers[index]]
     )
     return Partition(
-        np.array(supported, dtype=bool), pieces, sum(graph.tensors[i].bytes for i in crossing)
+        np.array(supported, dtype=bool),
+        pieces,
+        sum(graph.tensors[i].bytes for i in crossing | returned),
+        sum(graph.tensors[i].bytes for i in returned),
     )

@@ -193,7 +193,11 @@ def _edgetpu(
     if rest.any():
         taken[rest] = processor.seconds(work.chosen(rest), hardware, 1, runtime, parameters)
     call, streamed = tpu.link_seconds(
-        chip, part.bytes + prepared.instruction_bytes, prepared.parameter_bytes, parameters
+        chip,
+        part.bytes - part.returned + prepared.instruction_bytes,
+        part.returned,
+        prepared.parameter_bytes,
+        parameters,
     )
     return taken, overhead + call + streamed, part.delegated
 

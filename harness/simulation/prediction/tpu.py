@@ -1,6 +1,6 @@
 """Time of operators on a Coral Edge TPU.
 
-    call + bytes in and out, and of instructions / link + parameters past the cache / link
+    call + bytes of inputs and instructions / link + results + parameters past the cache / link
     per operator: its start + multiply-accumulates / (4096 per cycle x share(class) x fit(shape))
                   + bytes of activations / on-chip memory
 
@@ -25,6 +25,10 @@ MACS_PER_CYCLE = TILES * CELLS * LANES
 #: Bytes per cycle at which activations pass the tiles (assumed: one for each lane, as operands of
 #: multiplications come).
 _CHIP_BYTES = TILES * LANES
+
+#: Bytes of one request for results over USB, of which each is a transfer of its own
+#: (``UsbDriver`` of libedgetpu: outfeed chunks of 1 KiB, of 256 bytes at the speed of USB 2).
+_CHUNKS = {"usb2": 256, "usb3": 1024, "usb3-pi": 1024}
 
 
 def fit(work: Work) -> Numbers:
@@ -62,16 +66,22 @@ def inner_seconds(work: Work, peak: Numbers | np.float64, parameters: Parameters
 
 def link_seconds(
     chip: EdgeTpu,
-    crossing: float,
+    sent: float,
+    returned: float,
     parameter_bytes: float,
     parameters: Parameters,
 ) -> tuple[float, float]:
     """Seconds of the call with its transfers, and of parameters that do not fit on the chip.
 
-    ``crossing`` are bytes of inputs, outputs and instructions; ``parameter_bytes`` all that the
-    chip needs, see ``package``.
+    ``sent`` are bytes of inputs and instructions, ``returned`` of outputs; ``parameter_bytes`` all
+    that the chip needs, see ``package``.
     """
     link = chip.link_mbs * 1e6 * parameters(f"link.{chip.link}.rate")
     call = parameters(f"link.{chip.link}.invoke") * 1e-6
     streamed = max(0.0, parameter_bytes - chip.cache_mib * 2**20)
-    return call + crossing / link, streamed / link
+    chunk = _CHUNKS.get(chip.link)
+    if chunk is None:
+        back = returned / link
+    else:
+        back = np.ceil(returned / chunk) * parameters(f"link.{chip.link}.chunk") * 1e-6
+    return call + sent / link + float(back), streamed / link
