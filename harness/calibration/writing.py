@@ -18,7 +18,8 @@ from harness.config.paths import profiles_dir
 from harness.config.prediction import forget, prediction_data, prediction_table
 from harness.config.processors import processors_dir
 from harness.errors import ConfigError, UsageError
-from harness.simulation.prediction import FORM, prior_of
+from harness.simulation.prediction import prior_of
+from harness.simulation.version import FORM
 
 _HEADER = "[prediction.fitted]"
 _OURS = "# Fitted by"

@@ -10,7 +10,6 @@ from harness.simulation.prediction.hardware import (
 )
 from harness.simulation.prediction.parameters import PRIORS, Parameters, Prior, prior_of
 from harness.simulation.prediction.predicting import (
-    FORM,
     OperatorTime,
     Prediction,
     Prepared,
@@ -18,7 +17,6 @@ from harness.simulation.prediction.predicting import (
 )
 
 __all__ = [
-    "FORM",
     "PRIORS",
     "Core",
     "CoreType",

@@ -21,9 +21,6 @@ from harness.simulation.prediction.interval import interval
 from harness.simulation.prediction.parameters import Parameters
 from harness.simulation.prediction.partitions import Partition, divide, partition
 
-#: Version of the model's form; goes where its numbers go.
-FORM = "classes-3"
-
 
 @dataclass(frozen=True, slots=True)
 class OperatorTime:
