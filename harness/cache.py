@@ -48,6 +48,17 @@ def json_sha256(value: Any) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def bounded(path: Path, most: int) -> bytes:
+    """The content of a regular file, at most one byte more than ``most``; raises ``OSError``.
+
+    A pipe would wait for its writer for ever, and a device has no end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
+    with path.open("rb") as file:
+        return file.read(most + 1)
+
+
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """A temporary path beside ``target`` that replaces it when the block ends well."""

@@ -30,7 +30,8 @@ Tell = Callable[[str], None]
 
 #: What a runtime in words says of itself.
 _OURS = re.compile(
-    r"tflite|tf lite|tensorflow|litert|xnnpack|runtime|android|bit|armv7|armhf|arm32"
+    r"tflite|tf lite|tensorflow|litert|xnnpack|runtime|android"
+    r"|\b(?:32|64)[- ]?bit\b|armv7|armhf|arm32"
 )
 
 
@@ -60,7 +61,9 @@ def predict(
     else:
         try:
             hardware = devices.named(device)
-        except Unreadable:
+        except Unreadable as error:
+            if not str(error).startswith("no profile, and no known cores"):
+                raise UsageError(str(error), hint="harness devices lists the profiles") from None
             data.table(device)
             raise AssertionError from None
     chosen = backend if isinstance(backend, Backend) else _backend(backend, hardware)
@@ -106,12 +109,12 @@ def _graph(model: str | Path, asked: str, usual: str, input_size: int | None) ->
 
     path = Path(model).expanduser()
     dtype = asked or usual
-    if path.is_file() and (asked or input_size is not None):
+    if _is_file(path) and (asked or input_size is not None):
         raise UsageError(
             f"{path.name} has its own types and sizes",
             hint="--dtype and --input-size are of architectures by name",
         )
-    if path.is_file():
+    if _is_file(path):
         return read_graph(path), path.name
     if str(model).endswith(".tflite") or "/" in str(model):
         raise UsageError(f"there is no file {model}")
@@ -133,6 +136,13 @@ def _graph(model: str | Path, asked: str, usual: str, input_size: int | None) ->
         return found.graph(dtype, shape), f"{found.name}, {dtype}{size}"
     except ValueError as error:
         raise ModelError(f"{found.name}: {error}") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for one
+        return False
 
 
 def _alike(name: str, known: Sequence[str]) -> str:
@@ -176,7 +186,7 @@ def calibrate(table: str | Path, *, tell: Tell = lambda text: None) -> Calibrati
     path = Path(table).expanduser()
     data = prediction_data()
     _tell_broken(data, tell)
-    cases = cases_of(read_table(path), Devices(data))
+    cases = cases_of(read_table(path), Devices(data, fitted=False))
     if not any(case.ok for case in cases):
         raise UsageError(
             f"{path}: no row can be predicted", hint=f"harness validate {path} says why of each"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import log
 from typing import Any
 
 import numpy as np
@@ -87,8 +87,6 @@ def judged(case: Case, parameters: Parameters, spreads: dict[str, float]) -> Jud
         )
     except UnsupportedError as error:
         return Judged(case, str(error).splitlines()[0][:200])
-    if not 0 < found.latency_ms < inf:
-        return Judged(case, "the numbers of this device make no latency")
     return Judged(
         case, "ok", found.latency_ms, found.low_ms, found.high_ms, case.prepared.graph.macs
     )
@@ -169,8 +167,3 @@ def one_rate(rows: Sequence[Judged], *, per_setting: bool) -> Error | None:
         return None
     name = "one rate of MACs per device, backend, type" if per_setting else "one rate for all MACs"
     return Error(*_error(name, residuals), coverage=None)
-
-
-def rate(residual: float) -> float:
-    """Prediction over truth."""
-    return exp(-residual)

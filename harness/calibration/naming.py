@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from harness.config.prediction import PredictionData
 from harness.domain import Backend
 from harness.simulation.prediction import Core, Hardware, Parameters, Runtime, hardware_of
 from harness.simulation.prediction.hardware import CoreType
+from harness.simulation.version import check_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,16 @@ def words(text: str) -> tuple[str, ...]:
 
 
 class Devices:
-    """All devices and boards, found by their names in words."""
+    """All devices and boards, found by their names in words.
 
-    def __init__(self, data: PredictionData) -> None:
+    ``fitted`` is whether what was fitted is to be used: raises ``ConfigError`` where it is of other
+    formulas.
+    """
+
+    def __init__(self, data: PredictionData, *, fitted: bool = True) -> None:
         self.data = data
+        if fitted:
+            check_form(data.form)
         types = {
             kind: CoreType(
                 kind, core["float_macs"], core["int8_macs"], core["scalar"], core["cache_mib"]
@@ -62,6 +69,8 @@ class Devices:
         }
         self.hardware: dict[str, Hardware] = {}
         self._aliases: dict[tuple[str, ...], str] = {}
+        #: What two profiles are called.
+        self._twice: dict[tuple[str, ...], tuple[str, str]] = {}
         tables: Mapping[str, Any] = {**data.boards, **data.devices}
         for name, table in tables.items():
             if name in data.broken:
@@ -70,8 +79,14 @@ class Devices:
             if name in data.boards and name not in data.devices:
                 found = _uncalibrated(found)
             self.hardware[name] = found
-            for alias in (*table.get("names", ()), name):
-                self._aliases[words(alias)] = name
+            for alias in map(words, table.get("names", ())):
+                other = self._aliases.get(alias)
+                if other in data.devices and name in data.devices and other != name:
+                    self._twice[alias] = (str(other), name)
+                self._aliases[alias] = name
+        for name in self.hardware:  # its own name is nobody else's
+            self._aliases[words(name)] = name
+            self._twice.pop(words(name), None)
         # What is meant for a broken profile must not be taken for another device.
         self._aliases.update({words(name): name for name in data.broken})
 
@@ -112,7 +127,7 @@ class Devices:
         return self._longest(said, lambda name: True)
 
     def _longest(self, said: tuple[str, ...], wanted: Any) -> str | None:
-        best: tuple[int, str] | None = None
+        best: tuple[int, str, tuple[str, ...]] | None = None
         for alias, name in self._aliases.items():
             if not wanted(name):
                 continue
@@ -127,7 +142,10 @@ class Devices:
                 ):
                     continue
                 if best is None or len(alias) > best[0]:
-                    best = (len(alias), name)
+                    best = (len(alias), name, alias)
+        if best and best[2] in self._twice:
+            both = " and ".join(self._twice[best[2]])
+            raise Unreadable(f"{' '.join(best[2])!r} is what two profiles are called: {both}")
         return best[1] if best else None
 
 
@@ -184,8 +202,6 @@ def setting_of(published: Published, devices: Devices) -> Setting:
     if stated := re.search(r"32[ -]?bit|armv7|armhf|@.*hz", published.device.lower()):
         text += f" ; {stated[0]}"
     runtime = Runtime.parse(text)
-    if published.source.startswith("coral") and accelerator == "cpu":
-        runtime = Runtime.parse(f"TFLite 1.15 ; {published.notes}")
     hardware = _clocked(hardware, text, accelerator)
     threads = _threads(published, hardware) if accelerator == "cpu" else 1
     return Setting(hardware, Backend(accelerator, threads), runtime)
@@ -216,9 +232,4 @@ def _clocked(hardware: Hardware, text: str, accelerator: str) -> Hardware:
     return replace(hardware, cores=tuple(Core(c.kind, c.count, ghz) for c in hardware.cores))
 
 
-def known_names(devices: Devices) -> Iterable[str]:
-    """Names of every device and board that can be predicted."""
-    return sorted(devices.hardware)
-
-
-__all__ = ["Devices", "Setting", "Unreadable", "dtype_of", "known_names", "setting_of", "words"]
+__all__ = ["Devices", "Setting", "Unreadable", "dtype_of", "setting_of", "words"]

@@ -78,7 +78,7 @@ def cases_of_run(
                 "nothing can be fitted to that",
                 hint="its clock is too coarse or its time wrong; run without that variant",
             )
-        runtime = Runtime.parse(f"litert {record.runtime_version or ''}")
+        runtime = _runtime(record)
         published = Published(
             number=record.id, model=record.job.model, dtype=record.job.recipe, device=device,
             soc="", backend=str(record.job.backend), threads=str(record.job.backend.threads),
@@ -93,12 +93,23 @@ def cases_of_run(
                 record.job.model,
             )
         )
+    if not found and not any(record.status is JobStatus.OK for record in here):
+        raise UsageError(
+            f"no job on {device} ended well: there is nothing to calibrate with",
+            hint="harness table RUN says what each failed of",
+        )
     if not found:
         raise UsageError(
             f"no job on {device} has a latency and its variant at hand",
             hint="calibrate where the run was made: variants are kept in the harness's cache",
         )
     return tuple(found)
+
+
+def _runtime(record: JobRecord) -> Runtime:
+    """What executed: a ``tflite_runtime`` 2.5 has other kernels than a present LiteRT."""
+    machine = str((record.facts.get("platform") or {}).get("machine") or "")
+    return Runtime.parse(f"{record.runtime or 'litert'} {record.runtime_version or ''} ; {machine}")
 
 
 def _parts(devices: Devices, device: str, like: str) -> Hardware:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from harness.cache import bounded
 from harness.calibration.reading import Unreadable, is_nothing, type_of
 from harness.errors import UsageError
 
@@ -51,9 +52,10 @@ def read_table(path: Path) -> tuple[Published, ...]:
     Raises ``UsageError`` where there is none, or columns are missing or twice there.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        content = bounded(path, _MOST_BYTES)
+        if len(content) > _MOST_BYTES:
             raise UsageError(f"{path}: more than {_MOST_BYTES:,} bytes", hint="is it a table?")
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:

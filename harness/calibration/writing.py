@@ -6,6 +6,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from harness.config.devices import device_files, own_devices
 from harness.config.paths import profiles_dir
 from harness.config.prediction import forget, prediction_data, prediction_table
 from harness.config.processors import processors_dir
-from harness.errors import ConfigError, UsageError
+from harness.errors import ConfigError, HarnessError, UsageError
 from harness.simulation.prediction import prior_of
 from harness.simulation.version import FORM
 
@@ -163,28 +164,63 @@ def difference(files: Mapping[Path, str]) -> str:
 
 
 def write(files: Mapping[Path, str]) -> list[Path]:
-    """Write what is different, each file whole; returns which.
+    """Write what is different: all files whole, or none; returns which.
 
     A file takes the place of the one before only if it reads as it should. Raises ``UsageError``.
     """
-    written = []
-    for path, text in files.items():
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as part:
+    changed = {
+        path: text
+        for path, text in files.items()
+        if not (path.is_file() and path.read_text(encoding="utf-8") == text)
+    }
+    before = {path: path.read_bytes() if path.is_file() else None for path in changed}
+    try:
+        with ExitStack() as stack:  # they take their places when all are made
+            for path, text in changed.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part = stack.enter_context(whole_file(path))
                 part.write_text(text, encoding="utf-8")
                 part.chmod(0o644)
                 _read_again(part, path, text)
-        except OSError as error:
-            raise UsageError(
-                f"cannot write {path}: {error.strerror}",
-                hint="calibrate in a checkout, or set HARNESS_DEVICES and HARNESS_PROCESSORS",
-            ) from None
-        written.append(path)
+    except (OSError, HarnessError) as error:
+        _restore(before)
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(
+            f"nothing is written: {error}",
+            hint="calibrate in a checkout, or set HARNESS_DEVICES and HARNESS_PROCESSORS",
+        ) from None
     forget()
-    return written
+    return list(changed)
+
+
+def _restore(before: Mapping[Path, bytes | None]) -> None:
+    for path, content in before.items():
+        with suppress(OSError):
+            if content is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != content:
+                path.write_bytes(content)
+
+
+def left_behind(calibration: Calibration) -> list[str]:
+    """Devices with fitted factors of which the table has no row.
+
+    Their factors belong to the parameters of all that would be replaced.
+    """
+    told = {case.setting.hardware.name for case in calibration.cases if case.setting}
+    devices = prediction_data().devices
+    return sorted(name for name, table in devices.items() if table["fitted"] and name not in told)
+
+
+def at_bounds(calibration: Calibration) -> list[str]:
+    """Fitted parameters that lie at the end of what is physically possible: signs of wrong rows."""
+    found = []
+    for name, value in sorted(calibration.fit.values.items()):
+        prior = prior_of(name)
+        if value < prior.low * 1.001 or value > prior.high / 1.001:
+            found.append(f"{name} = {value:.3g} ({prior.meaning}: {prior.low:g} to {prior.high:g})")
+    return found
 
 
 def _read_again(part: Path, path: Path, text: str) -> None:

@@ -70,12 +70,29 @@ def calibrate(
         print(text, file=sys.stderr, flush=True)
 
     from harness.calibration import writing
+    from harness.calibration.own import percent
 
     if table is not None:
         if device or like or simulated:
             raise UsageError("--device, --like and --simulated go with --from-run")
         found = harness.calibrate(table, tell=tell)
         files = writing.changed_files(found, table.name)
+        models = len({case.architecture for case in found.cases})
+        fitted, unseen = percent(found.fit.residuals), percent(found.unseen)
+        tell(
+            f"{len(found.cases)} rows of {models} models: median error {fitted:.1f} %, with each "
+            f"model left out {unseen:.1f} %"
+        )
+        for text in writing.at_bounds(found):
+            tell(f"at its bound: {text}")
+        left = writing.left_behind(found)
+        if left and write:
+            raise UsageError(
+                f"the table has no rows of {', '.join(left)}: their factors belong to what would "
+                "be replaced",
+                hint="add your rows to the table that they were fitted to, or calibrate one device "
+                "from a run of your own: --from-run RUN --device DEVICE",
+            )
     else:
         assert from_run is not None
         if device is None:
@@ -83,8 +100,6 @@ def calibrate(
         own = harness.calibrate_device(
             from_run, device, like=like, simulated=simulated, store=store
         )
-        from harness.calibration.own import percent
-
         count = len(own.cases)
         tell(
             f"{count} measurement{'s' if count != 1 else ''} on {device}: median error "

@@ -27,7 +27,7 @@ def predict(
         typer.Option(
             "--backend",
             "-b",
-            help="cpu x4, gpu, nnapi, edgetpu; by default the device's Edge TPU, or cpu x4.",
+            help="cpu x4, gpu, nnapi, npu, edgetpu; by default the device's Edge TPU, or cpu x4.",
             metavar="BACKEND",
         ),
     ] = "",
@@ -35,8 +35,8 @@ def predict(
         str,
         typer.Option(
             "--dtype",
-            help="Of an architecture: float32, int8 or uint8; by default int8 on an Edge TPU, "
-            "float32 elsewhere.",
+            help="Of an architecture: float32, int8 or uint8; by default int8 on an Edge TPU "
+            "or a neural processor, float32 elsewhere.",
             metavar="TYPE",
         ),
     ] = "",
@@ -48,7 +48,8 @@ def predict(
         str,
         typer.Option(
             "--runtime",
-            help="What executes, in words: 'TFLite 2.5, 32-bit OS'. By default a present LiteRT.",
+            help="What executes, in words: 'TFLite 2.5, 32-bit OS'; TFLite without a release has "
+            "the kernels of 2020. By default a present LiteRT.",
             metavar="TEXT",
         ),
     ] = "",

@@ -23,9 +23,10 @@ from harness.errors import ConfigError, UsageError, suggest
 class PredictionData:
     """Everything that predictions need, checked.
 
-    ``devices`` and ``boards``: name -> a ``[prediction]`` table; ``cores``: type -> float_macs,
-    int8_macs; ``fitted``: parameters of no single device; ``spreads`` of intervals. ``broken``:
-    name -> what is wrong with the profile, which stops only predictions of that device.
+    ``devices`` and ``boards``: name -> a ``[prediction]`` table; ``cores``: type -> what it
+    does in a cycle; ``fitted``: parameters of no single device; ``spreads`` of intervals;
+    ``form`` is the version of the formulas that they were fitted to, empty without any.
+    ``broken``: name -> what is wrong with the profile, which stops only predictions of that device.
     """
 
     devices: Mapping[str, Mapping[str, Any]]
@@ -33,6 +34,7 @@ class PredictionData:
     cores: Mapping[str, Mapping[str, Any]]
     fitted: Mapping[str, float] = field(default_factory=dict)
     spreads: Mapping[str, float] = field(default_factory=dict)
+    form: str = ""
     broken: Mapping[str, ConfigError] = field(default_factory=dict)
 
     def refuse_broken(self, name: str) -> None:
@@ -84,6 +86,7 @@ def prediction_data() -> PredictionData:
         cores=processors.cores(),
         fitted=fitted.parameters,
         spreads=fitted.spreads,
+        form=fitted.form,
     )
 
 

@@ -19,7 +19,7 @@ from harness.config.paths import profiles_dir
 from harness.config.strict import Strict
 from harness.config.toml_source import TomlSource
 
-_Positive = Annotated[float, Field(gt=0, lt=1e9)]
+_Positive = Annotated[float, Field(gt=1e-9, lt=1e9)]
 _T = TypeVar("_T", bound=Strict)
 
 
@@ -28,8 +28,8 @@ class CoreFile(Strict):
 
     float_macs: _Positive
     int8_macs: _Positive
-    scalar: _Positive = 1.0
-    cache_mib: _Positive = 1.0
+    scalar: _Positive
+    cache_mib: _Positive
     source: str
 
 
@@ -137,8 +137,10 @@ def resolved(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     """
     kinds = sorted({core["type"] for core in table["cores"]})
     starts = ["kernel.xnnpack.", "memory.", *(f"core.{kind}." for kind in kinds)]
+    if "edgetpu" in table or "npu" in table:  # a neural processor has an Edge TPU's shares
+        starts.append("edgetpu.")
     if "edgetpu" in table:
-        starts += ["edgetpu.", f"link.{table['edgetpu']['link']}."]
+        starts.append(f"link.{table['edgetpu']['link']}.")
     chips = [name for name in ACCELERATORS if name in table]
     starts += [f"{name}." for name in chips]
     parameters = {
@@ -149,6 +151,7 @@ def resolved(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     known = cores()
     return {
         "name": name,
+        "form": fitted().form,
         "cores": table["cores"],
         "memory_gbs": table["memory_gbs"],
         "core_types": {

@@ -42,9 +42,12 @@ def prediction_parts(found: Prediction, *, operators: bool = False) -> Iterator[
     """A prediction for rich: the latency, then where it goes by class or by operator."""
     yield Text.assemble(
         (f"{_ms(found.latency_ms)} ms", "bold"),
-        f"  {_ms(found.low_ms)} to {_ms(found.high_ms)} (predicted; the truth is in here nine "
-        "times of ten)",
+        f"  {_ms(found.low_ms)} to {_ms(found.high_ms)} (predicted, with its 90 % interval)",
     )
+    if not found.calibrated:
+        yield Text(
+            "put together from its cores: no latency of this device has been seen", style="dim"
+        )
     yield Text(
         plain("; ".join(filter(None, (found.model, f"{found.device}, {found.backend}")))),
         style="dim",

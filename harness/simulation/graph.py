@@ -29,9 +29,20 @@ __all__ = [
 ]
 
 
+#: Offsets in a flatbuffer have 31 bits; weights beyond it stand elsewhere.
+_MOST_BYTES = 2**31
+
+
 def read_graph(path: Path) -> Graph:
     """What a ``.tflite`` file holds; raises ``ModelError`` for a damaged one."""
-    data = path.read_bytes()
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ModelError(
+                f"{path.name} has {path.stat().st_size:,} bytes: a .tflite file has 2 GiB at most"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from None
     try:
         return FileReader(data).read()
     except ModelError:

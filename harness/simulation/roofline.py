@@ -46,9 +46,10 @@ from harness.errors import UnsupportedError
 from harness.simulation.edgetpu import compiled
 from harness.simulation.graph import Graph, Operator
 from harness.simulation.prediction.simulated import modelled
+from harness.simulation.version import FORM
 
-#: Version of the model's form; goes into every simulated record.
-MODEL_VERSION = "roofline-2"
+#: What made a simulated record's times: this model, or the predictor where a profile has its table.
+MODEL_VERSION = f"roofline-2, {FORM}"
 
 #: Accelerators whose times are the predictor's alone.
 DELEGATES = ("gpu", "nnapi", "npu")

@@ -258,6 +258,14 @@ def test_a_calibration_of_few_rows_is_whole_and_repeats(
     assert again.parameters()("device.raspberry-pi-4.cpu.float") == pytest.approx(
         found.fit.values["device.raspberry-pi-4.cpu.float"], rel=1e-3
     )
+    # All or none: what cannot be placed leaves what was placed before it as it was.
+    blocked = own / "no-folder.toml"
+    blocked.mkdir()
+    texts = {path: path.read_text() for path in files}
+    with pytest.raises(UsageError, match=r"nothing is written: .*no-folder"):
+        writing.write({blocked: "x = 1\n", **{p: t + "# more\n" for p, t in texts.items()}})
+    assert {path: path.read_text() for path in files} == texts
+    assert sorted(own.iterdir()) == [blocked, own / "raspberry-pi-4.toml"]
     kept = (own / "raspberry-pi-4.toml").read_text()
     assert kept.split("# Fitted by")[0] == profile.split("# Fitted by")[0]
 
@@ -392,3 +400,21 @@ def test_odd_rows_say_why_and_stop_no_other(table: Callable[[str], Path], device
     assert len(rows) == 9 and [row["status"] == "ok" for row in rows[4:]] == [
         True, False, False, False, True,
     ]  # fmt: skip
+
+
+def test_a_table_that_leaves_devices_behind_is_not_written(
+    table: Callable[[str], Path], tmp_path: Path
+) -> None:
+    row = "mobilenet_v1_1.0_224,,float32,Raspberry Pi 4,,TFLite 2.18 XNNPACK,4,{},\n"
+    path = table(row.format(77.0))
+    done = command("calibrate", str(path), "--write", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the table has no rows of" in done.stderr and "pixel-3" in done.stderr
+    assert "1 rows of 1 models: median error" in done.stderr
+    found = harness.calibrate(table(row.format(77_000_000.0)))  # ns, taken for ms
+    assert any("core.cortex-a72.float = 0.25" in text for text in writing.at_bounds(found))
+
+
+def test_a_tables_source_is_nothing_to_predict_by(devices: Devices) -> None:
+    said = row("Raspberry Pi 4", "LiteRT 2 CPU")
+    assert setting_of(replace(said, source="coral forum"), devices) == setting_of(said, devices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,34 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was(own: Path) -> None:
 def test_a_devices_name_may_have_dots() -> None:
     assert prior_of("device.board.v1.cpu.float").sigma == prior_of("device.b.cpu.float").sigma
     assert prior_of("device.board.v1.memory").sigma == prior_of("device.b.memory").sigma
+
+
+@pytest.mark.parametrize(
+    ("runtime", "version", "machine", "kernels", "bits"),
+    [
+        ("tflite_runtime", "2.5.0", "armv7l", "default default", 32),
+        ("tflite_runtime", "2.14.0", "aarch64", "xnnpack xnnpack", 64),
+        ("ai_edge_litert", "1.2.0", "aarch64", "xnnpack xnnpack", 64),
+        (None, None, "", "xnnpack xnnpack", 64),
+    ],
+)
+def test_kernels_are_those_of_what_ran(
+    own: Path, sha: str, runtime: str | None, version: str | None, machine: str, kernels: str,
+    bits: int,
+) -> None:  # fmt: skip
+    (own / "board.toml").write_text(PROFILE)
+    made = replace(
+        record(sha, "board"), runtime=runtime, runtime_version=version,
+        facts={"platform": {"machine": machine}},
+    )  # fmt: skip
+    (case,) = cases_of_run([made], Devices(prediction_data()), "board", "board")
+    assert case.setting is not None
+    found = case.setting.runtime
+    assert (f"{found.float_kernel} {found.int8_kernel}", found.bits) == (kernels, bits)
+
+
+def test_a_run_of_failures_alone_says_so(own: Path, sha: str) -> None:
+    (own / "board.toml").write_text(PROFILE)
+    failed = replace(record(sha, "board"), status=JobStatus.FAILED)
+    with pytest.raises(UsageError, match="no job on board ended well"):
+        calibrated([failed], "board")

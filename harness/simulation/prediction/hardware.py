@@ -111,7 +111,8 @@ class Runtime:
         """A runtime from free text: ``TFLite 2.5.0 CPU (default int8 kernels)``, ``litert 2``.
 
         A release from 2.13 on uses XNNPACK for floats and integers; before, for floats where
-        the text says so. What names none of this is a present release.
+        the text says so; without a release, TensorFlow Lite or Android is of 2020. What names none
+        of this is a present release.
         """
         low = text.lower()
         bits = 32 if re.search(r"32[- ]?bit|armv7|armhf|arm32", low) else 64

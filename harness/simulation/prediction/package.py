@@ -4,9 +4,10 @@ A compiled file holds a package of google-coral/libedgetpu's ``executable.fbs``:
 that caches parameters, and one that is run for each inference, whose instructions the host sends
 every time (``InstructionHint``: "Whole instruction chunk is always transferred").
 
-The rules below were read off twelve of Coral's published models beside what the compiler made of
-them (MobileNet V1, DeepLab, PoseNet, BodyPix, MoveNet): parameters within 7 %, instructions within
-a factor of 2.
+The rules below were read off twelve convolutional networks of google-coral/test_data beside what
+the compiler made of them (MobileNet V1, DeepLab, PoseNet, BodyPix, MoveNet): parameters within 7 %,
+instructions mostly within a factor of 2. Softmax and recurrent networks, which are unrolled, have
+more.
 """
 
 from __future__ import annotations

@@ -22,10 +22,6 @@ class Prior:
     high: float
     meaning: str
 
-    def wider(self, times: float) -> Prior:
-        """The same with another spread."""
-        return Prior(self.value, self.sigma * times, self.low, self.high, self.meaning)
-
 
 def _share(value: float, sigma: float = 0.4) -> Prior:
     return Prior(value, sigma, 0.01, 1.0, "share of the peak rate of the core's SIMD units")
@@ -50,11 +46,11 @@ _SHARES = {
 
 #: Kernel and data type -> cycles for each element of: arithmetic (packing its input, writing
 #: its output), elementwise, pooling, resize, movement, activation, search. The default kernels'
-#: integer element-wise operators are scalar in part, XNNPACK's are not. Resize and search are twice
-#: what was measured on an x86 core (of scalar speed 2) with LiteRT 2: a bilinear resize to
-#: 513 x 513 x 21 took 2.8 cycles of floats and 8.1 of integers, XNNPACK's 1.0 of both; ``ARG_MAX``
-#: over it 0.9 and 2.2, for which XNNPACK has no kernel. The core's clock was its nominal one,
-#: which it may exceed.
+#: integer element-wise operators are scalar in part, XNNPACK's are not. Resize and search are some
+#: two times what was measured on an x86 core (of scalar speed 2) with LiteRT 2: a bilinear resize
+#: to 513 x 513 x 21 took 2.8 cycles of floats and 8.1 of integers, XNNPACK's 1.0 of both;
+#: ``ARG_MAX`` over it 0.9 and 2.2, for which XNNPACK has no kernel. Cycles are of its nominal
+#: clock, which it exceeds.
 _ELEMENTS = {
     "xnnpack.float": (0.6, 0.5, 0.6, 2.0, 0.5, 4.0, 2.0),
     "xnnpack.int8": (0.6, 0.5, 0.5, 2.0, 0.3, 1.0, 5.0),
@@ -118,12 +114,12 @@ def _kernels() -> dict[str, Prior]:
 
 def _accelerators() -> dict[str, Prior]:
     found: dict[str, Prior] = {}
-    # kind: shares by class, cycles of nothing but: share of bandwidth, us per operator and call
+    # kind: shares of the peak by class, us to start an operator, us of a call
     for kind, shares, launch, invoke in (
         ("gpu", (0.25, 0.25, 0.06, 0.05), 8.0, 800.0),
         ("nnapi", (0.2, 0.2, 0.06, 0.05), 10.0, 1500.0),
         ("npu", (), 2.0, 300.0),  # its shares and memory are those of an Edge TPU
-        ("edgetpu", (0.4, 0.4, 0.06, 0.05), 0.5, 250.0),
+        ("edgetpu", (0.4, 0.4, 0.06, 0.05), 0.5, None),  # its calls are those of its link
     ):
         if shares:
             for name, share in zip(_ARITHMETIC, shares, strict=True):
@@ -136,12 +132,11 @@ def _accelerators() -> dict[str, Prior]:
                 *known, "share of its memory's rate that activations move at"
             )
         found[f"{kind}.operator"] = Prior(launch, 0.5, 0.05, 100.0, "microseconds per operator")
-        found[f"{kind}.invoke"] = Prior(
-            invoke, 0.4, 20.0, 5000.0, "microseconds to hand a partition over and wait for it"
-        )
-        found[f"{kind}.full"] = Prior(
-            0.6, 0.2, 0.3, 1.0, "rate in 32-bit floats, against 16-bit ones"
-        )
+        if invoke is not None:
+            found[f"{kind}.invoke"] = Prior(
+                invoke, 0.4, 20.0, 5000.0, "microseconds to hand a partition over and wait for it"
+            )
+    found["gpu.full"] = Prior(0.6, 0.2, 0.3, 1.0, "rate in 32-bit floats, against 16-bit ones")
     # Chunks of results: EfficientDet-Lite0, which gives back 1.7 MB, was published with 440 to 525
     # ms on USB 2, 100 to 120 ms on a Raspberry Pi 4 (NobuoTsukamoto/benchmarks), 37 ms on a desktop
     # (Coral's page of models).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,9 @@ from harness.simulation.prediction.interval import interval
 from harness.simulation.prediction.parameters import Parameters
 from harness.simulation.prediction.partitions import Partition, divide, partition
 
+#: Some three years: beyond it sizes or rates are no device's.
+_LONGEST_MS = 1e11
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorTime:
@@ -38,7 +42,8 @@ class OperatorTime:
 class Prediction:
     """A predicted latency of one inference, in milliseconds.
 
-    The interval from ``low_ms`` to ``high_ms`` is meant to hold the truth nine times of ten.
+    The interval from ``low_ms`` to ``high_ms`` is meant to hold the truth nine times of ten;
+    ``calibrated`` is whether any latency of the device has been seen.
     ``overhead_ms`` is what of it no operator takes: calls, transfers, streamed parameters.
     ``model`` is what it was asked for, in words.
     """
@@ -51,6 +56,7 @@ class Prediction:
     overhead_ms: float
     operators: tuple[OperatorTime, ...]
     model: str = ""
+    calibrated: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON values."""
@@ -62,6 +68,7 @@ class Prediction:
             "low_ms": self.low_ms,
             "high_ms": self.high_ms,
             "overhead_ms": self.overhead_ms,
+            "calibrated": self.calibrated,
             "operators": [
                 {
                     "index": each.index,
@@ -76,12 +83,48 @@ class Prediction:
         }
 
 
+#: Operators of no schema whose work is known.
+_CUSTOM = re.compile(r"PostProcess|NonMaxSuppression|PosenetDecoder")
+
+
 class Prepared:
     """A graph taken apart once, for any number of predictions."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._partitions: dict[str, Partition] = {}
+
+    def check(self) -> None:
+        """Raises ``UnsupportedError`` for a graph of which nothing can be said."""
+        if self._unknown:
+            raise UnsupportedError(self._unknown[0], hint=self._unknown[1])
+
+    @cached_property
+    def _unknown(self) -> tuple[str, str] | None:
+        graph = self.graph
+        if compiled(graph):
+            return (
+                f"this file went through the Edge TPU compiler: {COMPILED} hides its operators",
+                "predict the file that it was compiled from",
+            )
+        if not graph.operators:
+            return "it has no operators: there is nothing to predict", "harness inspect FILE"
+        for tensor in graph.inputs:
+            # The first may be open: it counts samples, of which one is predicted.
+            if min((*tensor.shape, *tensor.shape_signature[1:]), default=1) < 0:
+                open_shape = list(tensor.shape_signature or tensor.shape)
+                return (
+                    f"the shape of its input {tensor.name[:60]} is open: {open_shape}",
+                    "convert the model with a fixed input shape",
+                )
+        for operator in graph.operators:
+            if operator.custom and not _CUSTOM.search(operator.name):
+                return (
+                    f"operator {operator.index} is custom: what {operator.name[:60]} does is not "
+                    "known",
+                    "harness inspect FILE lists the operators",
+                )
+        return None
 
     @cached_property
     def work(self) -> Work:
@@ -121,6 +164,7 @@ def seconds(
 
     Raises ``UnsupportedError`` for what the device or the accelerator cannot run.
     """
+    prepared.check()
     work = prepared.work
     name = backend.accelerator
     overhead = processor.invoke_seconds(hardware, parameters)
@@ -134,11 +178,6 @@ def seconds(
             )
         taken = processor.seconds(work, hardware, backend.threads, runtime, parameters)
         return taken, overhead, None
-    if compiled(prepared.graph):
-        raise UnsupportedError(
-            f"this file went through the Edge TPU compiler: {COMPILED} hides its operators",
-            hint="predict the file that it was compiled from",
-        )
     if name == "edgetpu":
         return _edgetpu(prepared, hardware, runtime, parameters, overhead)
     accelerator = hardware.accelerators.get(name)
@@ -217,6 +256,8 @@ def predict(
         prepared, hardware, backend, runtime or Runtime(), parameters or Parameters()
     )
     total = float(taken.sum() + overhead) * 1e3
+    if not 0 < total < _LONGEST_MS:
+        raise UnsupportedError("the numbers of this device and model make no latency")
     low, high = interval(total, hardware, backend.accelerator, spreads or {})
     work = prepared.work
     place = "cpu" if backend.accelerator == "xnnpack" else backend.accelerator
@@ -227,6 +268,7 @@ def predict(
         low_ms=low,
         high_ms=high,
         overhead_ms=overhead * 1e3,
+        calibrated=hardware.calibrated,
         operators=tuple(
             OperatorTime(
                 index,

@@ -11,7 +11,8 @@ them, and of those out of order the fit decides by the parameters. ``threads`` i
 by Amdahl's law over the sum of the cores' speeds (G. Amdahl, AFIPS 1967), the fastest first;
 the memory has a rate for one thread and one for all (Williams, Waterman, Patterson, "Roofline",
 CACM 52(4), 2009). Operators of the default kernels that are not arithmetic use one thread, as
-their implementations do; XNNPACK shares all of them out.
+their implementations do; XNNPACK shares out all that it has kernels for. Weights that the last
+cache does not hold are read again, see ``_weights_read``.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from harness.simulation.elements import Graph
 from harness.simulation.prediction.hardware import CoreType, Runtime, hardware_of
 from harness.simulation.prediction.parameters import Parameters
 from harness.simulation.prediction.predicting import Prepared, seconds
+from harness.simulation.version import check_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ def modelled(graph: Graph, backend: Backend, table: Mapping[str, Any]) -> Modell
     ``table`` is the profile's, as ``harness.config.processors.resolved`` gives it. Raises
     ``UnsupportedError`` for what cannot run there.
     """
+    check_form(table["form"])
     types = {kind: CoreType(kind, *per_cycle) for kind, per_cycle in table["core_types"].items()}
     hardware = hardware_of(table["name"], table, types)
     prepared = Prepared(graph)
