@@ -200,6 +200,8 @@ def _paramiko(host: str, config: str | None) -> dict[str, list[str]]:
         return {"identityfile": [f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]}
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
+        if "\0" in text:  # which no name of a file or host may have
+            raise ConfigError(f"{path}: not a text file: it has a zero byte")
         entry = paramiko.SSHConfig.from_text(text).lookup(host)
     except (paramiko.SSHException, OSError) as error:
         raise ConfigError(f"{path}: {error}") from None

@@ -144,6 +144,16 @@ def test_times_of_an_ssh_configuration(tmp_path: Path, monkeypatch: pytest.Monke
     assert (found.connect_timeout, found.alive_interval, found.alive_count) == (90.0, 120.0, 3)
 
 
+def test_a_zero_byte_in_an_ssh_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    config = tmp_path / "config"
+    config.write_bytes(b"Host board\n  UserKnownHostsFile ~/a ~\0\0/b\n")
+    with pytest.raises(ConfigError, match="it has a zero byte"):
+        ssh_config.resolve("board", config=str(config))
+
+
 def test_a_png_whose_chunk_says_that_it_has_4_gb(tmp_path: Path) -> None:
     """In a process that has not so much memory."""
     head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\5\0\0\0\7\x08\4\0\0\0j\xaeOe"
