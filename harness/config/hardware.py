@@ -26,7 +26,7 @@ class ClusterFile(Strict):
 class ChipFile(Strict):
     """A GPU, or what is behind NNAPI or another delegate: peak rates in GMAC/s."""
 
-    type: _Name = Field(description="devices with the same one share what is fitted")
+    type: _Name = Field(description="what it is, in words: for the reader")
     float_gmacs: float = Field(gt=0, le=1e7, description="16-bit floats on a GPU")
     int8_gmacs: float = Field(gt=0, le=1e7)
     memory_gbs: float | None = Field(default=None, gt=0, le=1e4)

@@ -1,6 +1,6 @@
 """Which fault of a plan strikes now: counted, and drawn from a seed where they are random.
 
-Nothing here knows how a fault is played; see ``transports/faulty.py``.
+Nothing here knows how a fault is played; see ``transports/faulty/``.
 """
 
 from __future__ import annotations

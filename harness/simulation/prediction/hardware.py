@@ -38,7 +38,7 @@ class CoreType:
 class Accelerator:
     """A GPU, a neural processor behind NNAPI, or another: peak rates in GMAC/s, link in MB/s.
 
-    ``kind`` names it among its like, so that devices with the same one share what is fitted.
+    ``kind`` says what it is: what is fitted is shared by all GPUs, or all that NNAPI stands for.
     """
 
     kind: str
