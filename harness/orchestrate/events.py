@@ -120,6 +120,15 @@ class DeviceSetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultUnstruck:
+    """A fault that a simulated device was given never struck; ``resumed``: since the resume."""
+
+    device: str
+    fault: str
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class JobSealed:
     """A job has its record; ``summary`` in a few words."""
 
@@ -150,6 +159,7 @@ Event = (
     | TrialAdded
     | TrialEnded
     | DeviceSetAside
+    | FaultUnstruck
     | JobSealed
     | RoundEnded
 )

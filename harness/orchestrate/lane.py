@@ -68,6 +68,7 @@ class Lane(LaneSession):
             try:
                 with as_job_errors():
                     self._session = Session(self.device, self._owner)
+                    stack.callback(self._note_struck)
                     self._with_retries(self._enter)
                     stack.callback(self._leave)
                     self._with_retries(self._push)

@@ -64,6 +64,8 @@ class LaneSession:
         self.real = device.kind is not DeviceKind.SIMULATED
         #: Set once the device gets no more jobs; those that are open are then ``left``.
         self.aside: Aside | None = None
+        #: Which of the device's faults have struck, by position in ``Device.faults``.
+        self.struck: set[int] = set()
         self._jobs = jobs
         self._policy = policy
         self._store = store
@@ -109,6 +111,9 @@ class LaneSession:
         if self._readiness is not None:
             self._readiness.close()
         self._session.close()
+
+    def _note_struck(self) -> None:
+        self.struck |= getattr(self._session.transport, "struck", frozenset())
 
     def _get_ready(self) -> None:
         """What the Policy sets for as long as the link lasts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import groupby
@@ -35,6 +35,10 @@ class Runner(Protocol):
     def run(self, jobs: Sequence[LaneJob]) -> None:
         """Every job to its record, unless the run is stopped. Raises ``StoreError`` only."""
 
+    @property
+    def struck(self) -> Mapping[str, Collection[int]]:
+        """Which faults have struck, by device, as positions in ``Device.faults``."""
+
 
 #: ``(suite, store, owner, tell, stopped)`` -> a runner: ``Lanes`` for a suite.
 RunnerFactory = Callable[[Suite, Store, str, Listener, Stop], Runner]
@@ -63,6 +67,12 @@ class Lanes:
         self._tell, self._stopped = tell, stopped
         self._waiting: dict[str, list[Lane]] = {}
         self._aside: set[str] = set()
+        self._struck: dict[str, set[int]] = defaultdict(set)
+
+    @property
+    def struck(self) -> Mapping[str, Collection[int]]:
+        """See ``Runner``."""
+        return self._struck
 
     def run(self, jobs: Sequence[LaneJob]) -> None:
         """Every job to its record, unless the run is stopped. Raises ``StoreError`` only."""
@@ -84,6 +94,7 @@ class Lanes:
                     for future in ended:
                         del running[future]
                         for lane in future.result():
+                            self._struck[lane.device.name] |= lane.struck
                             self._hand_on(lane)
             except BaseException:
                 self._stopped.request()  # the store failed: the other devices need not go on

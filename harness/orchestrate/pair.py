@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -130,6 +130,12 @@ class Pair:
     ) -> None:
         self._course, self._suite, self._store, self._owner = course, suite, store, owner
         self._tell, self._stopped = _once_connected(tell), stopped
+        self._lanes: dict[str, _Turns] = {}
+
+    @property
+    def struck(self) -> Mapping[str, Collection[int]]:
+        """See ``Runner``."""
+        return {name: lane.struck for name, lane in self._lanes.items()}
 
     def run(self, jobs: Sequence[LaneJob]) -> None:
         """Both jobs to their records, unless the run is stopped. Raises ``StoreError`` only."""
@@ -138,7 +144,7 @@ class Pair:
             self._skip(jobs)
             return
         devices = {device.name: device for device in self._suite.devices}
-        lanes = {
+        lanes = self._lanes = {
             name: _Turns(
                 devices[name], [item for item in jobs if item.device == name],
                 self._suite.policy, self._store, self._owner, self._tell, self._stopped,

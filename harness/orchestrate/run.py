@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,14 @@ from harness.errors import (
 from harness.orchestrate import conclude
 from harness.orchestrate.enough import may_add
 from harness.orchestrate.environment import snapshot
-from harness.orchestrate.events import Event, JobSealed, Listener, Preparing, RunStarted
+from harness.orchestrate.events import (
+    Event,
+    FaultUnstruck,
+    JobSealed,
+    Listener,
+    Preparing,
+    RunStarted,
+)
 from harness.orchestrate.lane_job import LaneJob
 from harness.orchestrate.lanes import Lanes, RunnerFactory, host
 from harness.orchestrate.passes import PASSES
@@ -146,7 +153,26 @@ def _carry_on(
     if stopped():
         return
     jobs = _lane_jobs(store, done, pending, prepared, suite, tell)
-    runner(suite, store, owner, tell, stopped).run(jobs)
+    measuring = runner(suite, store, owner, tell, stopped)
+    measuring.run(jobs)
+    if not stopped():
+        _tell_unstruck(suite, pending, measuring.struck, tell, resumed=resumed)
+
+
+def _tell_unstruck(
+    suite: Suite,
+    pending: Sequence[JobRecord],
+    struck: Mapping[str, Collection[int]],
+    tell: Listener,
+    *,
+    resumed: bool,
+) -> None:
+    """A rehearsal of trouble that did not come must not look like one that was passed."""
+    used = {item.job.device for item in pending}
+    for device in suite.devices:
+        for index, fault in enumerate(device.faults):
+            if device.name in used and index not in struck.get(device.name, ()):
+                tell(FaultUnstruck(device.name, fault, resumed))
 
 
 def _fail(

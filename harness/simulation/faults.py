@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from harness.domain.fault import PURPOSES, Fault, FaultKind, RandomFaults, parse_fault
 
@@ -29,6 +30,13 @@ _DRAWN: dict[str, tuple[FaultKind, ...]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn(Fault):
+    """A fault that ``random`` made; ``position`` is that one's among the texts."""
+
+    position: int = 0
+
+
 class FaultPlan:
     """The faults of one device over one session, with what is left of each.
 
@@ -38,15 +46,22 @@ class FaultPlan:
     def __init__(self, device: str, texts: Sequence[str]) -> None:
         found = [parse_fault(text) for text in texts]
         self._device = device
-        self._random = [item for item in found if isinstance(item, RandomFaults)]
-        self._faults = [item for item in found if isinstance(item, Fault)]
-        #: By place in the list: the same text twice is two faults.
+        # By position among the texts: the same text twice is two faults.
+        self._random = {
+            index: item for index, item in enumerate(found) if isinstance(item, RandomFaults)
+        }
+        self._faults = {index: item for index, item in enumerate(found) if isinstance(item, Fault)}
         self._struck: Counter[int] = Counter()
         self._seen: Counter[str] = Counter()
 
     def uses(self, *kinds: FaultKind) -> bool:
         """Whether one of these kinds is planned by name."""
-        return any(fault.kind in kinds for fault in self._faults)
+        return any(fault.kind in kinds for fault in self._faults.values())
+
+    @property
+    def struck(self) -> frozenset[int]:
+        """Which of the texts have struck so far, by position; of random ones: at all."""
+        return frozenset(self._struck)
 
     def reached(self, place: str) -> list[Fault]:
         """The faults that strike at the next ``connect``, ``push`` or ``start``; they count."""
@@ -57,7 +72,7 @@ class FaultPlan:
             for fault in self._due()
             if fault.place == place and fault.number in (0, number) and self.strike(fault)
         ]
-        return due + self._drawn(place, f"{place}/{number}")
+        return due + [item for item in self._drawn(place, f"{place}/{number}") if self.strike(item)]
 
     def of_process(self, purpose: str, number: int, identity: str) -> list[Fault]:
         """The faults that may strike while an agent process loads and does its work.
@@ -78,12 +93,14 @@ class FaultPlan:
         # Half of them while the model loads, half of them later.
         later = random.Random(f"{self._device}/{identity}/{self._seen[identity]}")  # noqa: S311
         return due + [
-            Fault(item.kind, purpose if later.random() < 0.5 else "load") for item in drawn
+            replace(item, place=purpose if later.random() < 0.5 else "load") for item in drawn
         ]
 
     def strike(self, fault: Fault) -> bool:
         """Note that a fault strikes; false where it has struck as often as it may."""
-        for index, mine in enumerate(self._faults):
+        if isinstance(fault, _Drawn):
+            self._struck[fault.position] += 1
+        for index, mine in self._faults.items():
             if mine is fault:
                 if mine.times and self._struck[index] >= mine.times:
                     return False
@@ -93,15 +110,15 @@ class FaultPlan:
     def _due(self) -> list[Fault]:
         return [
             fault
-            for index, fault in enumerate(self._faults)
+            for index, fault in self._faults.items()
             if not fault.times or self._struck[index] < fault.times
         ]
 
-    def _drawn(self, place: str, what: str) -> list[Fault]:
+    def _drawn(self, place: str, what: str) -> list[_Drawn]:
         """At most one for each ``random``, the same for the same seed, device and ``what``."""
         found = []
-        for chance in self._random:
+        for position, chance in self._random.items():
             rng = random.Random(f"{chance.seed}/{self._device}/{what}")  # noqa: S311  no secret
             if place in _DRAWN and rng.random() < chance.rate:
-                found.append(Fault(rng.choice(_DRAWN[place]), place))
+                found.append(_Drawn(rng.choice(_DRAWN[place]), place, position=position))
         return found

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.cli.shared.progress import describe
 from harness.domain import JobStatus
 from harness.domain.fault import PLACES, Fault, FaultKind
 from harness.errors import AgentTimeoutError
+from harness.orchestrate.events import Event, FaultUnstruck, TrialEnded
+from harness.orchestrate.stop import Stop
 from harness.store import JobRecord, Store
 from tests.support import chaos
 
@@ -221,3 +224,50 @@ def test_all_pairs_of_faults(tmp_path: Path, digits: dict[str, Path]) -> None:
     found = run(tmp_path, faults, EVERYDAY, within=600)
     for name, texts in faults.items():
         judge_pair(texts, found[name])
+
+
+def test_a_fault_that_never_struck_is_told(tmp_path: Path) -> None:
+    """A rehearsal of trouble that did not come must not look like one that was passed."""
+    never = {
+        "calm": [
+            "garbage output at sample 1 of scenarios 1",
+            "full disk once",
+            "crash at start 99",
+        ],
+        "falls": ["cpu fallback"],
+        "gone": ["refused connection always", "crash"],
+    }
+    suite = chaos.write_chaos(tmp_path / "chaos.toml", never, EVERYDAY)
+    text = suite.read_text()
+    assert 'default_backend = "edgetpu"' in text
+    suite.write_text(
+        text.replace('accelerators = ["edgetpu"]', 'accelerators = ["cpu", "edgetpu"]').replace(
+            'default_backend = "edgetpu"', 'default_backend = "cpu x1"'
+        )
+    )
+    told: list[Event] = []
+    url = f"sqlite:///{tmp_path}/chaos.db"
+    result = harness.run(suite, store=url, tell=told.append)
+    lines = [describe(event) for event in told if isinstance(event, FaultUnstruck)]
+    assert lines == [
+        "calm: the fault 'garbage output at sample 1 of scenarios 1' never struck",
+        "calm: the fault 'crash at start 99' never struck",
+        "falls: the fault 'cpu fallback' never struck",
+        "gone: the fault 'crash' never struck",
+    ]
+    told.clear()
+    harness.run(resume=result.id, store=url, tell=told.append)  # nothing was left to strike
+    assert not [event for event in told if isinstance(event, FaultUnstruck)]
+    stop = Stop()
+
+    def until_a_trial(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, TrialEnded):
+            stop.request()
+
+    result = harness.run(suite, store=url, tell=until_a_trial, stop=stop)
+    assert result.outcome is not None and result.outcome.interrupted
+    assert not [event for event in told if isinstance(event, FaultUnstruck)]  # they still may
+    harness.run(resume=result.id, store=url, tell=told.append)
+    again = [describe(event) for event in told if isinstance(event, FaultUnstruck)]
+    assert again == [f"{line} since the run was resumed" for line in lines]

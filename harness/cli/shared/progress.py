@@ -170,6 +170,9 @@ def describe(event: events.Event) -> str | None:
         return f"  {event.job.label}: {event.stage.value} failed, once more: {event.error}"
     if isinstance(event, events.DeviceSetAside):
         return f"{event.device}: set aside, {event.jobs} jobs are open: {event.reason}"
+    if isinstance(event, events.FaultUnstruck):
+        when = " since the run was resumed" if event.resumed else ""
+        return f"{event.device}: the fault {event.fault!r} never struck{when}"
     if isinstance(event, events.JobSealed):
         return f"  {event.job.label}: {event.status.value}: {event.summary}"
     if isinstance(event, events.RoundEnded):

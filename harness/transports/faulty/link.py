@@ -56,6 +56,11 @@ class FaultyTransport:
         self._place, self._token = secrets.token_hex(8), 0
         self._lease: LeaseProcess | None = None
 
+    @property
+    def struck(self) -> frozenset[int]:
+        """Which faults of the device have struck over this link, by position in ``faults``."""
+        return self._plan.struck
+
     def expect(self, request: Mapping[str, Any]) -> None:
         """See ``SimulatedTransport``."""
         self._inner.expect(request)
