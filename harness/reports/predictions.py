@@ -109,7 +109,7 @@ def validation_text(found: Validation, format: str, width: int = 100, *, rows: b
         listed = [row.as_row() for row in found.rows]
         return csv_text(tuple(listed[0]) if listed else (), listed)
     if format == "markdown":
-        return _markdown(found)
+        return _markdown(found, rows=rows)
     return plain_text(list(validation_parts(found, rows=rows)), width)
 
 
@@ -121,7 +121,7 @@ def validation_parts(found: Validation, *, rows: bool = False) -> Iterator[Rende
     if rows:
         yield _rows(found.rows)
     for row in found.rows:
-        if row.status != "ok" and not rows:
+        if row.status != "ok":
             where = f"line {row.case.published.number}"
             yield Text(plain(f"  {where}, {row.case.published.model[:40]}: {row.status}"))
     if not count:
@@ -169,24 +169,29 @@ def _rows(rows: Sequence[Judged]) -> Table:
     table = _table(("model", False), ("device", False), ("backend", False), ("published", True),
                    ("predicted", True), ("low", True), ("high", True))  # fmt: skip
     for row in rows:
-        if row.status != "ok":
-            table.add_row(
-                plain(row.case.published.model[:32]), plain(row.device[:24]), "",
-                plain(row.status[:32]),
-            )  # fmt: skip
-            continue
-        setting = row.case.setting
-        table.add_row(
-            plain(row.case.published.model[:32]), plain(row.device[:24]),
-            str(setting.backend) if setting else "",
-            *(_ms(value) for value in (row.case.published.published_ms, row.predicted_ms,
-                                       row.low_ms, row.high_ms)),
-        )  # fmt: skip
+        table.add_row(plain(row.case.published.model[:32]), plain(row.device[:24]), *_numbers(row))
     return table
 
 
-def _markdown(found: Validation) -> str:
+def _numbers(row: Judged) -> tuple[str, ...]:
+    """Backend, published, predicted, low, high; what a row that cannot be predicted lacks is -."""
+    setting = row.case.setting
+    backend = str(setting.backend) if setting else plain(row.case.published.backend)
+    values = (row.case.published.published_ms, row.predicted_ms, row.low_ms, row.high_ms)
+    return (backend, *(_ms(value) or "-" for value in values))
+
+
+def _markdown(found: Validation, *, rows: bool) -> str:
     lines: list[str] = []
+    if rows:
+        lines += [
+            "| model | device | backend | published ms | predicted ms | low | high | status |",
+            "|---|---|---|--:|--:|--:|--:|---|",
+        ]
+        for row in found.rows:
+            cells = (row.case.published.model, row.device, *_numbers(row), row.status)
+            lines.append("| " + " | ".join(map(escape, cells)) + " |")
+        lines.append("")
     errors = found.errors()
     for title, name in (("family of devices", "family"), ("device", "device_and_backend"),
                         ("model", "model")):  # fmt: skip

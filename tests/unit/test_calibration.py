@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from harness.calibration.table import Published, dtype_of, read_table
 from harness.config.prediction import prediction_data
 from harness.errors import UsageError
 from harness.reports import prediction_plot, predictions
+from harness.reports.escapes import escape
 from harness.simulation.prediction import Parameters
 from tests.support import harness_command
 
@@ -152,6 +154,29 @@ def test_no_row_is_lost_and_each_says_why(table: Callable[[str], Path]) -> None:
     listed = list(csv.DictReader(io.StringIO(predictions.validation_text(found, "csv"))))
     assert len(listed) == 12 and listed[0]["status"] == "ok"
     assert "| this predictor |" in predictions.validation_text(found, "markdown")
+
+
+def test_rows_are_listed_whole(table: Callable[[str], Path]) -> None:
+    found = harness.validate(
+        table(
+            ROWS + "nosuch_architecture_at_all,,float32,Pixel 3,,TFLite CPU,4,1.0,\n"
+            "mobilenet_v1_1.0_224,,float32,Pixel 3,,TFLite | CPU,4,soon,\n"
+        )
+    )
+    reasons = [row.status for row in found.rows if row.status != "ok"]
+    assert len(reasons) == 2 and len(reasons[0]) > 40
+    for width in (60, 100, 160):
+        text = predictions.validation_text(found, "table", width, rows=True)
+        words = " ".join(text.split())
+        assert all(reason in words for reason in reasons), text
+        assert max(map(len, text.splitlines())) <= width
+        assert text.count("nosuch_architecture_at_all") >= 2  # in the table, and below with its why
+    lines = predictions.validation_text(found, "markdown", rows=True).splitlines()
+    assert lines[0].startswith("| model | device |") and lines[0].endswith(" | status |")
+    listed = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines[2 : 2 + len(found.rows)]]
+    assert [len(cells) for cells in listed] == [8] * len(found.rows)
+    assert [cells[-1].strip() for cells in listed] == [escape(row.status) for row in found.rows]
+    assert "no architecture" not in predictions.validation_text(found, "markdown")
 
 
 def test_tables_that_are_none(table: Callable[..., Path], tmp_path: Path) -> None:
