@@ -16,10 +16,18 @@ def unsuited(job: Job, variant: Variant) -> UnsupportedError | None:
     """Why a job can have no number under its backend's name; ``None`` where it may.
 
     On a real Edge TPU a variant that is not compiled would run on the CPU, and a compiled one
-    cannot run without. A simulated one stands for the variant as it would be compiled.
+    cannot run without. A simulated one stands for the variant as it would be compiled, and can
+    neither time nor compute one that is.
     """
     if job.kind is DeviceKind.SIMULATED:
-        return None
+        if not _compiled(variant.path, variant.sha256):
+            return None
+        return UnsupportedError(
+            f"{job.device} is simulated and {job.recipe} of {job.model} is compiled for the Edge "
+            "TPU: its package hides the operators that would be modelled",
+            hint="give the file that it was compiled from, or int8 in place of the recipe edgetpu: "
+            "a simulated Edge TPU takes it as it would be compiled",
+        )
     on_tpu = job.backend.accelerator == "edgetpu"
     if on_tpu == _compiled(variant.path, variant.sha256):
         return None

@@ -150,6 +150,22 @@ def test_a_compiled_model_on_the_cpu(compiled: Path, images: Path) -> None:
     assert "backend edgetpu" in error["hint"]
 
 
+@pytest.mark.parametrize("backend", ["edgetpu", "cpu x1"])
+def test_a_compiled_model_on_a_simulated_device(
+    compiled: Path, plain: Path, tmp_path: Path, backend: str
+) -> None:
+    """Its package hides what would be modelled: no advice that was already followed."""
+    device = "coral-usb" if backend == "edgetpu" else "pixel-3"
+    found = harness.ab(
+        compiled, plain, device=device, backend=backend, store=f"sqlite:///{tmp_path}/ab.db"
+    )
+    row = next(row for row in found.rows() if row["model"] == compiled.stem)
+    assert row["status"] == "unsupported" and found.contest.exit_code == 3
+    assert f"{device} is simulated" in row["error"] and "hides the operators" in row["error"]
+    assert "give the file that it was compiled from" in row["error"]
+    assert "choose the backend" not in row["error"]
+
+
 def test_a_library_that_is_not_installed(compiled: Path, images: Path) -> None:
     error = refused(compiled, images, "libedgetpu_not_here.so.1")
     assert error["kind"] == "accelerator_unavailable" and "not installed" in error["message"]
