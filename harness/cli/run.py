@@ -94,7 +94,8 @@ def run(
         from harness.cli.shared import rehearsal
 
         rehearsal.run(suite, device or (), recipe or (), trials, resume, store, format, report)
-    with progress.listener() as tell, stop_on_signals() as stop:
+    heard = reporting.RunHeard(store)
+    with progress.listener() as shown, stop_on_signals(last=heard.how_to_resume) as stop:
         result = harness.run(
             suite,
             devices=device or (),
@@ -103,7 +104,7 @@ def run(
             resume=resume,
             faults=fault or (),
             store=store,
-            tell=tell,
+            tell=heard.by(shown),
             stop=stop,
         )
     output.show(result, format)

@@ -176,8 +176,9 @@ def test_ctrl_c_twice_stops_now(tmp_path: Path, cli: Cli, digits: dict[str, Path
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    _, err = process.communicate(timeout=20)
     assert process.returncode == 130 and time.monotonic() - begin < 5
+    assert f"go on with: harness run --resume {run}\n" in err and "Traceback" not in err
     time.sleep(1)
     left = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True)
     assert not [line for line in left.stdout.splitlines() if os.environ["HARNESS_CACHE"] in line]

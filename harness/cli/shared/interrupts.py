@@ -6,7 +6,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def stop_on_signals(first: str = "stopping; a trial that is running is finished") -> Iterator[Stop]:
+def stop_on_signals(
+    first: str = "stopping; a trial that is running is finished",
+    last: Callable[[], str] = lambda: "",
+) -> Iterator[Stop]:
     """A ``Stop`` that SIGINT and SIGTERM set; the second signal ends the process.
 
-    ``first`` is what the first signal is answered with.
+    ``first`` is what the first signal is answered with, ``last()`` what the second one is beside
+    its own words.
 
     Agents and conversions end by themselves when the orchestrator's end of their stdin
     closes, and the store has every sample that had arrived.
@@ -31,7 +35,9 @@ def stop_on_signals(first: str = "stopping; a trial that is running is finished"
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
         if stop():
-            os.write(2, b"\nstopped at once; what the store has is kept\n")
+            more = last()
+            said = "\nstopped at once; what the store has is kept\n" + (more and f"{more}\n")
+            os.write(2, said.encode())
             os._exit(130)
         stop.request()
         os.write(2, f"\n{first}; once more to stop at once\n".encode())

@@ -37,10 +37,11 @@ def run(
             "--simulate needs a suite",
             hint="a rehearsal that was interrupted goes on with --resume RUN alone",
         )
-    with progress.listener() as tell, stop_on_signals() as stop:
+    heard = reporting.RunHeard(store)
+    with progress.listener() as shown, stop_on_signals(last=heard.how_to_resume) as stop:
         result, night = rehearse(
-            suite, devices=devices, recipes=recipes, trials=trials, store=store, tell=tell,
-            stop=stop,
+            suite, devices=devices, recipes=recipes, trials=trials, store=store,
+            tell=heard.by(shown), stop=stop,
         )  # fmt: skip
     if format == "json":
         rows = json.loads(result.text("json"))
