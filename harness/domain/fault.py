@@ -195,7 +195,22 @@ def _kind(text: str, words: list[str]) -> tuple[FaultKind, list[str]]:
     raise _wrong(text, f"unknown fault {seen!r}", suggest(seen, known))
 
 
+#: How often a fault strikes; the last words of its text.
+_OFTEN = ("once", "time", "times", "always")
+
+
 def _times(text: str, words: list[str]) -> tuple[list[str], int | None]:
+    left, times = _how_often(text, words)
+    if times is not None and left[-1:] and left[-1] in _OFTEN:
+        other, _ = _how_often(text, left)
+        both = [" ".join(left[len(other) :]) or left[-1], " ".join(words[len(left) :])]
+        raise _wrong(
+            text, f"both {both[0]!r} and {both[1]!r} say how often it strikes", "leave one of them"
+        )
+    return left, times
+
+
+def _how_often(text: str, words: list[str]) -> tuple[list[str], int | None]:
     if words[-1:] == ["once"]:
         return words[:-1], 1
     if words[-1:] == ["always"]:
@@ -221,6 +236,8 @@ def _clauses(text: str, words: list[str]) -> tuple[list[str], list[str]]:
             raise _wrong(text, "nothing after 'of'", "of trial 2, of accuracy, of push 1")
     if rest:
         hint = suggest(rest[0], ("at", "of", "once", "times", "always"))
+        if rest[0] in _OFTEN:
+            hint = "how often it strikes comes last, such as 'crash at load always'"
         raise _wrong(text, f"{' '.join(rest)!r} is not understood", hint)
     return at, of
 

@@ -20,7 +20,8 @@ def text(night: Mapping[str, Any]) -> str:
     start = night["assumed"]["agent_start_seconds"]
     lines.append(f"assumed: pushes in MB/s: {rates}; {start:g} s for an agent's start")
     if night["failed"]:
-        lines.append(f"not counted: {night['failed']} jobs without numbers")
+        jobs = "1 job" if night["failed"] == 1 else f"{night['failed']} jobs"
+        lines.append(f"not counted: {jobs} without numbers")
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from harness.domain import Backend, DeviceKind
 from harness.errors import UsageError
 from harness.orchestrate.environment import known_names
 from harness.orchestrate.rehearsal import AGENT_SECONDS, LINK_MBS, rehearsed
+from harness.reports import rehearsal
 from harness.transports import TRANSPORTS
 from tests.support import write_suite
 
@@ -133,3 +134,11 @@ def test_no_cooldown_follows_a_check_and_runners_count_each(
     assert rows["two"]["trials"] == 6
     assert 400 < rows["two"]["seconds"] < 500
     assert rows["two"]["joules"] > 1.9 * rows["one"]["joules"]
+
+
+def test_one_job_is_no_jobs() -> None:
+    row = {"trials": 1, "seconds": 5.0, "bytes": 1, "joules": None}
+    assumed = {"link_mb_per_s": {}, "agent_start_seconds": 1.0}
+    for failed, said in ((1, "1 job without numbers"), (2, "2 jobs without numbers")):
+        night = {**row, "devices": {"board": row}, "assumed": assumed, "failed": failed}
+        assert rehearsal.text(night).endswith(f"not counted: {said}")

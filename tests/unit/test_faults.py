@@ -68,6 +68,10 @@ def test_a_fault_is_read(text: str, found: Fault | RandomFaults) -> None:
         ("crash factor=2", "crash has no settings"),
         ("crash at", "nothing after 'at'"),
         ("crash at load of", "nothing after 'of'"),
+        ("crash once always", "both 'once' and 'always' say how often"),
+        ("crash at load 2 times always", "both '2 times' and 'always' say how often"),
+        ("crash times once", "both 'times' and 'once' say how often"),
+        ("crash once at load", "how often it strikes comes last"),
         ("crash often", "'often' is not understood"),
         ("crash some times", "times 'some'"),
         ("random seed=7", "random needs a rate"),
@@ -156,6 +160,20 @@ def test_a_sample_that_is_never_reached_is_no_fault() -> None:
         (fault,) = plan.of_process("latency", 2, "x")
     assert plan.strike(fault) and not plan.strike(fault)
     assert plan.of_process("latency", 2, "x") == []
+
+
+def test_a_plan_knows_which_of_its_faults_have_struck() -> None:
+    plan = FaultPlan("a", ["crash at sample 9", "full disk", "agent missing at start 2",
+                           "random rate=0", "crash at load", "random rate=1"])  # fmt: skip
+    assert plan.struck == set()
+    plan.reached("start")
+    due = plan.of_process("latency", 1, "x")
+    assert plan.struck == set() and len(due) == 3  # they may strike, and none has yet
+    assert all(plan.strike(fault) for fault in due[1:])
+    assert plan.struck == {4, 5}  # what was drawn is the second random one's
+    plan.reached("start")
+    plan.reached("push")
+    assert plan.struck == {1, 2, 4, 5}
 
 
 def test_random_faults_are_the_same_for_the_same_seed_in_any_order() -> None:
