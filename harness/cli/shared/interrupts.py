@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,9 @@ def stop_on_signals(
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
         if stop():
-            more = last()
+            more = ""
+            with suppress(Exception):  # whatever it says, the process ends
+                more = last()
             said = "\nstopped at once; what the store has is kept\n" + (more and f"{more}\n")
             os.write(2, said.encode())
             os._exit(130)
