@@ -104,7 +104,7 @@ def parse_log(text: str) -> CompilerLog:
             if _BYTES[name]:
                 numbers[_BYTES[name]] = round(float(size[1]) * _UNITS[size[2]])
         elif name in _COUNTS and re.fullmatch(r"\d{1,9}", value.strip()):
-            numbers[_COUNTS[name]] = int(value)
+            numbers[_COUNTS[name]] = int(value.strip())
         elif _PROSE.match(line):
             pass
         elif table and (row := _ROW.fullmatch(line)):

@@ -94,6 +94,12 @@ def test_a_compiler_that_counts_beyond_all_numbers(line: str) -> None:
         parse_log(log)
 
 
+def test_a_count_after_a_separator_that_is_white_space() -> None:
+    """To ``str.strip`` U+001F is one, to ``int`` it is none."""
+    log = "Edge TPU Compiler version 16.0\nNumber of Edge TPU subgraphs:\x1f1\n"
+    assert parse_log(log + "Operator  Count  Status\nADD 1 Mapped to Edge TPU\n").subgraphs == 1
+
+
 def test_a_share_where_a_number_is_to_be() -> None:
     profile = """Operator-wise Profiling Info for Regular Benchmark Runs:
 ============================== Run Order ==============================
