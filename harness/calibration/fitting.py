@@ -56,6 +56,7 @@ def predicted_seconds(case: Case, parameters: Parameters) -> float:
     """The predicted latency of a case, in seconds."""
     assert case.prepared is not None and case.setting is not None
     setting = case.setting
+    case.prepared.check()
     taken, overhead, _ = seconds(
         case.prepared, setting.hardware, setting.backend, setting.runtime, parameters
     )

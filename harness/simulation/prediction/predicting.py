@@ -95,7 +95,10 @@ class Prepared:
         self._partitions: dict[str, Partition] = {}
 
     def check(self) -> None:
-        """Raises ``UnsupportedError`` for a graph of which nothing can be said."""
+        """Raises ``UnsupportedError`` for a graph of which nothing can be said.
+
+        A simulated device does not ask: there the runtime tells what it cannot load.
+        """
         if self._unknown:
             raise UnsupportedError(self._unknown[0], hint=self._unknown[1])
 
@@ -164,7 +167,6 @@ def seconds(
 
     Raises ``UnsupportedError`` for what the device or the accelerator cannot run.
     """
-    prepared.check()
     work = prepared.work
     name = backend.accelerator
     overhead = processor.invoke_seconds(hardware, parameters)
@@ -252,6 +254,7 @@ def predict(
     intervals, see ``interval``. Raises ``UnsupportedError`` for what cannot run there.
     """
     prepared = graph if isinstance(graph, Prepared) else Prepared(graph)
+    prepared.check()
     taken, overhead, away = seconds(
         prepared, hardware, backend, runtime or Runtime(), parameters or Parameters()
     )
