@@ -11,7 +11,15 @@ from harness.calibration.reading import Unreadable, threads_of
 from harness.calibration.table import Published, dtype_of
 from harness.config.prediction import PredictionData
 from harness.domain import Backend
-from harness.simulation.prediction import Core, Hardware, Parameters, Runtime, hardware_of
+from harness.errors import ConfigError
+from harness.simulation.prediction import (
+    Core,
+    Hardware,
+    Parameters,
+    Runtime,
+    hardware_of,
+    prior_of,
+)
 from harness.simulation.prediction.hardware import CoreType
 from harness.simulation.version import check_form
 
@@ -91,8 +99,17 @@ class Devices:
         self._aliases.update({words(name): name for name in data.broken})
 
     def parameters(self) -> Parameters:
-        """What was fitted, of all and of each device."""
+        """What was fitted, of all and of each device; raises ``ConfigError`` for what no formula
+        reads, as a word that was misspelt by hand."""
         values = dict(self.data.fitted)
+        for name in values:
+            try:
+                prior_of(name)
+            except KeyError:
+                raise ConfigError(
+                    f"profiles/processors/fitted.toml: no parameter is called {name[:60]!r}",
+                    hint="harness calibrate TABLE --write makes that file anew",
+                ) from None
         for name, hardware in self.hardware.items():
             values.update({f"device.{name}.{key}": v for key, v in hardware.fitted.items()})
         return Parameters(values)

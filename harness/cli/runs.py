@@ -23,6 +23,7 @@ def runs(
 
     from harness.cli.shared.output import console
     from harness.errors import UsageError
+    from harness.orchestrate.run_lock import was_killed
     from harness.store import Store
 
     if format not in ("table", "json"):
@@ -30,6 +31,10 @@ def runs(
     with Store(store, create=False) as opened:
         found = opened.runs()[:limit]
         counts = {run.id: opened.counts(run.id) for run in found}
+    status = {
+        run.id: "interrupted" if run.status == "running" and was_killed(run.id) else run.status
+        for run in found
+    }
     if format == "json":
         print(
             json.dumps(
@@ -37,7 +42,7 @@ def runs(
                     {
                         "run": run.id,
                         "suite": run.suite_name,
-                        "status": run.status,
+                        "status": status[run.id],
                         "created": run.created,
                         "finished": run.finished,
                         "jobs": counts[run.id],
@@ -54,6 +59,6 @@ def runs(
     for run in found:
         jobs = ", ".join(f"{count} {status}" for status, count in counts[run.id].items())
         table.add_row(
-            run.id, Text(run.suite_name), run.status, run.created[:19].replace("T", " "), jobs
+            run.id, Text(run.suite_name), status[run.id], run.created[:19].replace("T", " "), jobs
         )
     console().print(table if found else "no runs yet: harness run demo")

@@ -10,8 +10,9 @@ from typing import Any
 
 from harness.config.faults import check_fault
 from harness.config.paths import profiles_dir
-from harness.config.processors import ACCELERATORS, refuse_unknown_parts, resolved
+from harness.config.processors import refuse_unknown_parts
 from harness.config.schema import DeviceFile, transports_of
+from harness.config.simulations import simulation_of
 from harness.config.toml_source import Path_, TomlSource
 from harness.domain import Backend, Device, DeviceKind
 from harness.errors import ConfigError, UsageError, suggest
@@ -28,38 +29,6 @@ _FILES = ("identity_file", "ssh_config", "agent_binary", "runtime_library", "adb
 
 #: What is no path of this machine, in such a key.
 _ELSEWHERE = ("device:", "https://", "http://")
-
-#: The least time constant, s. Faster ones change the clock more often than inferences end.
-LEAST_TAU_S = 0.01
-
-#: Parameters that stand together, see ``harness/simulation/thermal.py``.
-POWER_PARAMETERS = ("idle_w", "load_w")
-THERMAL_PARAMETERS = ("ambient_c", "thermal_resistance_kw", "heat_capacity_jk", "throttle_c",
-                      "clock_mhz", "throttled_mhz")  # fmt: skip
-
-#: What means nothing without another parameter.
-_TOGETHER = {
-    "min_mhz": "clock_mhz",
-    "governor": "governors",
-    "governors": "governor",
-    "gpu_w": "idle_w",
-    "nnapi_w": "idle_w",
-    "npu_w": "idle_w",
-    "edgetpu_w": "idle_w",
-    "battery_wh": "battery_percent",
-    "battery_percent": "battery_wh",
-    "charging_w": "battery_wh",
-}
-
-#: Parameters that a simulated device needs for each accelerator it offers.
-_NEEDED = {
-    "cpu": ("float_gmacs", "int8_gmacs", "int16_gmacs", "thread_scaling", "cores",
-            "bandwidth_gbs", "op_overhead_us", "invoke_overhead_us"),
-    "edgetpu": ("edgetpu_mhz", "edgetpu_link_mbs", "edgetpu_cache_mb", "edgetpu_invoke_us"),
-    "gpu": ("gpu_init_ms",),
-    "nnapi": ("nnapi_init_ms",),
-    "npu": ("npu_init_ms",),
-}  # fmt: skip
 
 
 def own_devices() -> Path:
@@ -158,76 +127,7 @@ def device_from(
         refuse_unknown_parts(source, file.prediction, (*where, "prediction"))
     simulation: dict[str, Any] = {}
     if simulated:
-        if file.simulation is None:
-            raise source.error(where, f"device {name}: a simulated device needs [simulation]")
-        simulation = file.simulation.model_dump(exclude_none=True)
-        for group in (POWER_PARAMETERS, THERMAL_PARAMETERS):
-            given = [key for key in group if key in simulation]
-            # Heat comes of power.
-            needed = (*group, *(() if group is POWER_PARAMETERS else POWER_PARAMETERS))
-            for key in needed if given else ():
-                if key not in simulation:
-                    raise source.error(
-                        (*where, "simulation"),
-                        f"device {name}: [simulation] has {given[0]}, which needs {key} too",
-                    )
-        if all(key in simulation for key in THERMAL_PARAMETERS):
-            tau = simulation["thermal_resistance_kw"] * simulation["heat_capacity_jk"]
-            if tau < LEAST_TAU_S:
-                raise source.error(
-                    (*where, "simulation", "heat_capacity_jk"),
-                    f"device {name}: heats up within {tau:.2g} s, which no device does",
-                    hint="thermal_resistance_kw x heat_capacity_jk, seconds, are at least "
-                    f"{LEAST_TAU_S:g}; a bare board's are some hundred",
-                )
-        if simulation.get("throttled_mhz", 0) > simulation.get("clock_mhz", 0):
-            raise source.error(
-                (*where, "simulation", "throttled_mhz"),
-                f"device {name}: throttled_mhz is above clock_mhz",
-            )
-        if simulation.get("idle_w", 0) > simulation.get("load_w", 0):
-            raise source.error(
-                (*where, "simulation", "idle_w"), f"device {name}: idle_w is above load_w"
-            )
-        for key, needs in _TOGETHER.items():
-            if key in simulation and needs not in simulation:
-                raise source.error(
-                    (*where, "simulation", key),
-                    f"device {name}: [simulation] has {key}, which needs {needs} too",
-                )
-        if simulation.get("governor") not in simulation.get("governors", [None]):
-            raise source.error(
-                (*where, "simulation", "governor"),
-                f"device {name}: {simulation.get('governor')} is none of its governors",
-            )
-        if simulation.get("min_mhz", 0) > simulation.get("throttled_mhz", 0):
-            raise source.error(
-                (*where, "simulation", "min_mhz"), f"device {name}: min_mhz is above throttled_mhz"
-            )
-        if file.prediction is not None:
-            table = file.prediction.model_dump(exclude_none=True)
-            simulation["prediction"] = resolved(name, table)
-        for accelerator in file.accelerators:
-            for key in _NEEDED.get(accelerator, ()):
-                if key not in simulation:
-                    raise source.error(
-                        (*where, "simulation"),
-                        f"device {name}: [simulation] needs {key} for {accelerator}",
-                    )
-            if accelerator not in _NEEDED:
-                raise source.error(
-                    (*where, "accelerators"),
-                    f"device {name}: {accelerator} cannot be simulated yet",
-                    hint="simulated: " + ", ".join(_NEEDED),
-                )
-            if accelerator in ACCELERATORS and accelerator not in simulation.get("prediction", {}):
-                raise source.error(
-                    (*where, "accelerators"),
-                    f"device {name}: {accelerator} is simulated by the predictor, and [prediction] "
-                    f"does not say what its {accelerator} is",
-                    hint=f"{accelerator} = {{ type = ..., float_gmacs = ..., int8_gmacs = ... }}: "
-                    "see docs/predicting.md",
-                )
+        simulation = simulation_of(source, name, file, where)
     elif file.simulation is not None:
         raise source.error((*where, "simulation"), f"device {name} is not simulated")
     backend = Backend.parse(file.default_backend or file.accelerators[0])

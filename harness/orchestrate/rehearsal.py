@@ -14,7 +14,7 @@ from typing import Any
 from harness.domain import Backend, Device, DeviceKind, Policy, Stage, Suite, TrialStatus
 from harness.errors import UsageError
 from harness.orchestrate.lanes import group_of
-from harness.simulation.thermal import full_load_w
+from harness.simulation.thermal import full_load_w, load_share
 from harness.store import JobRecord, Store, TrialRecord
 
 #: Assumed: MB/s of a push by its link; USB 2 and a board's network do better on a good day.
@@ -166,8 +166,7 @@ def _of_device(
     count = 0
     for job, times in jobs:
         backend = job.job.backend
-        share = min(1.0, backend.threads / profile.get("cores", backend.threads))
-        share = share if backend.accelerator == "cpu" else 1.0
+        share = load_share(profile, backend.accelerator, backend.threads)
         for trial in store.trials(job.id, with_samples=True):
             if trial.status is TrialStatus.OK:
                 count += times

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from harness.cache import cache_dir
 from harness.config.suites import suite_from_json, suite_to_json
 from harness.devices.lock import HostLock
 from harness.domain import DeviceKind, JobStatus, Stage, Suite, TrialStatus
@@ -19,7 +17,6 @@ from harness.errors import (
     HarnessError,
     JobError,
     NotDeployableError,
-    StoreError,
     UnsupportedError,
     UsageError,
 )
@@ -40,6 +37,7 @@ from harness.orchestrate.passes import PASSES
 from harness.orchestrate.patience import waiting
 from harness.orchestrate.plan import Plan, make_plan
 from harness.orchestrate.prepare import NotReady, Prepared, Ready, prepare
+from harness.orchestrate.run_lock import run_lock
 from harness.orchestrate.stop import Stop
 from harness.orchestrate.suited import unsuited
 from harness.simulation.version import profile_version
@@ -88,7 +86,7 @@ def execute(
         run_id, suite = _new_id(plan.suite.name), plan.suite
     else:
         raise UsageError("there is neither a suite nor a run to resume")
-    with _run_lock(store, run_id), _left_tidy(store, run_id):
+    with run_lock(run_id), _left_tidy(store, run_id):
         if plan is not None and resume is None:
             store.create_run(run_id, suite_to_json(suite), snapshot(), plan.jobs)
         else:
@@ -295,18 +293,3 @@ def _with_history(done: Done, record: JobRecord, ready: Ready) -> LaneJob:
 def _new_id(name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24] or "run"
     return f"{datetime.now():%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
-
-
-@contextmanager
-def _run_lock(store: Store, run_id: str) -> Iterator[None]:
-    """One orchestrator per run; the kernel frees the lock of a killed one."""
-    name = re.sub(r"[^A-Za-z0-9-]", "_", run_id)
-    with open(cache_dir("locks") / f"run-{name}.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreError(
-                f"run {run_id} is going on in another process",
-                hint="wait for it to end, or end it, then resume",
-            ) from None
-        yield

@@ -1,7 +1,8 @@
 """A simple, documented cost model for simulated devices.
 
-A profile with a ``[prediction]`` table takes the time of an inference and of its operators from
-the predictor (``harness.simulation.prediction``); the rest, and all of other profiles, is as here.
+A profile with a ``[prediction]`` table has the time of an inference and of its operators from the
+predictor (``harness.simulation.prediction``), and of the parameters below only those of loading,
+memory and noise. This model is of profiles without.
 
 Each operator takes the longer of computing and moving its bytes (S. Williams, A. Waterman,
 D. Patterson, "Roofline", CACM 52(4), 2009), plus a fixed overhead:
@@ -86,29 +87,35 @@ def estimate(
     Raises ``UnsupportedError`` for what the device cannot run by nature (an Edge TPU runs
     full-integer models only) and ``KeyError`` for a profile without a needed parameter.
     """
+    if backend.accelerator == "edgetpu":
+        _refuse_floats(graph)
     upload_s = 0.0
-    if backend.accelerator in DELEGATES:
-        if "prediction" not in profile:
-            raise UnsupportedError(f"no {backend.accelerator} is modelled without [prediction]")
+    delegated: tuple[bool, ...] = ()
+    partitions = 0
+    if "prediction" in profile:
         if compiled(graph):
-            raise UnsupportedError("this file is compiled for an Edge TPU", hint="backend edgetpu")
-        seconds, parts = 0.0, []
+            raise UnsupportedError(
+                "this file is compiled for an Edge TPU: its package hides the operators",
+                hint="give the file that it was compiled from",
+            )
+        found = modelled(graph, backend, profile["prediction"])
+        seconds, parts, delegated = found.seconds, list(found.operators), found.delegated
+        partitions = found.partitions
+        if backend.accelerator == "edgetpu":
+            chip = profile["prediction"]["edgetpu"]
+            cached = min(graph.weight_bytes, chip["cache_mib"] * 2**20)
+            upload_s = cached / (chip["link_mbs"] * 1e6)
+    elif backend.accelerator in DELEGATES:
+        raise UnsupportedError(f"no {backend.accelerator} is modelled without [prediction]")
     elif backend.accelerator == "edgetpu":
         seconds = _edgetpu(graph, profile)
         parts = [_edgetpu_compute(operator.macs, profile) for operator in graph.operators]
-        upload = min(graph.weight_bytes, profile["edgetpu_cache_mb"] * 1e6)
-        upload_s = upload / (profile["edgetpu_link_mbs"] * 1e6)
+        cached = min(graph.weight_bytes, profile["edgetpu_cache_mb"] * 1e6)
+        upload_s = cached / (profile["edgetpu_link_mbs"] * 1e6)
     else:
         gain = 1 + profile["thread_scaling"] * (min(backend.threads, profile["cores"]) - 1)
         parts = [_cpu(operator, gain, profile) for operator in graph.operators]
         seconds = profile["invoke_overhead_us"] * 1e-6 + sum(parts)
-    delegated: tuple[bool, ...] = ()
-    partitions = 0
-    if "prediction" in profile and not compiled(graph):
-        threads = min(backend.threads, profile.get("cores", backend.threads))
-        found = modelled(graph, Backend(backend.accelerator, threads), profile["prediction"])
-        seconds, parts, delegated = found.seconds, list(found.operators), found.delegated
-        partitions = found.partitions
     # Cold caches and lazily packed weights; an Edge TPU first gets its parameters.
     first = seconds + upload_s if backend.accelerator == "edgetpu" else seconds * 3
     init = profile["init_ms"] * 1e-3 + profile["init_ms_per_mb"] * 1e-3 * size_bytes / 1e6
@@ -139,7 +146,7 @@ def _cpu(operator: Operator, gain: float, profile: Mapping[str, Any]) -> float:
     )
 
 
-def _edgetpu(graph: Graph, profile: Mapping[str, Any]) -> float:
+def _refuse_floats(graph: Graph) -> None:
     if not graph.full_integer:
         kinds = sorted(
             ({op.activation for op in graph.operators} | set(graph.float_types))
@@ -150,6 +157,9 @@ def _edgetpu(graph: Graph, profile: Mapping[str, Any]) -> float:
             f"{', '.join(kinds)}",
             hint="use the recipe int8",
         )
+
+
+def _edgetpu(graph: Graph, profile: Mapping[str, Any]) -> float:
     streamed = max(0.0, graph.weight_bytes - profile["edgetpu_cache_mb"] * 1e6)
     moved = graph.input_bytes + graph.output_bytes + streamed
     return float(

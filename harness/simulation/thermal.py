@@ -9,7 +9,7 @@ solved exactly, from one change of power to the next. Power is ``idle_w`` at res
 
     P = idle_w + (load_w - idle_w) * share * f / clock_mhz
 
-with ``share`` the part of the device's processors that work: power of switching grows with the
+with ``share`` the part of the device's fast processors that work: power of switching grows with the
 frequency (P = C V^2 f at one voltage). An accelerator adds its own ``gpu_w``, ``nnapi_w``,
 ``npu_w`` or ``edgetpu_w`` in place of ``load_w - idle_w``, where the profile has it. From
 ``throttle_c`` on the clock ``f`` is ``throttled_mhz`` instead of ``clock_mhz``, until the device
@@ -21,7 +21,7 @@ rest and the highest under load, which they see ``RAMP_S`` late.
 
 Parameters (a profile's ``[simulation]`` table; the source of each stands in the profile):
 
-    idle_w, load_w            power at rest and with every processor at work, W
+    idle_w, load_w            power at rest and with every fast processor at work, W
     gpu_w, nnapi_w, npu_w, edgetpu_w   what an accelerator at work adds to ``idle_w``, W
     ambient_c                 the air, °C
     thermal_resistance_kw     R, K/W
@@ -40,6 +40,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from harness.simulation.prediction.hardware import fast_cores
 
 #: Assumed: so much cooler a device is before it raises its clock again.
 HYSTERESIS_C = 2.0
@@ -75,8 +77,23 @@ class Reading:
     power_w: float | None
 
 
+def load_share(profile: Mapping[str, Any], accelerator: str, threads: int) -> float:
+    """The part of ``full_load_w`` that so many threads take; an accelerator is at work or not.
+
+    Threads run on the fastest cores first, and little ones beside them hardly count.
+    """
+    if accelerator != "cpu":
+        return 1.0
+    clusters = profile.get("prediction", {}).get("cores")
+    if clusters:
+        cores = fast_cores([cluster["count"] for cluster in clusters])
+    else:
+        cores = profile.get("cores", threads)
+    return min(1.0, threads / cores)
+
+
 def full_load_w(profile: Mapping[str, Any], accelerator: str) -> float:
-    """What a whole accelerator, or every processor, adds to the power at rest, W."""
+    """What a whole accelerator, or every fast processor, adds to the power at rest, W."""
     own = profile.get(f"{accelerator}_w")
     return float(profile["load_w"] - profile["idle_w"] if own is None else own)
 

@@ -188,7 +188,7 @@ def test_a_large_model_is_slower_here_and_now(
         ({"device_b": "raspberry-pi-4"}, "are two boards"),
         ({"device_b": "local"}, "pixel-3 is simulated and local is real"),
         ({"device": "emulated"}, "emulated is emulated: its times say nothing"),
-        ({"backend": "cpu x9"}, "has 4 cores, not 9"),
+        ({"backend": "cpu x9"}, "has 8 cores, not 9"),
         ({"backend_b": "edgetpu"}, "does not offer edgetpu"),
         ({"backend": "hal 9000"}, "not a backend"),
         ({"device": "local", "backend": "cpu (runner=benchmark_model)"}, "none is set"),

@@ -389,7 +389,7 @@ def test_a_preprocessing_for_other_channels(digits: dict[str, Path], tmp_path: P
 def test_more_threads_than_a_simulated_device_has(tmp_path: Path) -> None:
     suite = write_suite(tmp_path / "suite.toml", devices=["pixel-3"])
     suite.write_text('backends = ["cpu x64"]\n' + suite.read_text())
-    with pytest.raises(UsageError, match=r":1: device pixel-3 has 4 cores, not 64"):
+    with pytest.raises(UsageError, match=r":1: device pixel-3 has 8 cores, not 64"):
         harness.run(suite, store=f"sqlite:///{tmp_path}/s.db")
 
 

@@ -85,6 +85,11 @@ def check_complete(tmp_path: Path, run: str, jobs: int, trials: int) -> None:
             assert record.measurements["latency_median"].n == runs
 
 
+def status(cli: Cli) -> str:
+    (listed,) = json.loads(cli("runs", "--format", "json").stdout)
+    return str(listed["status"])
+
+
 @pytest.mark.parametrize(
     "after", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(4, marks=pytest.mark.slow)]
 )
@@ -106,6 +111,7 @@ def test_kill_9_then_resume(tmp_path: Path, cli: Cli, digits: dict[str, Path], a
     run = wait_for_trials(tmp_path, 0)
     before = trial_ids(tmp_path, run)
     assert len(before) >= after
+    assert status(cli) == "interrupted"  # whatever its last word to the store was
     done = cli("run", "--resume", run, "--format", "json")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 4
@@ -113,6 +119,7 @@ def test_kill_9_then_resume(tmp_path: Path, cli: Cli, digits: dict[str, Path], a
     check_complete(tmp_path, run, jobs=4, trials=2)
     again = cli("run", "--resume", run, "--format", "json")
     assert again.returncode == 0 and json.loads(again.stdout) == json.loads(done.stdout)
+    assert status(cli) == "finished"
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,26 @@ SIMULATED = (
 )
 
 
+PARTS = """[device.mine.prediction]
+cores = [{ type = "cortex-a76", count = 2, ghz = 2.0 }, { type = "cortex-a55", count = 4, ghz = 1 }]
+memory_gbs = 10.0
+source = "assumed"
+edgetpu = { mhz = 500, link = "usb3", link_mbs = 400, cache_mib = 7 }
+"""
+
+
+def test_what_a_device_is_made_of_stands_for_its_rates(suite_file: Callable[..., Path]) -> None:
+    """Nobody needs to say twice how fast it is, and the one that says more counts."""
+    twice = SIMULATED + "cores = 1\n" + PARTS
+    once = re.sub(r"edgetpu_\w+ = \d+\n", "", SIMULATED) + PARTS
+    found = []
+    for table in (twice, once):
+        path = suite_file(devices=["mine"], device=f"\n[device.mine]\n{table}\n")
+        (device,) = load_suite(path, known_names()).devices
+        found.append(device.simulation)
+    assert found[0] == found[1] and found[0]["cores"] == 6
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -104,6 +125,9 @@ SIMULATED = (
         (SIMULATED + "throttle_c = 80.0", "throttle_c, which needs ambient_c too"),
         (SIMULATED + "idle_w = 3.0\nload_w = 2.0", "idle_w is above load_w"),
         (SIMULATED + "heat_capacity_jk = 0", "heat_capacity_jk"),
+        (SIMULATED + "gpu_init_ms = 1e300", "gpu_init_ms"),
+        (SIMULATED.replace("edgetpu_mhz", "#"), "needs edgetpu_mhz for edgetpu"),
+        (SIMULATED + PARTS.replace("edgetpu =", "#"), "does not say what its edgetpu is"),
     ],
 )
 def test_devices_that_cannot_be(suite_file: Callable[..., Path], table: str, said: str) -> None:

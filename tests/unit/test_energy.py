@@ -200,9 +200,10 @@ def test_a_meter_of_ones_own_with_a_clock_of_its_own(tmp_path: Path) -> None:
         meter.close()
     times = np.array([when for when, _ in found])
     assert len(found) >= 20 and {watts for _, watts in found} == {2.25, 3.25}
-    # Lines that came ten at a time are put where they belong, once the first have told by how
-    # much the two clocks differ.
-    assert np.allclose(np.diff(times)[1:], 0.02, atol=0.001)
+    # Lines that came ten at a time are put where they belong. By how much the two clocks differ is
+    # told by the line that came soonest: one that is later the soonest yet moves all behind it.
+    odd = np.abs(np.diff(times) - 0.02) > 0.001
+    assert odd.sum() <= 3 and np.all(np.diff(times)[odd] < 0.02), np.diff(times)
     assert began <= times[0] < began + 5
     assert meter._process.wait(2) is not None  # nothing is left running
 

@@ -122,3 +122,9 @@ def test_a_name_of_two_profiles_is_neithers(data: PredictionData) -> None:
 def test_a_runtime_in_words_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="unknown runtime"):
         harness.predict("mobilenet_v1_1.0_224", "raspberry-pi-4", runtime=text)
+
+
+def test_a_parameter_that_no_formula_reads_is_told(data: PredictionData) -> None:
+    misspelt = replace(data, fitted={**data.fitted, "kernel.xnpack.float.dense": 0.4})
+    with pytest.raises(ConfigError, match=r"no parameter is called 'kernel\.xnpack"):
+        Devices(misspelt).parameters()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.config.devices import POWER_PARAMETERS, THERMAL_PARAMETERS, find_device
+from harness.config.devices import find_device
+from harness.config.simulations import POWER_PARAMETERS, THERMAL_PARAMETERS
 from harness.domain import AdvisoryKind, Policy
 from harness.metrics import Observations, TrialObservation, sustained
 from harness.simulation import thermal

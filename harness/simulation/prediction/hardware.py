@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -81,9 +81,12 @@ class Hardware:
     @property
     def big(self) -> int:
         """How many cores are of the fast kinds: all but the last cluster of several."""
-        if len(self.cores) < 2:
-            return self.threads
-        return sum(core.count for core in self.cores[:-1])
+        return fast_cores([core.count for core in self.cores])
+
+
+def fast_cores(clusters: Sequence[int]) -> int:
+    """Of so many cores in each cluster, the fastest first: all but the last cluster of several."""
+    return sum(clusters[:-1] or clusters)
 
 
 class Kernel(StrEnum):

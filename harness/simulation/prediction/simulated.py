@@ -38,7 +38,7 @@ def modelled(graph: Graph, backend: Backend, table: Mapping[str, Any]) -> Modell
     types = {kind: CoreType(kind, *per_cycle) for kind, per_cycle in table["core_types"].items()}
     hardware = hardware_of(table["name"], table, types)
     prepared = Prepared(graph)
-    if backend.accelerator == "cpu":  # [simulation] may have more cores than [prediction]
+    if backend.accelerator == "cpu":  # a runtime given more threads than cores gains nothing
         backend = Backend("cpu", min(backend.threads, hardware.threads))
     taken, overhead, away = seconds(
         prepared, hardware, backend, Runtime(), Parameters(table["parameters"])

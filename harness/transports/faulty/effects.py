@@ -80,7 +80,8 @@ def wrong_outputs(message: dict[str, Any]) -> None:
 
 def on_the_cpu(request: dict[str, Any], simulation: Any) -> dict[str, Any]:
     """The request as the CPU serves it, where the profile says how fast that is."""
-    return {**request, "accelerator": "cpu"} if "float_gmacs" in simulation else request
+    known = "prediction" in simulation or "float_gmacs" in simulation
+    return {**request, "accelerator": "cpu"} if known else request
 
 
 def fell_back(facts: dict[str, Any], request: dict[str, Any]) -> None:

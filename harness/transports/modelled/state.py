@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.domain import Backend, Device
 from harness.errors import AgentTimeoutError, HarnessError
-from harness.simulation.thermal import THERMAL_PARAMETERS, Thermal
+from harness.simulation.thermal import THERMAL_PARAMETERS, Thermal, load_share
 from harness.transports.modelled.content import content_of, cost_of
 
 #: Assumed: seconds between the end of an agent and the next one's first inference.
@@ -120,9 +120,7 @@ class DeviceBody:
         hot: bool = False,
     ) -> Thermal:
         accelerator = str(request.get("accelerator", "cpu"))
-        threads = request.get("threads", 1)
-        cores = self._profile.get("cores", threads)
-        share = min(1.0, threads / cores) if accelerator == "cpu" else 1.0
+        share = load_share(self._profile, accelerator, request.get("threads", 1))
         return Thermal(
             self._profile, share, seed, accelerator=accelerator, temperature_c=temperature_c,
             hot=hot, governor=self.governor,
