@@ -13,7 +13,8 @@ from device_agents.python.wire import DTYPES
 MAX_RANK = 8
 MAX_SAMPLE_RANK = 32
 
-#: What runtimes say of operators that they lack, in lower case; agent.c has the same list.
+#: What runtimes say of operators that they lack, in lower case; the native agent's engine.c has the
+#: same list.
 LACKING = ("unresolved custom op", "op version", "op code", "didn't find op", "select tf")
 
 #: No operator has this version: the file is damaged.

@@ -12,10 +12,10 @@ from typing import Any
 
 from device_agents.python import agent, requests, wire
 from device_agents.python.failures import AgentFailure
-from fuzz.places import folder, written
+from fuzz.places import folder
 from fuzz.target import Target
 from fuzz.targets import agent_requests
-from harness.devices.agents.building import LIBRARIES, source
+from harness.devices.agents.building import LIBRARIES, write_sources
 
 _FLAGS = (
     "-std=c11",
@@ -29,7 +29,7 @@ _FLAGS = (
 
 @cache
 def _program() -> str:
-    code = written("agent.c", source())
+    code = write_sources(folder())
     made = folder() / "agent"
     compiler = shutil.which("gcc") or shutil.which("cc") or "cc"
     # As a file of its own, the sanitizers' library would have to be found at the first place.

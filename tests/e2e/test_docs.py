@@ -183,7 +183,9 @@ def test_the_protocol_page_names_what_the_agent_says() -> None:
     )
     for kind in set(re.findall(r'AgentFailure\(\s*"([a-z_]+)"', sources)):
         assert f"`{kind}`" in text, kind
-    native = (ROOT / "device_agents" / "native" / "agent.c").read_text()
+    native = " ".join(
+        path.read_text() for path in sorted((ROOT / "device_agents" / "native").glob("*.c"))
+    )
     for kind in set(re.findall(r'fail\(failure, "([a-z_]+)"', native)):
         assert f"`{kind}`" in text, kind
     for message in set(re.findall(r'\\?"type\\?": ?\\?"([a-z]+)', sources + native)):

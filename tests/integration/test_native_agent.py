@@ -17,7 +17,14 @@ import pytest
 
 from device_agents.python.tensors import LACKING
 from harness.devices.agents import building
-from harness.devices.agents.building import FLAGS, LIBRARIES, built, one_line, source
+from harness.devices.agents.building import (
+    FLAGS,
+    LIBRARIES,
+    built,
+    one_line,
+    sources,
+    write_sources,
+)
 from harness.devices.agents.libraries import library_for
 from harness.devices.agents.native import NativeAgent
 from harness.devices.agents.targets import TARGETS, check_elf, target_of, this_machine
@@ -54,7 +61,7 @@ def with_library(command: Sequence[str], path: Path | str) -> list[str]:
 def test_it_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
     if not shutil.which(compiler):
         needed(f"no {compiler}")
-    (tmp_path / "agent.c").write_bytes(source())
+    write_sources(tmp_path)
     subprocess.run(
         [compiler, *FLAGS, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "agent.c", "-o", "agent",
          *LIBRARIES],
@@ -279,7 +286,7 @@ def test_operators_that_the_runtime_lacks_and_states_that_it_cannot_keep(
 
 
 def test_both_agents_know_the_same_words_for_operators_that_lack() -> None:
-    listed = re.search(rb"lacking\[\] = \{(.*?), NULL\}", source(), re.DOTALL)
+    listed = re.search(rb"lacking\[\] = \{(.*?), NULL\}", sources()["engine.c"], re.DOTALL)
     assert listed and tuple(re.findall(rb'"([^"]+)"', listed[1])) == tuple(
         word.encode() for word in LACKING
     )

@@ -1,4 +1,4 @@
-"""Making the native agent's program from its one source file, with a compiler of this machine."""
+"""Making the native agent's program from its sources, with a compiler of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -24,15 +25,24 @@ LIBRARIES = ("-lm", "-ldl", "-lpthread")
 ANDROID_LIBRARIES = ("-lm", "-ldl")
 
 
-def source() -> bytes:
-    """The packaged ``device_agents/native/agent.c``."""
-    return resources.files("device_agents").joinpath("native", "agent.c").read_bytes()
+def sources() -> dict[str, bytes]:
+    """The packaged ``device_agents/native/*.c`` by name; ``agent.c`` includes the others."""
+    folder = resources.files("device_agents").joinpath("native")
+    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    return {file.name: file.read_bytes() for file in files if file.name.endswith(".c")}
+
+
+def write_sources(folder: Path, code: Mapping[str, bytes] | None = None) -> Path:
+    """Write ``sources`` into a folder; returns the one to compile."""
+    for name, text in (code or sources()).items():
+        (folder / name).write_bytes(text)
+    return folder / "agent.c"
 
 
 def built(target: Target) -> Path:
     """The agent for a target, from the cache or built now; ``AgentSetupError`` without a compiler.
 
-    The cache's name of it holds the source, the compiler and its version, and the flags.
+    The cache's name of it holds the sources, the compiler and its version, and the flags.
     """
     compiler = next(_compilers(target), None)
     if compiler is None:
@@ -41,18 +51,18 @@ def built(target: Target) -> Path:
             hint=f"{_remedy(target)}; or build it elsewhere ({one_line(target)}) and set "
             "agent_binary of the device",
         )
-    text = source()
+    code = sources()
     libraries = ANDROID_LIBRARIES if target.system == "android" else LIBRARIES
-    key = json_sha256(
-        [hashlib.sha256(text).hexdigest(), compiler, _version(compiler), FLAGS, libraries]
-    )
+    hashes = {name: hashlib.sha256(text).hexdigest() for name, text in code.items()}
+    key = json_sha256([hashes, compiler, _version(compiler), FLAGS, libraries])
     path = cache_dir("host", "agents") / f"native-{target.name}-{key[:32]}"
     if not path.exists():
-        code = cache_dir("host", "agents") / f"native-{key[:32]}.c"
-        with whole_file(code) as part:
-            part.write_bytes(text)
-        with whole_file(path) as part:
-            _compile([*compiler, *FLAGS, "-o", str(part), str(code), *libraries], target)
+        with (
+            tempfile.TemporaryDirectory(prefix="native-agent-") as folder,
+            whole_file(path) as part,
+        ):
+            main = write_sources(Path(folder), code)
+            _compile([*compiler, *FLAGS, "-o", str(part), str(main), *libraries], target)
             part.chmod(0o700)
     return path
 
