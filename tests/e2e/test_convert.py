@@ -14,17 +14,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.models import metadata
 from harness.recipes import RECIPES, parse_recipe
 from harness.simulation import read_graph
-from tests.e2e.rows import rows_of
-from tests.support import harness_command, needed, write_suite
-from tests.support.conversions import PLAIN, run
+from tests.e2e.rows import printed_rows
+from tests.support import harness_command, needed
+from tests.support.conversions import PLAIN
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -37,12 +35,6 @@ def command(
         [*harness_command(), "convert", *arguments], cwd=folder, env={**os.environ, **(env or {})},
         capture_output=True, text=True, timeout=170, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
-
-
-def rows(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
-    """Recipe -> row of a call with ``--format json``."""
-    assert "Traceback" not in done.stderr, done.stderr
-    return {row["recipe"]: row for row in json.loads(done.stdout)}
 
 
 # -- files, manifests, cache -------------------------------------------------------------------
@@ -72,7 +64,7 @@ def test_every_recipe_that_applies_with_its_manifest(
     converted: subprocess.CompletedProcess[str],
 ) -> None:
     folder: Path = converted.args
-    found = rows(converted)
+    found = printed_rows(converted)
     assert set(found) == set(RECIPES)
     assert [name for name in found if found[name]["status"] == "ok"] == PLAIN
     assert "--train" in found["qat_int8"]["reason"]
@@ -106,7 +98,7 @@ def test_the_same_inputs_give_the_same_bytes(
         "--scale", "0.0625", "--format", "json",
         env={"HARNESS_CACHE": str(tmp_path / "cache")},
     )  # fmt: skip
-    first, second = rows(converted), rows(again)
+    first, second = printed_rows(converted), printed_rows(again)
     for name in PLAIN:
         assert second[name]["cached"] is False
         assert second[name]["sha256"] == first[name]["sha256"], name
@@ -126,7 +118,7 @@ def test_what_is_there_takes_no_tensorflow(
         "--format", "json", env=env,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    first, second = rows(converted), rows(done)
+    first, second = printed_rows(converted), printed_rows(done)
     assert list(second) == PLAIN
     for name in PLAIN:
         assert second[name]["cached"] is True
@@ -145,7 +137,7 @@ def test_all_without_samples_skips_what_needs_them(
         tmp_path, "builtin:digits_cnn", "--recipe", "all", "--scale", "0.0625", "--format", "json",
         env={"HARNESS_CACHE": str(converted.args / "cache")},
     )  # fmt: skip
-    found = rows(done)
+    found = printed_rows(done)
     assert done.returncode == 0, done.stderr
     free = [name for name in PLAIN if not RECIPES[name].needs_calibration]
     assert [name for name in found if found[name]["status"] == "ok"] == free
@@ -218,7 +210,7 @@ def test_time_and_memory_and_a_dead_worker(cli: Cli, factories: Path) -> None:
     assert slow.returncode == 3 and "no result after 1 s" in slow.stderr, slow.stderr
     large = cli("convert", "factories:hungry", "--memory-limit", "0.2", "--format", "json")
     assert large.returncode == 3, large.stderr
-    assert "more than 0.2 GB of memory" in rows(large)["float32"]["reason"]
+    assert "more than 0.2 GB of memory" in printed_rows(large)["float32"]["reason"]
     dead = cli("convert", "factories:kills_worker")
     assert dead.returncode == 3 and "the conversion process ended (it was killed" in dead.stderr
     assert not list(factories.glob("*.tflite"))
@@ -285,58 +277,11 @@ def test_a_disk_that_fills(
         (folder / "ballast").write_bytes(bytes(max(0, free - 100_000)))
         done = cli("convert", model, "--scale", "0.0625", "--format", "json", *out, env=env)
         assert done.returncode == 3, done.stderr
-        row = rows(done)["float32"]
+        row = printed_rows(done)["float32"]
         assert row["status"] == "failed" and "space" in row["reason"], row
         assert not [path for path in folder.rglob("*") if path.suffix in (".tflite", ".part")]
     finally:
         shutil.rmtree(folder)
-
-
-# -- ready files -------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_ready_files_are_quantized(cli: Cli, shared: Path, tmp_path: Path) -> None:
-    """A real file that has no signature."""
-    source = shared / "models" / "mlperf_tiny" / "ic_resnet8_float.tflite"
-    with np.load(shared / "data" / "cifar10_jpeg_train.npz") as train:
-        key = next(name for name in train.files if train[name].ndim == 4)
-        samples = train[key][:50]
-    samples[:40] //= 8  # the dark ones first: their order must not matter
-    samples[-1, 0, 0] = 255
-    np.savez(tmp_path / "some.npz", images=samples, labels=np.zeros(len(samples), np.int64))
-    recipes = [
-        "as_is", "dynamic_int8", "weight_only_int8", "weight_only_int4", "dynamic_int4", "int8",
-        'int8_selective(keep_float=["FULLY_CONNECTED", "SOFTMAX"])',
-    ]  # fmt: skip
-    chosen = [argument for recipe in recipes for argument in ("-r", recipe)]
-    unknown = 'int8_selective(keep_float=["FULY_CONNECTED"])'
-    done = cli(
-        "convert", str(source), *chosen, "-r", unknown, "--calibration", "some.npz",
-        "--format", "json",
-    )  # fmt: skip
-    found = rows(done)
-    assert done.returncode == 3 and found[unknown]["status"] == "failed"
-    assert "did you mean 'FULLY_CONNECTED'" in found[unknown]["reason"], found[unknown]
-    graphs = {}
-    for recipe in recipes:
-        assert found[recipe]["status"] == "ok", found[recipe]
-        graphs[recipe] = read_graph(tmp_path / found[recipe]["file"])
-        run(tmp_path / found[recipe]["file"])
-    assert Path(found["as_is"]["file"]).name == "ic_resnet8_float_as_is.tflite"
-    assert found["as_is"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
-    assert graphs["int8"].full_integer
-    (inside,) = graphs["int8"].inputs
-    assert inside.quantization and inside.quantization.scales[0] == pytest.approx(1, rel=0.01)
-    kinds = {op.name: op.activation for op in graphs[recipes[-1]].operators}
-    assert kinds["CONV_2D"] == "int8" and kinds["FULLY_CONNECTED"] == "float32"
-    sizes = {recipe: found[recipe]["size_bytes"] for recipe in recipes}
-    assert sizes["weight_only_int4"] < sizes["weight_only_int8"] < sizes["as_is"] / 3
-    for recipe in ("uint8_io", "qat_int8"):
-        refused = cli("convert", str(source), "-r", recipe)
-        assert refused.returncode == 2 and "recipes for it" in refused.stderr, refused.stderr
-    quantized = cli("convert", found["int8"]["file"], "-r", "weight_only_int8")
-    assert quantized.returncode == 3 and "quantized already" in quantized.stderr
 
 
 # -- Edge TPU ----------------------------------------------------------------------------------
@@ -361,7 +306,7 @@ def test_the_edge_tpu_compiler(
     from tests.unit.test_edgetpu_compiler import WHOLE
 
     env = {"HARNESS_CACHE": str(converted.args / "cache")}
-    edgetpu = rows(converted)["edgetpu"]
+    edgetpu = printed_rows(converted)["edgetpu"]
     assert edgetpu["status"] in ("skipped", "failed"), edgetpu
     source = shared / "models" / "coral" / "mobilenet_v1_0.25_128_quant.tflite"
     without = cli("convert", str(source), "-r", "edgetpu", env=env)
@@ -379,7 +324,7 @@ def test_the_edge_tpu_compiler(
     done = cli("convert", str(source), "-r", "edgetpu", "--format", "json",
                env={**env, "PATH": path})  # fmt: skip
     assert done.returncode == 0, done.stderr
-    row = rows(done)["edgetpu"]
+    row = printed_rows(done)["edgetpu"]
     log = row["manifest"]["edgetpu"]
     assert (log["compiler"], log["mapped"], log["subgraphs"]) == ("16.0.384591198", 31, 1)
     assert log["off_chip_bytes"] == 42_752 and log["attempts"] == 1
@@ -411,66 +356,3 @@ def test_a_compiler_that_hangs_ends_with_its_conversion(
     assert done.returncode == 3 and "no result after 6 s" in done.stderr, done.stderr
     for pid in (tmp_path / "pids").read_text().split():
         wait(lambda pid=int(pid): not alive(pid))  # type: ignore[misc]
-
-
-# -- metadata ----------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_file_brings_its_preprocessing_along(
-    cli: Cli, digits: dict[str, Path], tmp_path: Path
-) -> None:
-    (tmp_path / "labels.txt").write_text("\n".join(f"digit {number}" for number in range(10)))
-    done = cli(
-        "convert", str(digits["model"]), "--scale", "0.0625", "--labels", "labels.txt",
-        "--format", "json",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    file = tmp_path / rows(done)["float32"]["file"]
-    said = metadata.read(file.read_bytes())
-    assert said and said.preprocessing and said.preprocessing.scale == pytest.approx(0.0625)
-    assert said.labels == tuple(f"digit {number}" for number in range(10))
-    suite = write_suite(tmp_path / "own.toml", model=str(file), recipes=["as_is"])
-    suite.write_text(suite.read_text().replace("preprocessing = { scale = 0.0625 }\n", ""))
-    plain = rows_of(write_suite(tmp_path / "plain.toml"))["float32"]
-    own = rows_of(suite)["as_is"]
-    assert own["status"] == plain["status"] == "ok", own["error"]
-    assert own["accuracy"] == plain["accuracy"] > 0.9
-
-
-# -- training ----------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_training_twice_and_in_four_bits(digits: dict[str, Path], tmp_path: Path, cli: Cli) -> None:
-    found = []
-    for name in ("one", "two"):
-        done = cli(
-            "convert", str(digits["model"]), "-r", "qat_int8(epochs=1)",
-            "-r", "qat_int8(weight_bits=4, epochs=1)", "--train", "digits", "--scale", "0.0625",
-            "--format", "json", "--out", name, env={"HARNESS_CACHE": str(tmp_path / f"c-{name}")},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        found.append(rows(done))
-    one, two = (item["qat_int8(epochs=1)"] for item in found)
-    assert one["status"] == "ok" and one["sha256"] == two["sha256"]
-    assert len(one["manifest"]["training"]["history"]) == 1
-    (experiment,) = (row for name, row in found[0].items() if "weight_bits" in name)
-    assert experiment["status"] == "evaluated" and "file" not in experiment
-    assert "has no file" in experiment["reason"]
-    assert experiment["evaluation"]["evaluation"]["metric"] > 0.5
-    assert len(list((tmp_path / "one").glob("*.tflite"))) == 1
-
-
-@pytest.mark.slow
-def test_a_training_that_ruins_the_model_says_so(
-    digits: dict[str, Path], tmp_path: Path, cli: Cli
-) -> None:
-    done = cli(
-        "convert", str(digits["model"]), "-r", "qat_int8(epochs=1, learning_rate=10)",
-        "--train", "digits", "--scale", "0.0625", "--format", "json", "--out", str(tmp_path / "o"),
-    )  # fmt: skip
-    (row,) = rows(done).values()
-    (finding,) = row["manifest"]["training"]["findings"]
-    assert row["status"] == "ok" and "held-out samples" in finding
-    assert f"training: {finding}" in done.stderr
