@@ -14,9 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.errors import HarnessError
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with ``~`` and ``~user`` as a shell has them; that of an unknown user stays."""
+    return Path(os.path.expanduser(path))
 
 
 def cache_dir(*parts: str) -> Path:
@@ -25,7 +30,7 @@ def cache_dir(*parts: str) -> Path:
     if not chosen:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         chosen = os.path.join(base, "edge-harness")
-    folder = Path(chosen).expanduser().joinpath(*parts)
+    folder = expanded(chosen).joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -34,6 +39,18 @@ def cache_dir(*parts: str) -> Path:
             hint="free some space, or set HARNESS_CACHE to a folder that can be written",
         ) from None
     return folder
+
+
+def lock_file(name: str) -> IO[str]:
+    """A file to hold a lock of the kernel on, open; raises ``HarnessError``."""
+    path = cache_dir("locks") / f"{name}.lock"
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(
+            f"cannot write {path}: {error.strerror}",
+            hint="set HARNESS_CACHE to a folder that can be written",
+        ) from None
 
 
 def file_sha256(path: Path) -> str:

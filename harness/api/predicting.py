@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.cache import expanded
 from harness.calibration.naming import FOREIGN, Devices, Unreadable
 from harness.calibration.validation import Validation
 from harness.calibration.validation import cross_validate as _cross_validate
@@ -107,7 +108,7 @@ def _graph(model: str | Path, asked: str, usual: str, input_size: int | None) ->
     """The graph, and in words what it is of."""
     from harness.simulation import architectures
 
-    path = Path(model).expanduser()
+    path = expanded(model)
     dtype = asked or usual
     if _is_file(path) and (asked or input_size is not None):
         raise UsageError(
@@ -160,7 +161,7 @@ def validate(table: str | Path, *, without: str = "", tell: Tell = lambda text: 
     that has not seen a relation of it either: a minute or two. Raises ``UsageError`` for a file
     that is no such table.
     """
-    path = Path(table).expanduser()
+    path = expanded(table)
     if without not in ("", "model", "family"):
         raise UsageError(f"without = {without!r}", hint="known: model, family")
     _tell_broken(prediction_data(), tell)
@@ -183,7 +184,7 @@ def calibrate(table: str | Path, *, tell: Tell = lambda text: None) -> Calibrati
     from harness.calibration.cases import cases_of
     from harness.calibration.table import read_table
 
-    path = Path(table).expanduser()
+    path = expanded(table)
     data = prediction_data()
     _tell_broken(data, tell)
     cases = cases_of(read_table(path), Devices(data, fitted=False))

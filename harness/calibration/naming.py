@@ -10,6 +10,7 @@ from typing import Any
 from harness.calibration.reading import Unreadable, threads_of
 from harness.calibration.table import Published, dtype_of
 from harness.config.prediction import PredictionData
+from harness.config.processors import processors_dir
 from harness.domain import Backend
 from harness.errors import ConfigError
 from harness.simulation.prediction import (
@@ -18,9 +19,9 @@ from harness.simulation.prediction import (
     Parameters,
     Runtime,
     hardware_of,
-    prior_of,
 )
 from harness.simulation.prediction.hardware import CoreType
+from harness.simulation.prediction.parameters import is_shared
 from harness.simulation.version import check_form
 
 
@@ -103,13 +104,11 @@ class Devices:
         reads, as a word that was misspelt by hand."""
         values = dict(self.data.fitted)
         for name in values:
-            try:
-                prior_of(name)
-            except KeyError:
+            if not is_shared(name, self.data.cores):
                 raise ConfigError(
-                    f"profiles/processors/fitted.toml: no parameter is called {name[:60]!r}",
+                    f"{processors_dir() / 'fitted.toml'}: no parameter is called {name[:60]!r}",
                     hint="harness calibrate TABLE --write makes that file anew",
-                ) from None
+                )
         for name, hardware in self.hardware.items():
             values.update({f"device.{name}.{key}": v for key, v in hardware.fitted.items()})
         return Parameters(values)

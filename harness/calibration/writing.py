@@ -14,13 +14,15 @@ from harness.cache import whole_file
 from harness.calibration.calibrating import Calibration
 from harness.calibration.own import OwnFit
 from harness.calibration.tables import with_table
-from harness.config.devices import device_files, own_devices
+from harness.config.devices import device_files, device_from, own_devices
 from harness.config.paths import profiles_dir
 from harness.config.prediction import forget, prediction_data, prediction_table
 from harness.config.processors import processors_dir
+from harness.config.toml_source import TomlSource
 from harness.errors import ConfigError, HarnessError, UsageError
 from harness.simulation.prediction import prior_of
 from harness.simulation.version import FORM
+from harness.transports import TRANSPORTS
 
 _HEADER = "[prediction.fitted]"
 _OURS = "# Fitted by"
@@ -223,14 +225,33 @@ def at_bounds(calibration: Calibration) -> list[str]:
     return found
 
 
+def _device(path: Path, name: str) -> None:
+    source = TomlSource(path)
+    device_from(source, name, source.data, (), TRANSPORTS)
+
+
+def _is_device(path: Path, name: str) -> bool:
+    try:
+        _device(path, name)
+    except ConfigError:
+        return False
+    return True
+
+
 def _read_again(part: Path, path: Path, text: str) -> None:
     """Raises ``UsageError`` where a file just written is not what predictions can read."""
     try:
         if path.name != "fitted.toml":
             prediction_table(part)
+            if path.is_file() and _is_device(path, path.stem):
+                _device(part, path.stem)
         if tomllib.loads(part.read_text(encoding="utf-8")) == tomllib.loads(text):
             return
         what = "it does not read as it was written"
     except (ValueError, ConfigError) as error:
         what = str(error).replace(str(part), str(path))
-    raise UsageError(f"{path} is left as it was, for the new one would be wrong: {what}")
+    raise UsageError(
+        f"{path} is left as it was, for the new one would be wrong: {what}",
+        hint="is it made of other parts than what --like names? Give its profile a [prediction] "
+        "table of its own first: see docs/predicting.md",
+    )

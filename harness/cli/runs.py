@@ -31,10 +31,11 @@ def runs(
     with Store(store, create=False) as opened:
         found = opened.runs()[:limit]
         counts = {run.id: opened.counts(run.id) for run in found}
-    status = {
-        run.id: "interrupted" if run.status == "running" and was_killed(run.id) else run.status
-        for run in found
-    }
+        status = {run.id: run.status for run in found}
+        killed = [name for name, last in status.items() if last == "running" and was_killed(name)]
+        for name in killed:  # if it did not end since it was looked at
+            last = opened.find_run(name).status
+            status[name] = "interrupted" if last == "running" else last
     if format == "json":
         print(
             json.dumps(

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.cache import expanded
 from harness.config.faults import check_fault
 from harness.config.paths import profiles_dir
 from harness.config.processors import refuse_unknown_parts
@@ -34,7 +35,7 @@ _ELSEWHERE = ("device:", "https://", "http://")
 def own_devices() -> Path:
     """The folder of the user's own profiles, which need not be there."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "edge-harness" / "devices"
+    return expanded(base) / "edge-harness" / "devices"
 
 
 def device_files() -> dict[str, Path]:
@@ -44,7 +45,7 @@ def device_files() -> dict[str, Path]:
     """
     folders = [profiles_dir() / "devices", own_devices()]
     if more := os.environ.get("HARNESS_DEVICES"):
-        folders.append(Path(more).expanduser())
+        folders.append(expanded(more))
         if not folders[-1].is_dir():
             wrong = "is not a folder" if folders[-1].exists() else "does not exist"
             raise UsageError(

@@ -20,25 +20,25 @@ class ClusterFile(Strict):
 
     type: _Name
     count: int = Field(ge=1, le=256)
-    ghz: float = Field(gt=0, le=10)
+    ghz: float = Field(ge=0.001, le=10)
 
 
 class ChipFile(Strict):
     """A GPU, or what is behind NNAPI or another delegate: peak rates in GMAC/s."""
 
     type: _Name = Field(description="what it is, in words: for the reader")
-    float_gmacs: float = Field(gt=0, le=1e7, description="16-bit floats on a GPU")
-    int8_gmacs: float = Field(gt=0, le=1e7)
-    memory_gbs: float | None = Field(default=None, gt=0, le=1e4)
-    link_mbs: float | None = Field(default=None, gt=0, le=1e6)
+    float_gmacs: float = Field(ge=0.001, le=1e7, description="16-bit floats on a GPU")
+    int8_gmacs: float = Field(ge=0.001, le=1e7)
+    memory_gbs: float | None = Field(default=None, ge=0.001, le=1e4)
+    link_mbs: float | None = Field(default=None, ge=0.001, le=1e6)
 
 
 class EdgeTpuFile(Strict):
     """A Coral Edge TPU and how it is attached."""
 
-    mhz: float = Field(gt=0, le=5000, description="250 with libedgetpu1-std, 500 with -max")
+    mhz: float = Field(ge=1, le=5000, description="250 with libedgetpu1-std, 500 with -max")
     link: Literal["usb2", "usb3", "usb3-pi", "pcie"]
-    link_mbs: float = Field(gt=0, le=1e5, description="rate of parameters over the link, MB/s")
+    link_mbs: float = Field(ge=0.001, le=1e5, description="rate of parameters over the link, MB/s")
     cache_mib: float = Field(ge=0, le=1024, description="parameters it keeps on chip")
 
 
@@ -52,12 +52,12 @@ class PredictionFile(Strict):
         default=None, description="devices that share the spread of intervals; default its name"
     )
     cores: list[ClusterFile] = Field(min_length=1, max_length=16, description="the fastest first")
-    memory_gbs: float = Field(gt=0, le=1e4, description="what memory gives, GB/s")
+    memory_gbs: float = Field(ge=0.001, le=1e4, description="what memory gives, GB/s")
     source: str = Field(description="where these numbers are from")
     gpu: ChipFile | None = None
     nnapi: ChipFile | None = None
     npu: ChipFile | None = None
     edgetpu: EdgeTpuFile | None = None
-    fitted: dict[str, Annotated[float, Field(gt=0, lt=1e9)]] = Field(
+    fitted: dict[str, Annotated[float, Field(ge=1e-3, le=1e3)]] = Field(
         default={}, description="factors of this device alone; harness calibrate writes them"
     )

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
+from harness.cache import expanded
 from harness.config.hardware import FACTORS, PredictionFile
 from harness.config.paths import profiles_dir
 from harness.config.strict import Strict
@@ -62,7 +63,7 @@ ACCELERATORS = ("gpu", "nnapi", "npu")
 def processors_dir() -> Path:
     """The folder of what devices share; ``$HARNESS_PROCESSORS`` in place of the shipped one."""
     own = os.environ.get("HARNESS_PROCESSORS")
-    return Path(own).expanduser() if own else profiles_dir() / "processors"
+    return expanded(own) if own else profiles_dir() / "processors"
 
 
 def cores() -> Mapping[str, Mapping[str, Any]]:

@@ -136,9 +136,9 @@ class SimulationFile(_Strict):
     thermal_resistance_kw: float | None = Field(default=None, gt=0, le=1e4)
     heat_capacity_jk: float | None = Field(default=None, gt=0, le=1e7)
     throttle_c: float | None = Field(default=None, gt=0, le=150)
-    clock_mhz: float | None = Field(default=None, gt=0, le=1e5)
-    throttled_mhz: float | None = Field(default=None, gt=0, le=1e5)
-    min_mhz: float | None = Field(default=None, gt=0, le=1e5)
+    clock_mhz: float | None = Field(default=None, ge=1, le=1e5)
+    throttled_mhz: float | None = Field(default=None, ge=1, le=1e5)
+    min_mhz: float | None = Field(default=None, ge=1, le=1e5)
     governor: str | None = Field(default=None, pattern="^[a-z_]{1,32}$")
     governors: Annotated[list[str], Field(min_length=1, max_length=20)] | None = None
     gpu_w: float | None = Field(default=None, ge=0, le=1e5)

@@ -13,6 +13,9 @@ from harness.config.toml_source import Path_, TomlSource
 #: The least time constant, s. Faster ones change the clock more often than inferences end.
 LEAST_TAU_S = 0.01
 
+#: The most that full load would lead to, °C: a sensor that tells more is not believed.
+MOST_C = 300.0
+
 #: Parameters that stand together, see ``harness/simulation/thermal.py``.
 POWER_PARAMETERS = ("idle_w", "load_w")
 THERMAL_PARAMETERS = ("ambient_c", "thermal_resistance_kw", "heat_capacity_jk", "throttle_c",
@@ -95,6 +98,14 @@ def _refuse_odd_body(
                 f"device {name}: heats up within {tau:.2g} s, which no device does",
                 hint="thermal_resistance_kw x heat_capacity_jk, seconds, are at least "
                 f"{LEAST_TAU_S:g}; a bare board's are some hundred",
+            )
+        load = simulation["ambient_c"] + simulation["load_w"] * simulation["thermal_resistance_kw"]
+        if load > MOST_C:
+            raise source.error(
+                (*where, "simulation", "thermal_resistance_kw"),
+                f"device {name}: would be {load:.0f} °C hot under load, which no device is",
+                hint=f"ambient_c + load_w x thermal_resistance_kw are at most {MOST_C:g} °C; a "
+                "bare board's are some 95",
             )
     if simulation.get("throttled_mhz", 0) > simulation.get("clock_mhz", 0):
         raise source.error(

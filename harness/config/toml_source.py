@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.cache import expanded
 from harness.config.mistakes import mistakes
 from harness.errors import ConfigError, suggest
 
@@ -131,7 +132,7 @@ class TomlSource:
 
     def file(self, where: Path_, text: str) -> Path:
         """A path, relative to the TOML file's folder; it must exist."""
-        path = Path(self.expand(where, text)).expanduser()
+        path = expanded(self.expand(where, text))
         path = Path(os.path.abspath(self.path.parent / path))
         if not os.path.exists(path):  # also what is too long for a name
             nearest = _nearest_file(path)

@@ -7,24 +7,22 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from harness.cache import cache_dir
+from harness.cache import cache_dir, lock_file
 from harness.errors import StoreError
 
 #: Who only asks whether a run goes on holds its lock for a moment.
 _TRIES, _BETWEEN_S = 5, 0.02
 
 
-def _path(run_id: str) -> Path:
-    name = re.sub(r"[^A-Za-z0-9-]", "_", run_id)
-    return cache_dir("locks") / f"run-{name}.lock"
+def _name(run_id: str) -> str:
+    return "run-" + re.sub(r"[^A-Za-z0-9-]", "_", run_id)
 
 
 @contextmanager
 def run_lock(run_id: str) -> Iterator[None]:
     """Hold the lock of a run; raises ``StoreError`` where another process has it."""
-    with _path(run_id).open("w") as file:
+    with lock_file(_name(run_id)) as file:
         for left in reversed(range(_TRIES)):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,12 +39,13 @@ def run_lock(run_id: str) -> Iterator[None]:
 
 
 def was_killed(run_id: str) -> bool:
-    """Whether a run that says ``running`` was begun here and has no process any more.
+    """Whether a run that says ``running`` went on here, and has no process here any more.
 
-    Of a run of another machine that shares the store nothing is known: ``False``.
+    Nothing is known of one that another machine that shares the store began: ``False``; nor of one
+    that was killed here and is resumed there, or with another cache: ``True``, though it goes on.
     """
     try:
-        with _path(run_id).open("r") as file:
+        with (cache_dir("locks") / f"{_name(run_id)}.lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:  # there is no such file, or its lock is held
         return False

@@ -171,29 +171,3 @@ def _edgetpu(graph: Graph, profile: Mapping[str, Any]) -> float:
 
 def _edgetpu_compute(macs: int, profile: Mapping[str, Any]) -> float:
     return float(macs / (_EDGETPU_MACS_PER_CYCLE * profile["edgetpu_mhz"] * 1e6))
-
-
-#: Every parameter above, for checking profiles before anything starts.
-CPU_PARAMETERS = (
-    "float_gmacs",
-    "int8_gmacs",
-    "int16_gmacs",
-    "thread_scaling",
-    "cores",
-    "bandwidth_gbs",
-    "op_overhead_us",
-    "invoke_overhead_us",
-)
-COMMON_PARAMETERS = (
-    "init_ms",
-    "init_ms_per_mb",
-    "memory_mb",
-    "noise_percent",
-    "trial_noise_percent",
-)
-EDGETPU_PARAMETERS = (
-    "edgetpu_mhz",
-    "edgetpu_link_mbs",
-    "edgetpu_cache_mb",
-    "edgetpu_invoke_us",
-)

@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from harness.cache import cache_dir
+from harness.cache import lock_file
 from harness.errors import StoreError, StoreFullError, StoreVersionError
 from harness.store import schema
 
@@ -58,7 +58,8 @@ def open_engine(url: str, *, create: bool) -> Engine:
         _create_file(sqlite_file)
     elif sqlite_file is not None:
         _check_file(sqlite_file, create=create)
-    if sqlite_file is not None and not create and _at_rest(sqlite_file):
+    at_rest = sqlite_file is not None and not create and _at_rest(sqlite_file)
+    if sqlite_file is not None and at_rest:
         # SQLite would want a file beside this one to share with writers, and there can be none.
         parsed = parsed.set(
             database="file:" + quote(str(sqlite_file.resolve())),
@@ -73,7 +74,8 @@ def open_engine(url: str, *, create: bool) -> Engine:
         ) from None
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _pragmas)
-    with translated(where), _schema_lock(where):
+    # Nobody can bring one at rest up to date, and the cache may be on the same disk.
+    with translated(where), nullcontext() if at_rest else _schema_lock(where):
         _bring_up_to_date(engine, where)
     return engine
 
@@ -122,7 +124,7 @@ def _create_file(path: Path) -> None:
 def _schema_lock(where: str) -> Iterator[None]:
     """One process at a time makes or migrates a store."""
     name = hashlib.sha256(where.encode()).hexdigest()[:24]
-    with open(cache_dir("locks") / f"store-{name}.lock", "w") as file:
+    with lock_file(f"store-{name}") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 from harness.adb_protocol import KEY_BITS, write_key
+from harness.cache import expanded
 from harness.errors import AuthenticationError
 
 
@@ -52,7 +53,7 @@ def public_half(path: Path) -> bytes:
 
 def user_key_path() -> Path:
     """Where ``adb`` keeps the user's own key."""
-    return Path("~/.android/adbkey").expanduser()
+    return expanded("~/.android/adbkey")
 
 
 def load_keys(setting: str | None = None) -> list[AdbKey]:
@@ -61,7 +62,7 @@ def load_keys(setting: str | None = None) -> list[AdbKey]:
     The user's key is made if there is none. Raises ``AuthenticationError`` for one that others
     may read, or that is none. Vendors' keys are shared by nature, and skipped if they are none.
     """
-    own = Path(setting).expanduser() if setting else user_key_path()
+    own = expanded(setting) if setting else user_key_path()
     if not setting and not own.exists():
         make_key(own)
     keys = [_own_key(own)]

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 import paramiko
+
+from harness.cache import expanded
 
 #: Seconds for a program that asks somebody.
 _ASK_TIMEOUT = 300
@@ -96,7 +97,7 @@ def _ask(prompt: str) -> str:
     if program and (prefers or not terminal):
         try:
             done = subprocess.run(
-                [str(Path(program).expanduser()), prompt], stdin=subprocess.DEVNULL,
+                [str(expanded(program)), prompt], stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, timeout=_ASK_TIMEOUT, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired):

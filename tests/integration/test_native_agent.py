@@ -100,6 +100,14 @@ def test_without_a_compiler_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
         assert one_line(target) in str(caught.value) and "agent_binary" in str(caught.value)
 
 
+def test_a_compiler_that_is_no_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = this_machine()
+    assert target
+    monkeypatch.setenv("CC", 'gcc -DWHAT="')
+    with pytest.raises(AgentSetupError, match="CC is no command: No closing quotation"):
+        built(target)
+
+
 def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     target = this_machine()
     assert target

@@ -88,6 +88,16 @@ SIMULATED = (
 )
 
 
+HOT = """idle_w = 1
+load_w = 1
+ambient_c = 25
+thermal_resistance_kw = 10000
+heat_capacity_jk = 50
+throttle_c = 80
+clock_mhz = 1500
+throttled_mhz = 1000
+"""
+
 PARTS = """[device.mine.prediction]
 cores = [{ type = "cortex-a76", count = 2, ghz = 2.0 }, { type = "cortex-a55", count = 4, ghz = 1 }]
 memory_gbs = 10.0
@@ -126,6 +136,8 @@ def test_what_a_device_is_made_of_stands_for_its_rates(suite_file: Callable[...,
         (SIMULATED + "idle_w = 3.0\nload_w = 2.0", "idle_w is above load_w"),
         (SIMULATED + "heat_capacity_jk = 0", "heat_capacity_jk"),
         (SIMULATED + "gpu_init_ms = 1e300", "gpu_init_ms"),
+        (SIMULATED + HOT, "would be 10025 °C hot under load"),
+        (SIMULATED + PARTS.replace("10.0", "1e-300"), "memory_gbs"),
         (SIMULATED.replace("edgetpu_mhz", "#"), "needs edgetpu_mhz for edgetpu"),
         (SIMULATED + PARTS.replace("edgetpu =", "#"), "does not say what its edgetpu is"),
     ],

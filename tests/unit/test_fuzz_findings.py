@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+import harness
 from harness.config import sources
+from harness.config.devices import device_from
 from harness.config.suites import load_suite
 from harness.config.toml_source import TomlSource
 from harness.datasets import coco
@@ -31,7 +33,7 @@ from harness.models import READERS
 from harness.models.inspection import inspect_file
 from harness.orchestrate.environment import known_names
 from harness.recipes.edgetpu_log import parse_log
-from harness.transports import ssh_config
+from harness.transports import TRANSPORTS, ssh_config
 
 #: Longer than Python turns into an integer, and than any file's name.
 DIGITS = "9" * 5000
@@ -223,3 +225,14 @@ def test_openssh_takes_more_lost_replies_than_16_bits_count(tmp_path: Path) -> N
     assert ssh_config.resolve("board", config=str(config)).alive_count == 65535
     config.write_text("Host board\n ServerAliveCountMax 70000\n")
     assert ssh_config.resolve("board", config=str(config)).alive_count == 65535
+
+
+def test_a_home_of_nobody_is_a_file_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "it.toml").write_text(
+        'name = "it"\ntransport = "ssh"\nhost = "board"\nidentity_file = "~nobody-such/key"\n'
+    )
+    source = TomlSource(tmp_path / "it.toml")
+    with pytest.raises(ConfigError, match=r":4: there is no file .*~nobody-such/key"):
+        device_from(source, "it", source.data, (), TRANSPORTS)
+    with pytest.raises(UsageError, match=r"there is no file ~nobody-such/it\.tflite"):
+        harness.predict("~nobody-such/it.tflite", "pixel-3")

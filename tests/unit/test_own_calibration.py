@@ -95,6 +95,55 @@ def test_parts_of_two_boards_are_never_mixed(own: Path, sha: str) -> None:
     assert calibrated([record(sha, "new")], "new", like="rk3588").values
 
 
+RATED = """\
+name = "rated"
+transport = "simulated"
+accelerators = ["cpu", "edgetpu"]
+[simulation]
+float_gmacs = 2.0
+int8_gmacs = 4.0
+int16_gmacs = 0.1
+thread_scaling = 0.8
+cores = 8
+bandwidth_gbs = 5.0
+op_overhead_us = 6.0
+invoke_overhead_us = 15.0
+edgetpu_mhz = 500
+edgetpu_link_mbs = 400
+edgetpu_cache_mb = 7
+edgetpu_invoke_us = 100
+init_ms = 4.0
+init_ms_per_mb = 6.0
+memory_mb = 38.0
+noise_percent = 1.5
+trial_noise_percent = 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        (RATED, "does not say what its edgetpu is"),
+        (
+            RATED.replace(', "edgetpu"]', ']\ndefault_backend = "cpu x8"'),
+            "has 4 cores, not 8",
+        ),
+    ],
+)
+def test_a_profile_that_fits_no_other_board_is_left_as_it_was(
+    own: Path, sha: str, profile: str, said: str
+) -> None:
+    (own / "rated.toml").write_text(profile)
+    found = calibrated(
+        [record(sha, "rated", kind=DeviceKind.SIMULATED)], "rated", "raspberry-pi-4", simulated=True
+    )
+    files = writing.own_profile(found, "raspberry-pi-4", "r")
+    with pytest.raises(UsageError, match=said) as caught:
+        writing.write(files)
+    assert "left as it was" in str(caught.value) and "--like" in str(caught.value.hint)
+    assert (own / "rated.toml").read_text() == profile
+
+
 def test_factors_that_a_run_says_nothing_of_are_kept(own: Path, sha: str) -> None:
     (own / "board.toml").write_text(PROFILE)
     found = calibrated([record(sha, "board", ms=0.5)], "board")

@@ -125,6 +125,10 @@ def test_a_runtime_in_words_that_are_none(text: str) -> None:
 
 
 def test_a_parameter_that_no_formula_reads_is_told(data: PredictionData) -> None:
-    misspelt = replace(data, fitted={**data.fitted, "kernel.xnpack.float.dense": 0.4})
-    with pytest.raises(ConfigError, match=r"no parameter is called 'kernel\.xnpack"):
-        Devices(misspelt).parameters()
+    for name in (
+        "kernel.xnpack.float.dense", "core.cortex-a72.flaot", "core.z80.float", "link.rate", "link",
+        "device", "device.pixel-3.cpu.float",
+    ):  # fmt: skip
+        misspelt = replace(data, fitted={**data.fitted, name: 0.4})
+        with pytest.raises(ConfigError, match="no parameter is called " + repr(name)):
+            Devices(misspelt).parameters()

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from harness.cache import cache_dir, json_sha256, whole_file
@@ -25,10 +26,13 @@ LIBRARIES = ("-lm", "-ldl", "-lpthread")
 ANDROID_LIBRARIES = ("-lm", "-ldl")
 
 
+def _folder() -> Traversable:
+    return resources.files("device_agents").joinpath("native")
+
+
 def sources() -> dict[str, bytes]:
     """The packaged ``device_agents/native/*.c`` by name; ``agent.c`` includes the others."""
-    folder = resources.files("device_agents").joinpath("native")
-    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    files = sorted(_folder().iterdir(), key=lambda file: file.name)
     return {file.name: file.read_bytes() for file in files if file.name.endswith(".c")}
 
 
@@ -48,8 +52,8 @@ def built(target: Target) -> Path:
     if compiler is None:
         raise AgentSetupError(
             f"no compiler for {target.name} on this machine, to build the native agent with",
-            hint=f"{_remedy(target)}; or build it elsewhere ({one_line(target)}) and set "
-            "agent_binary of the device",
+            hint=f"{_remedy(target)}; or build it elsewhere, of the files in {_folder()} "
+            f"({one_line(target)}), and set agent_binary of the device",
         )
     code = sources()
     libraries = ANDROID_LIBRARIES if target.system == "android" else LIBRARIES
@@ -68,7 +72,7 @@ def built(target: Target) -> Path:
 
 
 def one_line(target: Target) -> str:
-    """The command that builds the agent, for people."""
+    """The command that builds the agent in the folder of its sources, for people."""
     compiler = "cc" if target == this_machine() else f"{target.triple}-gcc"
     if target.system == "android":
         compiler = f"{target.triple}-clang"
@@ -105,7 +109,10 @@ def _compilers(target: Target) -> Iterator[list[str]]:
         for found in sorted(toolchains.glob(f"llvm/prebuilt/*/bin/{target.triple}-clang")):
             yield [str(found)]
         return
-    chosen = shlex.split(os.environ.get("CC") or "")
+    try:
+        chosen = shlex.split(os.environ.get("CC") or "")
+    except ValueError as error:
+        raise AgentSetupError(f"CC is no command: {error}", hint="mend it, or unset CC") from None
     for command in (chosen, ["cc"], ["gcc"], ["clang"], [f"{target.triple}-gcc"]):
         if command and shutil.which(command[0]) and _builds_for(command, target):
             yield command

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Any
 
-from harness.cache import cache_dir, file_sha256, whole_file
+from harness.cache import cache_dir, expanded, file_sha256, whole_file
 from harness.devices.blobs import Blob
 from harness.domain import Device
 from harness.errors import AgentSetupError
@@ -42,7 +42,7 @@ def find_tool(device: Device) -> Blob:
             )
         path = fetch(text, str(pinned), name)
         return Blob(path, str(pinned), path.stat().st_size, "benchmark_model")
-    path = Path(text).expanduser()
+    path = expanded(text)
     try:
         size, sha256 = path.stat().st_size, file_sha256(path)
     except OSError as error:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.cache import cache_dir, json_sha256
+from harness.cache import cache_dir, expanded, json_sha256
 from harness.emulation.linux_arm64 import binfmt, cpu, held, packages, unpack
 from harness.emulation.linux_arm64.inside import Spec
 from harness.emulation.target import Tell
@@ -41,7 +41,7 @@ def folder() -> Path:
     chosen = os.environ.get("HARNESS_EMULATION_ROOTS")
     if not chosen:
         return cache_dir("emulation")
-    path = Path(chosen).expanduser()
+    path = expanded(chosen)
     path.mkdir(parents=True, exist_ok=True)
     return path.resolve()
 

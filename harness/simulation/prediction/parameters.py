@@ -8,7 +8,7 @@ deviation ``sigma`` (of the logarithm) and between ``low`` and ``high``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -157,6 +157,22 @@ def _accelerators() -> dict[str, Prior]:
 
 
 PRIORS: dict[str, Prior] = {**_kernels(), **_accelerators()}
+
+
+#: What a core has of its own, see ``processor``.
+_OF_A_CORE = ("float", "int8", "element", "xnnpack.float", "xnnpack.int8", "default.float",
+              "default.int8")  # fmt: skip
+
+
+def is_shared(name: str, cores: Collection[str]) -> bool:
+    """Whether a formula reads this parameter of no single device; ``cores`` are all types."""
+    first, _, rest = name.partition(".")
+    if first == "core":
+        kind, _, part = rest.partition(".")
+        return kind in cores and part in _OF_A_CORE
+    if first == "link" and rest.endswith(".rate"):
+        return name.removesuffix("rate") + "invoke" in PRIORS
+    return name in PRIORS
 
 
 def prior_of(name: str) -> Prior:

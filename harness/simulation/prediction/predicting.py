@@ -214,7 +214,7 @@ def _edgetpu(
 ) -> tuple[Numbers, float, NDArray[np.bool_] | None]:
     if hardware.edgetpu is None:
         raise UnsupportedError(
-            f"{hardware.name} has no Edge TPU", hint="harness devices list names those that have"
+            f"{hardware.name} has no Edge TPU", hint="harness devices names those that have"
         )
     part = prepared.mapped
     if not part.pieces:
