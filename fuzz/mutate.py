@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from fuzz.target import Target
 
@@ -26,6 +26,8 @@ _WORDS = (
     0x80000000,
     0xFFFFFFFF,
 )
+
+_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "little", "big")
 
 #: Digits of other scripts are digits to some functions and none to others.
 NUMBERS = (
@@ -73,8 +75,7 @@ def _bytes(data: bytes, pool: Sequence[bytes], target: Target, rng: Random) -> b
     if choice == 2:
         word = (rng.choice(_WORDS) + rng.randrange(-2, 3)) & 0xFFFFFFFF
         width = rng.choice((2, 4, 4, 8))
-        order = rng.choice(("little", "little", "big"))
-        raw = (word & (1 << 8 * width) - 1).to_bytes(width, order)  # type: ignore[arg-type]
+        raw = (word & (1 << 8 * width) - 1).to_bytes(width, rng.choice(_ORDERS))
         begin -= begin % rng.choice((1, 4))
         return data[:begin] + raw + data[begin + width :]
     if choice == 3:

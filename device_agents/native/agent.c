@@ -82,6 +82,7 @@ enum {
 #include "engine.c"
 #include "answers.c"
 #include "preprocessing.c"
+#include "trial.c"
 
 #include "latency.c"
 #include "sustained.c"

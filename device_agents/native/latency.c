@@ -278,58 +278,6 @@ static bool warm_up(Recorder *recorder, const Limits *limits, Text *facts, Failu
     return true;
 }
 
-/* How the machine is `at` ns after the origin: before what is measured, and after it. */
-static void note_conditions(Trial *trial, int64_t at)
-{
-    put(&trial->conditions, trial->conditions.size == 0 ? "{\"before\":" : ",\"after\":");
-    put_conditions(&trial->conditions, at);
-}
-
-/* Behind another fact: the threads, and what `put_engine_facts` has. */
-static void put_who_ran(Text *facts, const Json *request, const Engine *engine, const Trial *trial)
-{
-    int64_t asked;
-    /* Libraries of accelerators have threads of their own. */
-    bool counted = engine->accelerator == ACCELERATOR_CPU && trial->threads_before >= 0 &&
-                   trial->threads_after >= 0;
-    member_int(request, "threads", 1, 1, MAX_THREADS, &asked);
-    put(facts, ",\"threads_asked\":");
-    put_int(facts, asked);
-    put(facts, ",\"threads_found\":");
-    put_count_or_null(facts, counted ? trial->threads_after - trial->threads_before + 1 : -1);
-    put_engine_facts(facts, engine);
-}
-
-/* The end of a trial, with the conditions before and after it noted. */
-static void put_trial(Text *facts, const Json *request, const Engine *engine, Trial *trial)
-{
-    note_memory(trial, AT_END);
-    put_steps(facts, "memory_peak_bytes", trial->peak);
-    put(facts, ",");
-    put_steps(facts, "memory_resident_bytes", trial->resident);
-    put(facts, ",\"conditions\":");
-    put_bytes(facts, trial->conditions.data, trial->conditions.size);
-    put(facts, "}");
-    put_who_ran(facts, request, engine, trial);
-}
-
-/* The first sample into the first input, zeros into the others. */
-static bool feed_first(const Json *request, Engine *engine, const char *stage, Failure *failure)
-{
-    Samples samples;
-    Prepare prepare;
-    Index index;
-    bool good = true;
-    if (!open_samples(request, stage, &samples, failure) ||
-        !prepare_open(request, &engine->inputs[0], &samples, stage, &prepare, failure))
-        return false;
-    for (index = 0; index < engine->input_count && good; index++)
-        good = feed(engine, &engine->inputs[index], index == 0 ? &prepare : NULL, samples.data);
-    free(prepare.real);
-    free(prepare.table);
-    return good || fail(failure, "invoke_failed", stage, "", "an input cannot be written");
-}
-
 static bool run_latency(const Json *request, Text *facts, Failure *failure)
 {
     Limits limits;
@@ -339,11 +287,8 @@ static bool run_latency(const Json *request, Text *facts, Failure *failure)
     Trial trial;
     if (!read_limits(request, "latency", &limits, failure))
         return false;
-    begin_trial(&trial);
-    if (!load(request, NULL, false, &engine, failure))
+    if (!load_for_trial(request, &engine, &trial, failure))
         return false;
-    send_loaded(&engine);
-    note_memory(&trial, AT_LOAD);
     if (!feed_first(request, &engine, "latency", failure))
         return false;
     recorder_open(&recorder, &engine);

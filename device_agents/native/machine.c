@@ -54,22 +54,6 @@ static int64_t peak_memory(void)
     return own_memory("VmHWM");
 }
 
-/* What a trial says of itself beside its samples. Of memory at its steps: the peak so far, and what
- * the process has then. Threads: before the model is loaded, and once it has run; -1: not told. */
-typedef struct {
-    int64_t peak[3], resident[3];
-    int64_t threads_before, threads_after;
-    Text conditions;
-} Trial;
-
-enum { AT_START, AT_LOAD, AT_END };
-
-static void note_memory(Trial *trial, int step)
-{
-    trial->peak[step] = peak_memory();
-    trial->resident[step] = own_memory("VmRSS");
-}
-
 /* Threads of this process now, or -1. */
 static int64_t thread_count(void)
 {
@@ -108,26 +92,6 @@ static void put_count_or_null(Text *text, int64_t value)
         put_int(text, value);
     else
         put(text, "null");
-}
-
-static void put_steps(Text *text, const char *name, const int64_t *values)
-{
-    static const char *const steps[] = {"{\"start\":", ",\"loaded\":", ",\"end\":"};
-    int step;
-    put_string(text, name);
-    put(text, ":");
-    for (step = AT_START; step <= AT_END; step++) {
-        put(text, steps[step]);
-        put_count_or_null(text, values[step]);
-    }
-    put(text, "}");
-}
-
-static void begin_trial(Trial *trial)
-{
-    memset(trial, 0, sizeof *trial);
-    note_memory(trial, AT_START);
-    trial->threads_before = thread_count();
 }
 
 static void put_cores(Text *text)

@@ -201,3 +201,20 @@ static bool feed(Engine *engine, const Tensor *tensor, const Prepare *prepare,
         memset(memory, 0, tensor->bytes);
     return rt.unlock(buffer) == STATUS_OK;
 }
+
+/* The first sample into the first input, zeros into the others. */
+static bool feed_first(const Json *request, Engine *engine, const char *stage, Failure *failure)
+{
+    Samples samples;
+    Prepare prepare;
+    Index index;
+    bool good = true;
+    if (!open_samples(request, stage, &samples, failure) ||
+        !prepare_open(request, &engine->inputs[0], &samples, stage, &prepare, failure))
+        return false;
+    for (index = 0; index < engine->input_count && good; index++)
+        good = feed(engine, &engine->inputs[index], index == 0 ? &prepare : NULL, samples.data);
+    free(prepare.real);
+    free(prepare.table);
+    return good || fail(failure, "invoke_failed", stage, "", "an input cannot be written");
+}

@@ -82,11 +82,8 @@ static bool run_scenario(const Json *request, Text *facts, Failure *failure)
     bool good;
     if (!read_asked(request, &asked, failure))
         return false;
-    begin_trial(&trial);
-    if (!load(request, NULL, false, &engine, failure))
+    if (!load_for_trial(request, &engine, &trial, failure))
         return false;
-    send_loaded(&engine);
-    note_memory(&trial, AT_LOAD);
     memset(&bench, 0, sizeof bench);
     bench.asked = &asked;
     bench.engine = &engine;

@@ -151,11 +151,8 @@ static bool run_sustained(const Json *request, Text *facts, Failure *failure)
     int64_t start, first;
     if (!read_load(request, &wanted, failure))
         return false;
-    begin_trial(&trial);
-    if (!load(request, NULL, false, &engine, failure))
+    if (!load_for_trial(request, &engine, &trial, failure))
         return false;
-    send_loaded(&engine);
-    note_memory(&trial, AT_LOAD);
     if (!feed_first(request, &engine, "sustained", failure))
         return false;
     find_zones(&trace.zones);

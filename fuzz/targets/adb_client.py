@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from adb_shell.transport.base_transport import BaseTransport
+
 from fuzz.places import folder, written
 from fuzz.target import Target
 from harness import adb_protocol as wire
@@ -100,18 +102,21 @@ def _push(data: bytes) -> None:
     Sync(SocketStream(_peer(data))).push(written("sent", b"x" * 100), "/x", lambda _: None)
 
 
-class _Bytes:
-    """A transport of packets, as adb-shell has them."""
+class _Bytes(BaseTransport):
+    """Packets that were written down beforehand."""
 
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
         self.sent = 0
 
-    def bulk_read(self, count: int, _timeout: float) -> bytes:
-        part, self._data = self._data[:count], self._data[count:]
+    def connect(self, transport_timeout_s: float | None) -> None:
+        pass
+
+    def bulk_read(self, numbytes: int, transport_timeout_s: float | None) -> bytes:
+        part, self._data = self._data[:numbytes], self._data[numbytes:]
         return bytes(part)
 
-    def bulk_write(self, data: memoryview, _timeout: float) -> int:
+    def bulk_write(self, data: memoryview, transport_timeout_s: float | None) -> int:
         self.sent += len(data)
         return len(data)
 
@@ -132,7 +137,7 @@ class _Key(AdbKey):
 
 
 def _direct(data: bytes) -> None:
-    packets = PacketLink(_Bytes(_packets(data)), whole=True)  # type: ignore[arg-type]
+    packets = PacketLink(_Bytes(_packets(data)), whole=True)
     link = adb_direct.DirectLink("d", "host", 5555, None)
     features = link._greet(packets, [_Key.__new__(_Key)])
     assert all(len(feature) <= 400 for feature in features)

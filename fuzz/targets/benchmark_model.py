@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from fuzz.places import shared
@@ -27,10 +28,7 @@ def _run(data: bytes) -> None:
         lambda: output.errors(lines),
         lambda: flags.refuse_unknown(flags.known_flags(text), Backend("cpu"), "d"),
         lambda: process.judge(1, lines, "d", "gpu"),
-        *(
-            lambda name=name: delegation.delegated(lines, name, 10, "d")  # type: ignore[misc]
-            for name in _ACCELERATORS
-        ),
+        *(partial(delegation.delegated, lines, name, 10, "d") for name in _ACCELERATORS),
     ]
     for read in readers:
         with contextlib.suppress(HarnessError):

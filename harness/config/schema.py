@@ -18,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from harness.config.hardware import PredictionFile
+from harness.config.hardware import PredictionFile, SimulationFile
 from harness.config.quantities import bytes_of, not_zero
 from harness.config.strict import Strict
 from harness.domain import Backend, Policy, Task
@@ -104,51 +104,6 @@ class DatasetFile(_Strict):
     training_samples: int = Field(
         default=0, ge=0, description="train on only so many samples, evenly spread (0: all)"
     )
-
-
-class SimulationFile(_Strict):
-    """Parameters of the cost model and of heat and power; see harness/simulation/roofline.py and
-    thermal.py for units. Those that [prediction] says better are not read beside it."""
-
-    float_gmacs: float | None = Field(default=None, ge=1e-6, le=1e7)
-    int8_gmacs: float | None = Field(default=None, ge=1e-6, le=1e7)
-    int16_gmacs: float | None = Field(default=None, ge=1e-6, le=1e7)
-    thread_scaling: float | None = Field(default=None, ge=0, le=1)
-    cores: int | None = Field(default=None, ge=1, le=1024)
-    bandwidth_gbs: float | None = Field(default=None, ge=1e-6, le=1e4)
-    op_overhead_us: float | None = Field(default=None, ge=0, le=1e9)
-    invoke_overhead_us: float | None = Field(default=None, ge=0, le=1e9)
-    init_ms: float = Field(ge=0, le=1e6)
-    init_ms_per_mb: float = Field(ge=0, le=1e6)
-    memory_mb: float = Field(gt=0, le=1e7)
-    noise_percent: float = Field(ge=0, le=100)
-    trial_noise_percent: float = Field(ge=0, le=100)
-    edgetpu_mhz: float | None = Field(default=None, ge=1e-6, le=1e5)
-    edgetpu_link_mbs: float | None = Field(default=None, ge=1e-6, le=1e5)
-    edgetpu_cache_mb: float | None = Field(default=None, ge=0, le=1e5)
-    edgetpu_invoke_us: float | None = Field(default=None, ge=0, le=1e9)
-    gpu_init_ms: float | None = Field(default=None, ge=0, le=1e6)
-    nnapi_init_ms: float | None = Field(default=None, ge=0, le=1e6)
-    npu_init_ms: float | None = Field(default=None, ge=0, le=1e6)
-    idle_w: float | None = Field(default=None, gt=0, le=1e5)
-    load_w: float | None = Field(default=None, gt=0, le=1e5)
-    ambient_c: float | None = Field(default=None, ge=-40, le=80)
-    thermal_resistance_kw: float | None = Field(default=None, gt=0, le=1e4)
-    heat_capacity_jk: float | None = Field(default=None, gt=0, le=1e7)
-    throttle_c: float | None = Field(default=None, gt=0, le=150)
-    clock_mhz: float | None = Field(default=None, ge=1, le=1e5)
-    throttled_mhz: float | None = Field(default=None, ge=1, le=1e5)
-    min_mhz: float | None = Field(default=None, ge=1, le=1e5)
-    governor: str | None = Field(default=None, pattern="^[a-z_]{1,32}$")
-    governors: Annotated[list[str], Field(min_length=1, max_length=20)] | None = None
-    gpu_w: float | None = Field(default=None, ge=0, le=1e5)
-    nnapi_w: float | None = Field(default=None, ge=0, le=1e5)
-    npu_w: float | None = Field(default=None, ge=0, le=1e5)
-    edgetpu_w: float | None = Field(default=None, ge=0, le=1e5)
-    battery_percent: float | None = Field(default=None, ge=0, le=100)
-    battery_wh: float | None = Field(default=None, gt=0, le=1e6)
-    charging_w: float | None = Field(default=None, ge=0, le=1e5)
-    ram_mb: float | None = Field(default=None, gt=0, le=1e7)
 
 
 Accelerator = Literal["cpu", "gpu", "npu", "nnapi", "hexagon", "xnnpack", "edgetpu"]
@@ -390,7 +345,8 @@ class SuiteFile(_Strict):
 def transports_of(setting: str) -> tuple[str, ...]:
     """The transports that alone read a setting of a device; empty where all do."""
     extra = DeviceFile.model_fields[setting].json_schema_extra
-    return tuple(map(str, extra["transports"])) if isinstance(extra, dict) else ()  # type: ignore[arg-type]  # a list
+    of = extra.get("transports") if isinstance(extra, dict) else None
+    return tuple(map(str, of)) if isinstance(of, list) else ()
 
 
 def schemas() -> dict[str, dict[str, Any]]:

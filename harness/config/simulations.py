@@ -35,6 +35,9 @@ _TOGETHER = {
     "charging_w": "battery_wh",
 }
 
+#: What is never above what.
+_IN_ORDER = (("idle_w", "load_w"), ("throttled_mhz", "clock_mhz"), ("min_mhz", "throttled_mhz"))
+
 #: What ``[prediction]`` says of an accelerator, for the one who left it out.
 _CHIP = "type = ..., float_gmacs = ..., int8_gmacs = ..."
 _SAYS = {"edgetpu": "mhz = ..., link = ..., link_mbs = ..., cache_mib = ..."}
@@ -107,29 +110,19 @@ def _refuse_odd_body(
                 hint=f"ambient_c + load_w x thermal_resistance_kw are at most {MOST_C:g} °C; a "
                 "bare board's are some 95",
             )
-    if simulation.get("throttled_mhz", 0) > simulation.get("clock_mhz", 0):
-        raise source.error(
-            (*where, "simulation", "throttled_mhz"),
-            f"device {name}: throttled_mhz is above clock_mhz",
-        )
-    if simulation.get("idle_w", 0) > simulation.get("load_w", 0):
-        raise source.error(
-            (*where, "simulation", "idle_w"), f"device {name}: idle_w is above load_w"
-        )
     for key, needs in _TOGETHER.items():
         if key in simulation and needs not in simulation:
             raise source.error(
                 (*where, "simulation", key),
                 f"device {name}: [simulation] has {key}, which needs {needs} too",
             )
+    for low, high in _IN_ORDER:
+        if simulation.get(low, 0) > simulation.get(high, 0):
+            raise source.error((*where, "simulation", low), f"device {name}: {low} is above {high}")
     if simulation.get("governor") not in simulation.get("governors", [None]):
         raise source.error(
             (*where, "simulation", "governor"),
             f"device {name}: {simulation.get('governor')} is none of its governors",
-        )
-    if simulation.get("min_mhz", 0) > simulation.get("throttled_mhz", 0):
-        raise source.error(
-            (*where, "simulation", "min_mhz"), f"device {name}: min_mhz is above throttled_mhz"
         )
 
 

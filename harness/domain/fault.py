@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Required, TypedDict
 
 from harness.errors import UsageError, suggest
 
@@ -132,7 +133,7 @@ class Fault:
         settings = {**known, **_checked(text, kind, given)}
         at, of = _clauses(text, words)
         found = _placed(text, kind, at, of)
-        return cls(kind, times=1 if times is None else times, settings=settings, **found)  # type: ignore[arg-type]  # by their names
+        return cls(kind, times=1 if times is None else times, settings=settings, **found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +243,27 @@ def _clauses(text: str, words: list[str]) -> tuple[list[str], list[str]]:
     return at, of
 
 
-def _placed(text: str, kind: FaultKind, at: list[str], of: list[str]) -> dict[str, int | str]:
+class _Placed(TypedDict, total=False):
+    place: Required[str]
+    number: int
+    purpose: str
+    sample: int
+    byte: int
+
+
+def _placed(text: str, kind: FaultKind, at: list[str], of: list[str]) -> _Placed:
     """The fields of a fault that say where it strikes."""
     places = PLACES[kind]
-    found: dict[str, int | str] = {"place": places[0]}
+    found: _Placed = {"place": places[0]}
     whose, number = _whose(text, of)
     if at and at[0] in ("sample", "byte"):
         if len(at) != 2:
             raise _wrong(text, f"{at[0]} needs one number", f"{at[0]} 40")
-        found[at[0]] = _whole(text, at[0], at[1])
-        found["place"] = "push" if at[0] == "byte" else whose or _first_sampled(places)
+        value = _whole(text, at[0], at[1])
+        if at[0] == "byte":
+            found["byte"], found["place"] = value, "push"
+        else:
+            found["sample"], found["place"] = value, whose or _first_sampled(places)
     elif at:
         found["place"] = at[0]
         known = ("connect", "push", "start", "load", *PURPOSES, "sample", "byte")
@@ -263,7 +275,7 @@ def _placed(text: str, kind: FaultKind, at: list[str], of: list[str]) -> dict[st
             found["number"] = _whole(text, at[0], at[1])
     elif whose:
         found["place"] = whose
-    place = str(found["place"])
+    place = found["place"]
     if place not in places:
         raise _wrong(
             text, f"{kind.value} does not strike at {place}", f"it does at {_list(places)}"

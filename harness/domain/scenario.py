@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from harness.domain.parameters import Parameter, read_call, written
 from harness.errors import UsageError, suggest
@@ -69,7 +70,7 @@ class Scenario:
                 raise UsageError(
                     f"scenario {name} has no parameter {key!r}", hint=suggest(key, known)
                 )
-        values = {
+        values: dict[str, Any] = {
             key: parameter.check(f"scenario {name}", settings[key])
             if key in settings
             else parameter.default
@@ -81,7 +82,7 @@ class Scenario:
                     f"scenario {name} needs {key}",
                     hint='for example "server(target_qps=50, latency_bound_ms=20)"',
                 )
-        found = cls(name, **values)  # type: ignore[arg-type]  # each was checked
+        found = cls(name, **values)  # each was checked
         if found.min_seconds > found.max_seconds:
             raise UsageError(
                 f"scenario {name}: min_seconds ({found.min_seconds:g}) is above max_seconds "

@@ -14,7 +14,7 @@ from harness.calibration.reading import type_of
 from harness.calibration.table import read_table
 from harness.domain import Backend
 from harness.errors import UnsupportedError, UsageError
-from tests.unit.test_calibration import devices, row, table
+from tests.support.published import devices, row, table
 
 __all__ = ["devices", "table"]  # fixtures
 
